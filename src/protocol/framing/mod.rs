@@ -1,0 +1,3 @@
+//! Where one event ends and the next begins.
+
+pub mod sse;

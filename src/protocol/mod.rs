@@ -1,0 +1,5 @@
+//! Bytes ⇄ meaning. Knows every grammar and every provider's manners; decides nothing, and opens nothing. In reading order.
+
+pub mod dialect;
+pub mod framing;
+pub mod provider;
