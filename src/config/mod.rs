@@ -1,1 +1,351 @@
+//! YAML → values, once. No other room knows that YAML exists, and no other has defaults.
+//!
+//! `raw` is what was written, every field optional and with its place; `resolve` makes the values below of it or says all that is
+//! wrong at once. A reload makes a new `Config` and mails it to the shards; nothing is edited in place. In reading order.
 
+use crate::base::{
+    ByteCount, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, ProviderId,
+    Secret, TenantId, Tokens,
+};
+use crate::policy::bill::Price;
+use crate::protocol::dialect::Rules;
+use crate::protocol::provider::ProviderKind;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything a node needs to know, checked. Ids are positions in these tables.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: Server,
+    pub data_dir: PathBuf,
+    pub limits: Limits,
+    pub log: Log,
+    pub ledger: Ledger,
+    pub tenants: Vec<Tenant>,
+    pub client_keys: Vec<ClientKey>,
+    pub providers: Vec<Provider>,
+    pub origins: Vec<Origin>,
+    pub pools: Vec<Pool>,
+    pub keys: Vec<Key>,
+    pub models: Vec<Model>,
+    pub endpoints: Vec<Endpoint>,
+    /// Every name and alias a client may say → the model.
+    pub model_names: BTreeMap<String, ModelId>,
+    pub routing: Routing,
+    /// The built-in fake providers to start, one a `kind: fake` provider without a `base_url`.
+    pub fakes: Vec<FakeProvider>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    pub listen: Vec<SocketAddr>,
+    pub operator: SocketAddr,
+    /// The key operators show as a bearer token; without one the operator port must be on loopback.
+    pub operator_key: Option<Secret>,
+    /// How many shards. `auto` is one a core less the I/O core, at least one.
+    pub shards: u16,
+    pub runtime: RuntimeChoice,
+    /// Whether shards are pinned to cores; false on shared hosts and where there are more shards than cores.
+    pub pin: bool,
+    pub tls: Option<Tls>,
+    /// Listen backlog.
+    pub backlog: u32,
+    /// How long a drain waits for running exchanges.
+    pub drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// io_uring where the kernel allows it, else epoll.
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Bounds towards clients and within a shard. Counts are for each shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    pub connections_max: usize,
+    pub exchanges_max: usize,
+    /// Streams one HTTP/2 connection may have open.
+    pub h2_streams_max: u32,
+    pub header_bytes_max: usize,
+    pub header_count_max: usize,
+    pub body_bytes_max: ByteCount,
+    /// All request bodies of a shard that are in memory together.
+    pub bodies_bytes_max: ByteCount,
+    /// From a connection's (or the last answer's) end to the whole head of the next request.
+    pub header_time: Duration,
+    /// From a request's head to the end of its body.
+    pub body_time: Duration,
+    /// An idle connection is kept open this long.
+    pub keep_alive: Duration,
+    /// A quiet SSE stream is sent a comment this often.
+    pub sse_comment: Duration,
+    /// Bytes waiting for one client from which its upstream is paused; it resumes at half.
+    pub client_buffer_bytes: usize,
+    /// How long a client may leave its buffer full before it is dropped (its answer is kept).
+    pub slow_client: Duration,
+    /// The longest event a provider may send, and the largest answer that is not streamed.
+    pub event_bytes_max: usize,
+    pub answer_bytes_max: usize,
+    /// Upstream connections a shard keeps idle for one origin, and for how long.
+    pub upstream_idle_max: usize,
+    pub upstream_idle: Duration,
+    /// Streams opened on one upstream HTTP/2 connection before another is made.
+    pub upstream_h2_streams: u32,
+    /// Requests that wait for headroom.
+    pub queue_max: usize,
+    pub queue_time: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// `error warn info debug trace`
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ledger {
+    /// Rows are committed together after this time,
+    pub commit_every: Duration,
+    /// or when this many wait.
+    pub commit_rows: usize,
+    /// Rows that may wait for the disk, for each shard; at the bound admission is refused.
+    pub backlog_rows_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tenant {
+    pub name: String,
+    pub limits: TenantLimits,
+    pub on_disconnect: OnDisconnect,
+}
+
+/// `None` is unlimited.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TenantLimits {
+    pub rpm: Option<u64>,
+    pub tpm: Option<Tokens>,
+    pub concurrent: Option<u64>,
+    pub usd_per_day: Option<NanoUsd>,
+}
+
+/// What becomes of an answer whose client is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It is paid for: read it to its end and keep it.
+    Finish,
+    /// Stop the provider, and bill what was used.
+    Cancel,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientKey {
+    pub name: String,
+    pub tenant: TenantId,
+    /// SHA-256 of the key; the key itself is not kept.
+    pub sha256: [u8; 32],
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provider {
+    pub name: String,
+    pub kind: ProviderKind,
+    pub origin: OriginId,
+    /// Path of the base URL, without a slash at its end; put before a call's path.
+    pub base_path: String,
+    /// Headers added to every call, lower-case names; for Azure-style hosts and gateways in between.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Where connections go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+    pub http2: Http2,
+    /// A PEM file of certificates to trust beside the system's.
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2 {
+    /// By ALPN where there is TLS, else HTTP/1.1.
+    Auto,
+    /// HTTP/2 also without TLS (prior knowledge).
+    Always,
+    Never,
+}
+
+/// One limit scope of a provider: all its keys draw on the same limits and see the same cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub name: String,
+    pub provider: ProviderId,
+    /// Pools with the same scope share a prompt cache.
+    pub cache_scope: String,
+    pub keys: Vec<KeyId>,
+    pub limits: Vec<PoolLimit>,
+}
+
+/// A provider's limit over a class of models. `None` is unlimited or unknown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PoolLimit {
+    /// Model names with `*` for any run of characters; matched against the endpoint's name and the model's.
+    pub models: Vec<String>,
+    pub rpm: Option<u64>,
+    /// All tokens.
+    pub tpm: Option<Tokens>,
+    /// Input tokens, without cache reads.
+    pub itpm: Option<Tokens>,
+    pub otpm: Option<Tokens>,
+    pub concurrent: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    pub name: String,
+    pub pool: PoolId,
+    /// `None` for own machines that want none.
+    pub secret: Option<Secret>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    pub name: String,
+    pub aliases: Vec<String>,
+    pub endpoints: Vec<EndpointId>,
+    pub takes: Takes,
+    /// Input and output together.
+    pub context: Option<Tokens>,
+    pub output_max: Option<Tokens>,
+    pub retired: Option<Retired>,
+    pub timeouts: Timeouts,
+}
+
+/// What a model can be given beside text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    pub images: bool,
+    pub documents: bool,
+    pub audio: bool,
+    pub video: bool,
+    pub tools: bool,
+}
+
+/// A model that its provider has switched off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retired {
+    /// `2026-07-23`
+    pub on: String,
+    pub successor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the request's last byte to the answer's first.
+    pub first_byte: Duration,
+    /// The longest silence between two events.
+    pub stall: Duration,
+    pub total: Duration,
+}
+
+/// One place a model can be called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    pub model: ModelId,
+    pub provider: ProviderId,
+    /// The pools that serve it.
+    pub pools: Vec<PoolId>,
+    /// The provider's id of the model.
+    pub name: String,
+    pub price: Price,
+    pub rules: Rules,
+    pub cache: CacheRules,
+}
+
+/// How an endpoint's prompt cache works.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CacheRules {
+    pub mode: CacheMode,
+    pub min_tokens: Tokens,
+    /// Lifetimes it offers, the default first.
+    pub ttls: Vec<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheMode {
+    #[default]
+    None,
+    /// At marks of the client (Anthropic).
+    Breakpoints,
+    /// By itself, in blocks of a prefix (OpenAI up to 5.5, SGLang, vLLM).
+    Prefix,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routing {
+    /// Attempts of one exchange, the first included.
+    pub attempts_max: u8,
+    /// Share of exchanges that may be in a second or later attempt; beyond it no retry is made.
+    pub retry_budget: f64,
+    /// First wait before the same endpoint is tried again; doubles up to the next.
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+    /// A key whose credential was refused is left out this long.
+    pub dead_key: Duration,
+    /// Consecutive failures after which an endpoint's pool is left out, and for how long.
+    pub breaker_failures: u32,
+    pub breaker_open: Duration,
+}
+
+/// A built-in provider to try things out with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FakeProvider {
+    pub provider: ProviderId,
+    /// Its origin's port is given by the node when it has bound one.
+    pub origin: OriginId,
+    pub first_token: Duration,
+    pub between_tokens: Duration,
+    pub output_tokens: u64,
+    /// Limits it enforces, with headers and 429s as the real ones.
+    pub rpm: Option<u64>,
+    pub itpm: Option<Tokens>,
+    pub otpm: Option<Tokens>,
+}
+
+impl Config {
+    /// The client key with this SHA-256, compared without a hint of where they differ. One map lookup is the shard's; this is the table.
+    #[must_use]
+    pub fn client_key(&self, id: ClientKeyId) -> Option<&ClientKey> {
+        self.client_keys.get(id.0 as usize)
+    }
+}

@@ -1,1 +1,232 @@
+//! One folder a grammar, the same four files in each; here is the match that picks.
+//!
+//! Facing down (towards clients) we read requests and write events; facing up (towards providers) we write requests and read
+//! events. Each dialect translates to and from canon once in each direction, so any pair of them translates.
 
+pub mod chat;
+pub mod messages;
+pub mod native;
+pub mod splice;
+
+use crate::base::{NanoUsd, Str};
+use crate::canon::{Answer, DialectName, Event, Fault, Malformed, Request};
+use crate::protocol::framing::sse::SseEvent;
+use bytes::{Bytes, BytesMut};
+use std::time::Duration;
+
+/// What a request is written for: the endpoint's own name of the model, and what must be asked of it.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The provider's id of the model.
+    pub model: &'a str,
+    /// Whether the provider shall stream, whatever the client asked for.
+    pub stream: bool,
+    /// Output limit to ask for where the dialect demands one (Messages) and the client gave none.
+    pub max_output_default: u64,
+    pub rules: &'a Rules,
+}
+
+/// What a model does not take, and what then happens; from the catalogue (`drop_params` and its like).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Parameters by canon's names (`temperature`, `seed`, `logit_bias`, …) that are left out and reported instead of refused.
+    pub drop: Vec<String>,
+    /// Parameters that the model does not take and that are refused with a 400 unless dropped.
+    pub refuse: Vec<String>,
+    /// True for models whose thinking is asked for by budget (`thinking.type: enabled`), not adaptively.
+    pub thinking_budget: bool,
+    /// Models that take `max_tokens` but not `max_completion_tokens` (older speakers of Chat Completions).
+    pub legacy_max_tokens: bool,
+}
+
+/// What was asked for and left out by rule, by the client's own field names; told in the header `x-stokehold-dropped`.
+pub type Dropped = Vec<String>;
+
+/// What an answer says about itself towards the client.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// Our id of the exchange (`x-stokehold-id`), the native dialect's `response_id`.
+    pub id: Str,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// The model as the client named it.
+    pub model: Str,
+    /// The endpoint that answers, as `provider/name`, and why, for the native dialect.
+    pub endpoint: Str,
+    pub decision: Str,
+    /// Whether a streaming client asked for the usage message.
+    pub stream_usage: bool,
+    /// The client's `request_id` on a WebSocket.
+    pub request_id: Option<Str>,
+    /// True on a WebSocket: events are bare JSON texts, one a message, without SSE framing.
+    pub bare: bool,
+}
+
+/// What is known when an answer ends.
+#[derive(Clone, Debug, Default)]
+pub struct Closing {
+    pub cost: NanoUsd,
+    /// From the request's last byte to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    pub total: Duration,
+}
+
+/// Reads a client's request.
+pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault> {
+    match dialect {
+        DialectName::Native => native::request::read(body),
+        DialectName::Chat => chat::request::read(body),
+        DialectName::Messages => messages::request::read(body),
+    }
+}
+
+/// Writes a request for a provider. `Err` names what this dialect, or the target's model, cannot say.
+pub fn write_request(
+    dialect: DialectName,
+    request: &Request,
+    target: &Target<'_>,
+) -> Result<(Bytes, Dropped), Fault> {
+    match dialect {
+        DialectName::Native => native::request::write(request, target),
+        DialectName::Chat => chat::request::write(request, target),
+        DialectName::Messages => messages::request::write(request, target),
+    }
+}
+
+/// Reads one provider's answer. One value an attempt.
+#[derive(Debug)]
+pub enum Decoder {
+    Native(native::events::Decoder),
+    Chat(chat::events::Decoder),
+    Messages(messages::events::Decoder),
+}
+
+impl Decoder {
+    #[must_use]
+    pub fn new(dialect: DialectName) -> Self {
+        match dialect {
+            DialectName::Native => Self::Native(native::events::Decoder::default()),
+            DialectName::Chat => Self::Chat(chat::events::Decoder::default()),
+            DialectName::Messages => Self::Messages(messages::events::Decoder::default()),
+        }
+    }
+
+    /// Appends to `out` what `sse` means, which may be nothing. Events in order; after an `Err` the attempt is broken.
+    pub fn event(&mut self, sse: &SseEvent, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        match self {
+            Self::Native(d) => d.event(sse, out),
+            Self::Chat(d) => d.event(sse, out),
+            Self::Messages(d) => d.event(sse, out),
+        }
+    }
+
+    /// An answer that came in one body (not streamed), as events, `Done` included.
+    pub fn whole(&mut self, body: &Bytes, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        match self {
+            Self::Native(d) => d.whole(body, out),
+            Self::Chat(d) => d.whole(body, out),
+            Self::Messages(d) => d.whole(body, out),
+        }
+    }
+
+    /// The stream ended. Appends what was held back. `Err` when the provider's end mark (`[DONE]`, `message_stop`, a finish
+    /// reason for every choice) is missing: an answer that was cut is never passed on as whole.
+    pub fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        match self {
+            Self::Native(d) => d.finish(out),
+            Self::Chat(d) => d.finish(out),
+            Self::Messages(d) => d.finish(out),
+        }
+    }
+}
+
+/// Writes one answer for a client, streamed. One value an exchange.
+#[derive(Debug)]
+pub enum Encoder {
+    Native(native::events::Encoder),
+    Chat(chat::events::Encoder),
+    Messages(messages::events::Encoder),
+}
+
+impl Encoder {
+    #[must_use]
+    pub fn new(dialect: DialectName, opening: Opening) -> Self {
+        match dialect {
+            DialectName::Native => Self::Native(native::events::Encoder::new(opening)),
+            DialectName::Chat => Self::Chat(chat::events::Encoder::new(opening)),
+            DialectName::Messages => Self::Messages(messages::events::Encoder::new(opening)),
+        }
+    }
+
+    /// Appends `event` in the client's words. `Done` and `Error` append nothing: `finish` or `fail` follows them.
+    pub fn event(&mut self, event: &Event, out: &mut BytesMut) {
+        match self {
+            Self::Native(e) => e.event(event, out),
+            Self::Chat(e) => e.event(event, out),
+            Self::Messages(e) => e.event(event, out),
+        }
+    }
+
+    /// Appends the dialect's good end: usage where it is due, and the end mark.
+    pub fn finish(&mut self, closing: &Closing, out: &mut BytesMut) {
+        match self {
+            Self::Native(e) => e.finish(closing, out),
+            Self::Chat(e) => e.finish(closing, out),
+            Self::Messages(e) => e.finish(closing, out),
+        }
+    }
+
+    /// Appends the dialect's error event, after which the stream ends.
+    pub fn fail(&mut self, fault: &Fault, closing: &Closing, out: &mut BytesMut) {
+        match self {
+            Self::Native(e) => e.fail(fault, closing, out),
+            Self::Chat(e) => e.fail(fault, closing, out),
+            Self::Messages(e) => e.fail(fault, closing, out),
+        }
+    }
+
+    /// Names of what the answer held and this dialect has no words for, each once.
+    #[must_use]
+    pub fn dropped(&self) -> &[String] {
+        match self {
+            Self::Native(e) => e.dropped(),
+            Self::Chat(e) => e.dropped(),
+            Self::Messages(e) => e.dropped(),
+        }
+    }
+}
+
+/// The body of an answer that is not streamed.
+#[must_use]
+pub fn write_answer(
+    dialect: DialectName,
+    answer: &Answer,
+    opening: &Opening,
+    closing: &Closing,
+) -> Bytes {
+    match dialect {
+        DialectName::Native => native::events::write_whole(answer, opening, closing),
+        DialectName::Chat => chat::events::write_whole(answer, opening, closing),
+        DialectName::Messages => messages::events::write_whole(answer, opening, closing),
+    }
+}
+
+/// What a provider's refusal (any status but 2xx) means. Total: HTML, empty bodies and arrays are somebody's answer too.
+#[must_use]
+pub fn read_error(dialect: DialectName, status: u16, body: &[u8]) -> Fault {
+    match dialect {
+        DialectName::Native => native::errors::read(status, body),
+        DialectName::Chat => chat::errors::read(status, body),
+        DialectName::Messages => messages::errors::read(status, body),
+    }
+}
+
+/// Status and body of our refusal. `id` is the exchange's.
+#[must_use]
+pub fn write_error(dialect: DialectName, fault: &Fault, id: &str) -> (u16, Bytes) {
+    match dialect {
+        DialectName::Native => native::errors::write(fault, id),
+        DialectName::Chat => chat::errors::write(fault, id),
+        DialectName::Messages => messages::errors::write(fault, id),
+    }
+}

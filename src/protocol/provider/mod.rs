@@ -1,1 +1,104 @@
+//! Who is called: a dialect + a framing + a URL + a signature + hints.
 
+pub mod anthropic;
+pub mod hints;
+pub mod openai;
+pub mod selfhosted;
+
+use crate::base::{Secret, WallTime};
+use crate::canon::{DialectName, Fault};
+
+/// The kinds of providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProviderKind {
+    Anthropic,
+    OpenAi,
+    /// SGLang, vLLM and other own machines that speak Chat Completions.
+    SelfHosted,
+    /// Our own, for trying out and for tests; speaks Chat Completions and Messages.
+    Fake,
+}
+
+/// Header fields, names in lower case.
+pub type Headers = Vec<(Box<str>, Box<str>)>;
+
+/// What a call of a provider looks like, beside its body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallHead {
+    pub method: &'static str,
+    /// Path and query, to be appended to the base URL's path.
+    pub path: String,
+    /// Everything but `host`, `content-length` and what HTTP itself adds.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// What of a client's own headers a provider may see or need: never its credentials.
+#[derive(Clone, Debug, Default)]
+pub struct ClientHeaders<'a> {
+    pub anthropic_version: Option<&'a str>,
+    pub anthropic_beta: Option<&'a str>,
+    pub openai_beta: Option<&'a str>,
+}
+
+impl ProviderKind {
+    /// The word for it in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAi => "openai",
+            Self::SelfHosted => "selfhosted",
+            Self::Fake => "fake",
+        }
+    }
+
+    /// The dialect in which this provider is asked for a client of `client`: the client's own where it speaks it, so that bytes pass.
+    #[must_use]
+    pub fn dialect_for(self, client: DialectName) -> DialectName {
+        match (self, client) {
+            (Self::Anthropic, _) | (Self::Fake, DialectName::Messages) => DialectName::Messages,
+            (Self::OpenAi | Self::SelfHosted | Self::Fake, _) => DialectName::Chat,
+        }
+    }
+
+    /// Method, path and headers of a call in `dialect`.
+    #[must_use]
+    pub fn call(
+        self,
+        dialect: DialectName,
+        key: Option<&Secret>,
+        client: &ClientHeaders<'_>,
+        stream: bool,
+    ) -> CallHead {
+        match (self, dialect) {
+            (Self::Anthropic, _) | (Self::Fake, DialectName::Messages) => {
+                anthropic::call(key, client, stream)
+            }
+            (Self::OpenAi, _) | (Self::Fake, _) => openai::call(key, client, stream),
+            (Self::SelfHosted, _) => selfhosted::call(key, client, stream),
+        }
+    }
+
+    /// What the provider's answer (of any status) says of its limits.
+    #[must_use]
+    pub fn hints(self, headers: &Headers, now: WallTime) -> hints::Hints {
+        hints::read(headers, now)
+    }
+
+    /// What a refusal means: the dialect's own reading, then this provider's departures.
+    #[must_use]
+    pub fn fault(
+        self,
+        dialect: DialectName,
+        status: u16,
+        headers: &Headers,
+        body: &[u8],
+        now: WallTime,
+    ) -> Fault {
+        let mut fault = super::dialect::read_error(dialect, status, body);
+        if fault.retry_after.is_none() {
+            fault.retry_after = self.hints(headers, now).retry_after;
+        }
+        fault
+    }
+}

@@ -1,0 +1,144 @@
+//! Everything a shard can ask for.
+
+use crate::base::{
+    AttemptId, ClientId, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId,
+    TenantId, WallTime,
+};
+use crate::canon::{DialectName, FaultClass, Usage};
+use crate::config::LogLevel;
+use crate::shard::input::Slices;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// What a shard wants done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Read the client's body, up to this many bytes, and bring it as `Input::Body`.
+    ReadBody {
+        client: ClientId,
+        bytes_max: u64,
+    },
+    /// The answer's head and the first of its body. With `end` that is all of it.
+    Respond {
+        client: ClientId,
+        head: ResponseHead,
+        body: Bytes,
+        end: bool,
+    },
+    /// More of the body, or of a WebSocket.
+    Write {
+        client: ClientId,
+        bytes: Bytes,
+    },
+    /// The body is whole (on a WebSocket: close the connection once all is written).
+    End {
+        client: ClientId,
+    },
+    /// Break the connection (HTTP/2: reset the stream): the client must not take what it has for whole.
+    Abort {
+        client: ClientId,
+    },
+    /// Accept a WebSocket, with this `Sec-WebSocket-Accept`.
+    Upgrade {
+        client: ClientId,
+        accept: String,
+    },
+
+    /// Call a provider.
+    Call(Box<Call>),
+    /// Drop the call: close the HTTP/1.1 connection, or reset the HTTP/2 stream. No more inputs about it.
+    Cancel {
+        attempt: AttemptId,
+    },
+    /// Stop reading this call's answer until `Resume`.
+    Pause {
+        attempt: AttemptId,
+    },
+    Resume {
+        attempt: AttemptId,
+    },
+
+    /// To the I/O core.
+    Post(Mail),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResponseHead {
+    pub status: u16,
+    /// Names in lower case. Neither `content-length` nor `transfer-encoding`, `connection` or `date`: HTTP's own are added by who writes.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub attempt: AttemptId,
+    pub origin: OriginId,
+    pub method: &'static str,
+    /// Path and query, whole.
+    pub path: String,
+    /// Names in lower case; without `host`, `content-length`, `connection`. Values may be credentials: never logged.
+    pub headers: Vec<(String, String)>,
+    pub body: Slices,
+}
+
+/// What goes to the I/O core, by lane.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mail {
+    /// Durable: never dropped. The shard keeps within the room it was told of, and refuses new exchanges beyond.
+    Ledger(Box<LedgerRow>),
+    /// Lossy: dropped and counted when the ring is full.
+    Log(Box<LogLine>),
+}
+
+/// One attempt, as it is written down: exactly one row for each attempt that was begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerRow {
+    /// Id of the exchange as the client knows it (`x-stokehold-id`).
+    pub exchange: String,
+    /// From 1.
+    pub attempt: u8,
+    /// True in an exchange's last row.
+    pub last: bool,
+    pub started: WallTime,
+    pub tenant: TenantId,
+    pub client_key: ClientKeyId,
+    pub model: ModelId,
+    pub endpoint: EndpointId,
+    pub pool: PoolId,
+    pub key: Option<KeyId>,
+    pub dialect: DialectName,
+    pub streamed: bool,
+    pub outcome: Outcome,
+    pub status: Option<u16>,
+    /// The provider's own id of the answer or request.
+    pub upstream_id: String,
+    pub usage: Usage,
+    pub cost: NanoUsd,
+    /// Waiting for headroom.
+    pub queued: Duration,
+    /// From the call to the answer's first byte.
+    pub first_byte: Option<Duration>,
+    pub total: Duration,
+    /// Why this endpoint, in a few words.
+    pub decision: &'static str,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    Done,
+    /// The provider refused or failed; the class says how.
+    Failed(FaultClass),
+    /// Given up by us because its client was gone and wanted that.
+    Cancelled,
+}
+
+/// One line of the log. Never prompt text, never a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogLine {
+    pub at: WallTime,
+    pub level: LogLevel,
+    /// What happened, as a constant: what varies goes into `fields`.
+    pub message: &'static str,
+    pub fields: Vec<(&'static str, String)>,
+}
