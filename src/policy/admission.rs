@@ -69,6 +69,12 @@ impl Allowance {
         self.limit.settle(held, used, now);
     }
 
+    /// The same standing with nothing held: what a new configuration takes over.
+    #[must_use]
+    pub fn without_holds(&self) -> Self {
+        Self { limit: self.limit.without_holds(), ..self.clone() }
+    }
+
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.limit.in_flight()
