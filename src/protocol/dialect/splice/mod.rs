@@ -1,0 +1,51 @@
+//! Same dialect on both sides: bytes pass, only usage and stop are lifted.
+//!
+//! Deliberately builds nothing of a request's or an answer's content. What it must know it reads in one pass; what it must change it
+//! changes in place; all other bytes are the client's and the provider's own. In reading order.
+
+mod peek;
+mod request;
+pub use peek::peek;
+pub use request::splice_request;
+mod lift;
+mod usage;
+pub use lift::Lift;
+
+use crate::base::Str;
+use std::ops::Range;
+
+/// What must be known of a request to route it, read in one pass without building its content.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Peek {
+    pub model: Str,
+    /// Where the JSON string of `model` lies in the body, its quotes included.
+    pub model_at: Range<usize>,
+    pub stream: bool,
+    pub max_output: Option<u64>,
+    /// The client asked for a final usage message (always true in dialects that always send it).
+    pub stream_usage: bool,
+    /// Where the value of `stream_options` lies in the body of a Chat Completions request that has one.
+    pub stream_options_at: Option<Range<usize>>,
+    pub images: bool,
+    pub documents: bool,
+    pub audio: bool,
+    pub video: bool,
+    pub tools: bool,
+    /// Some block carries what only its issuer can read: thinking, redacted thinking, signatures.
+    pub has_thinking: bool,
+    /// Entries of the conversation, instructions (`system`, `developer`) left out.
+    pub turns: u32,
+    /// Bytes of content that become input tokens (text, tools), images and other data left out.
+    pub prompt_bytes: usize,
+}
+
+/// What becomes of an event that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// On to the client as it is.
+    Forward,
+    /// For us alone (a usage message that the client did not ask for).
+    Strip,
+    /// The provider says that it broke off: the shard ends the stream in the client's words.
+    Broken,
+}
