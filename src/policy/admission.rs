@@ -72,7 +72,10 @@ impl Allowance {
     /// The same standing with nothing held: what a new configuration takes over.
     #[must_use]
     pub fn without_holds(&self) -> Self {
-        Self { limit: self.limit.without_holds(), ..self.clone() }
+        Self {
+            limit: self.limit.without_holds(),
+            ..self.clone()
+        }
     }
 
     #[must_use]

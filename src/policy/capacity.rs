@@ -164,7 +164,10 @@ impl Limit {
     /// The same levels with nothing held: what a new configuration takes over.
     #[must_use]
     pub fn without_holds(&self) -> Self {
-        Self { in_flight: 0, ..self.clone() }
+        Self {
+            in_flight: 0,
+            ..self.clone()
+        }
     }
 
     /// Exchanges that hold a reservation.

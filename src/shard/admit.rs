@@ -17,14 +17,22 @@ use std::time::Duration;
 
 impl Shard {
     /// A client's request has begun. What can be refused by its head alone is refused before its body is read.
-    pub(super) fn head(&mut self, now: Now, client: ClientId, head: ClientHead, out: &mut Vec<Output>) {
+    pub(super) fn head(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        head: ClientHead,
+        out: &mut Vec<Output>,
+    ) {
         let anthropic = header(&head, b"anthropic-version").is_some();
         let ask = paths::read(&head.method, &head.path, head.websocket, anthropic);
         if let Ask::Refused { dialect, fault } = &ask {
             return reply::refuse(client, *dialect, fault, &self.desk.name_exchange(), out);
         }
         let dialect = match &ask {
-            Ask::Generate { dialect, .. } | Ask::Models { dialect } | Ask::Model { dialect, .. } => *dialect,
+            Ask::Generate { dialect, .. }
+            | Ask::Models { dialect }
+            | Ask::Model { dialect, .. } => *dialect,
             Ask::Socket | Ask::Refused { .. } => DialectName::Native,
         };
         let key = match self.authenticate(&head) {
@@ -34,16 +42,21 @@ impl Shard {
             Err(fault) => {
                 self.desk.meters.unauthenticated += 1;
                 let fields = vec![("peer", head.peer.to_string())];
-                let line = LogLine { at: now.wall, level: LogLevel::Warn, message: "client key refused", fields };
+                let line = LogLine {
+                    at: now.wall,
+                    level: LogLevel::Warn,
+                    message: "client key refused",
+                    fields,
+                };
                 self.desk.log(line, out);
                 return reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out);
             }
         };
         match (ask, key) {
-            (Ask::Models { dialect }, _) => reply::models(client, dialect, self.desk.config(), now, out),
+            (Ask::Models { dialect }, _) => reply::models(client, dialect, self.desk.config(), out),
             (Ask::Model { dialect, name }, _) => {
                 let id = self.desk.name_exchange();
-                reply::model(client, dialect, self.desk.config(), &name, &id, now, out);
+                reply::model(client, dialect, self.desk.config(), &name, &id, out);
             }
             (Ask::Socket, key) => self.open_socket(client, &head, key, out),
             (Ask::Generate { dialect, stream }, Some(key)) => {
@@ -59,12 +72,17 @@ impl Shard {
     fn authenticate(&self, head: &ClientHead) -> Result<ClientKeyId, Fault> {
         let Some(key) = shown_key(head) else {
             let message = "no client key was given; send it as authorization: Bearer KEY, or as x-api-key: KEY";
-            return Err(Fault::new(FaultClass::Unauthenticated, message).with_code("missing_api_key"));
+            return Err(
+                Fault::new(FaultClass::Unauthenticated, message).with_code("missing_api_key")
+            );
         };
         self.desk.client_key(key)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a head says, taken apart once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a head says, taken apart once"
+    )]
     fn open(
         &mut self,
         now: Now,
@@ -81,7 +99,14 @@ impl Shard {
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
         }
-        let exchange = Opened { down: Down::Http(client), dialect, path_streams, key, controls, passing: passing(head) };
+        let exchange = Opened {
+            down: Down::Http(client),
+            dialect,
+            path_streams,
+            key,
+            controls,
+            passing: passing(head),
+        };
         let id = self.begin_exchange(now, exchange)?;
         self.keep_client(client, Client::Exchange(id));
         out.push(Output::ReadBody { client, bytes_max });
@@ -89,7 +114,11 @@ impl Shard {
     }
 
     /// Takes an exchange into the table.
-    pub(super) fn begin_exchange(&mut self, now: Now, opened: Opened) -> Result<crate::base::ExchangeId, Fault> {
+    pub(super) fn begin_exchange(
+        &mut self,
+        now: Now,
+        opened: Opened,
+    ) -> Result<crate::base::ExchangeId, Fault> {
         let name = Str::from(self.desk.name_exchange());
         let config = self.desk.config().clone();
         let tenant = config.client_keys[opened.key.0 as usize].tenant;
@@ -132,15 +161,30 @@ impl Shard {
         kept.map(crate::base::ExchangeId).map_err(|_| full())
     }
 
-    fn open_socket(&mut self, client: ClientId, head: &ClientHead, key: Option<ClientKeyId>, out: &mut Vec<Output>) {
+    fn open_socket(
+        &mut self,
+        client: ClientId,
+        head: &ClientHead,
+        key: Option<ClientKeyId>,
+        out: &mut Vec<Output>,
+    ) {
         match socket::accept(head) {
             Ok(accept) => {
                 let bytes_max = self.desk.config().limits.body_bytes_max.0;
-                let session = socket::SocketSession::new(key, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+                let session = socket::SocketSession::new(
+                    key,
+                    usize::try_from(bytes_max).unwrap_or(usize::MAX),
+                );
                 self.keep_client(client, Client::Socket(Box::new(session)));
                 out.push(Output::Upgrade { client, accept });
             }
-            Err(fault) => reply::refuse(client, DialectName::Native, &fault, &self.desk.name_exchange(), out),
+            Err(fault) => reply::refuse(
+                client,
+                DialectName::Native,
+                &fault,
+                &self.desk.name_exchange(),
+                out,
+            ),
         }
     }
 }
@@ -161,7 +205,11 @@ impl Desk {
         // The table is looked up by hash, so that the time it takes says nothing about how much of a key was right.
         let hash: [u8; 32] = Sha256::digest(key).into();
         self.newest().client_key(&hash).ok_or_else(|| {
-            Fault::new(FaultClass::Unauthenticated, "this client key is not known here").with_code("invalid_api_key")
+            Fault::new(
+                FaultClass::Unauthenticated,
+                "this client key is not known here",
+            )
+            .with_code("invalid_api_key")
         })
     }
 
@@ -186,12 +234,21 @@ fn full() -> Fault {
 }
 
 fn too_large(bytes_max: u64) -> Fault {
-    Fault::new(FaultClass::TooLarge, format!("the body is larger than {bytes_max} bytes"))
+    Fault::new(
+        FaultClass::TooLarge,
+        format!("the body is larger than {bytes_max} bytes"),
+    )
 }
 
 impl Exchange {
     /// The body is here: what does it ask for, may it, and where does it go.
-    pub fn begin(&mut self, desk: &mut Desk, now: Now, body: Bytes, out: &mut Vec<Output>) -> Phase {
+    pub fn begin(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        body: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         self.body = body;
         match self.understand().and_then(|()| self.admit(desk, now)) {
             Ok(()) => match desk.turn_behind(self.model()) {
@@ -202,15 +259,26 @@ impl Exchange {
         }
     }
 
-    pub fn body_failed(&mut self, desk: &mut Desk, now: Now, why: BodyFault, out: &mut Vec<Output>) -> Phase {
+    pub fn body_failed(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        why: BodyFault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         let fault = match why {
             BodyFault::TooLarge => too_large(self.config.limits.body_bytes_max.0),
-            BodyFault::TooSlow => Fault::new(FaultClass::RequestTimeout, "the body took too long to arrive"),
+            BodyFault::TooSlow => Fault::new(
+                FaultClass::RequestTimeout,
+                "the body took too long to arrive",
+            ),
             BodyFault::NoMemory => {
                 let message = "the bodies of running requests fill the memory they may have";
                 Fault::new(FaultClass::Overloaded, message).after(Duration::from_secs(1))
             }
-            BodyFault::Malformed => Fault::new(FaultClass::Invalid, "the body is not framed as HTTP says"),
+            BodyFault::Malformed => {
+                Fault::new(FaultClass::Invalid, "the body is not framed as HTTP says")
+            }
         };
         self.refuse(desk, now, &fault, out)
     }
@@ -227,7 +295,10 @@ impl Exchange {
         self.asked.model = ModelIdOrNone(Some(model));
         self.can_take(&peek)?;
         let input = cost::tokens_of_bytes(peek.prompt_bytes);
-        self.asked.ask = Draw { input, output: Tokens(cost::output_of(peek.max_output).0) };
+        self.asked.ask = Draw {
+            input,
+            output: Tokens(cost::output_of(peek.max_output).0),
+        };
         self.asked.peek = peek;
         Ok(())
     }
@@ -251,12 +322,20 @@ impl Exchange {
         };
         let shown: String = name.chars().take(100).collect();
         let Some(id) = self.config.model_names.get(name) else {
-            return Err(unknown(format!("the model `{shown}` does not exist here; GET /v1/models lists those that do")));
+            return Err(unknown(format!(
+                "the model `{shown}` does not exist here; GET /v1/models lists those that do"
+            )));
         };
         let model = &self.config.models[id.0 as usize];
         if let Some(retired) = &model.retired {
-            let instead = retired.successor.as_ref().map_or(String::new(), |s| format!("; use `{s}`"));
-            return Err(unknown(format!("the model `{shown}` was retired by its provider on {}{instead}", retired.on)));
+            let instead = retired
+                .successor
+                .as_ref()
+                .map_or(String::new(), |s| format!("; use `{s}`"));
+            return Err(unknown(format!(
+                "the model `{shown}` was retired by its provider on {}{instead}",
+                retired.on
+            )));
         }
         Ok(*id)
     }
@@ -273,7 +352,10 @@ impl Exchange {
         ] {
             if given && !taken {
                 let field = if what == "tools" { "tools" } else { "messages" };
-                return Err(Fault::invalid(field, format!("the model `{name}` does not take {what}")));
+                return Err(Fault::invalid(
+                    field,
+                    format!("the model `{name}` does not take {what}"),
+                ));
             }
         }
         Ok(())
@@ -289,12 +371,15 @@ impl Exchange {
             }
             Err(Refusal::Rate { wait }) => {
                 let message = "the limits of this tenant are reached";
-                let fault = Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
+                let fault =
+                    Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
                 Err(fault.after(wait.unwrap_or(Duration::from_secs(1))))
             }
             Err(Refusal::Budget { wait }) => {
                 let message = "the money this tenant may spend in a day is spent";
-                Err(Fault::new(FaultClass::RateLimited, message).with_code("budget_exceeded").after(wait))
+                Err(Fault::new(FaultClass::RateLimited, message)
+                    .with_code("budget_exceeded")
+                    .after(wait))
             }
         }
     }
@@ -306,8 +391,40 @@ impl Exchange {
         self.settled(desk, now)
     }
 
+    /// The client takes its request back and is there to be told so.
+    pub fn cancelled(
+        &mut self,
+        desk: &mut Desk,
+        phase: Phase,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let fault = Fault::new(
+            FaultClass::Conflict,
+            "the request was cancelled by its client",
+        )
+        .with_code("cancelled");
+        match phase {
+            Phase::Streaming(attempt, mut relay) => {
+                self.fail_stream(&attempt, &mut relay, &fault, now, out);
+                self.phase = Phase::Streaming(attempt, relay);
+            }
+            phase => {
+                self.say_in_stream(now, &fault, out);
+                self.phase = phase;
+            }
+        }
+        self.abandon(desk, now, crate::shard::Outcome::Cancelled, out)
+    }
+
     /// The client left while the provider works: the policy of the tenant, or of the request, says what becomes of it.
-    pub fn unwatched(&mut self, desk: &mut Desk, phase: Phase, now: Now, out: &mut Vec<Output>) -> Phase {
+    pub fn unwatched(
+        &mut self,
+        desk: &mut Desk,
+        phase: Phase,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         desk.meters.clients_gone += 1;
         if self.on_disconnect() == OnDisconnect::Cancel {
             self.down = Down::Gone;
@@ -317,7 +434,9 @@ impl Exchange {
         let paused = self.congested_since.take().is_some();
         self.down = Down::Gone;
         if let (Phase::Streaming(attempt, _), true) = (&phase, paused) {
-            out.push(Output::Resume { attempt: attempt.id });
+            out.push(Output::Resume {
+                attempt: attempt.id,
+            });
         }
         phase
     }
@@ -325,15 +444,25 @@ impl Exchange {
 
 /// The first value of a header.
 fn header<'a>(head: &'a ClientHead, name: &[u8]) -> Option<&'a [u8]> {
-    head.headers.iter().find(|(n, _)| n == name).map(|(_, value)| &value[..])
+    head.headers
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| &value[..])
 }
 
 fn text_header(head: &ClientHead, name: &[u8]) -> Option<String> {
-    header(head, name).and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned)
+    header(head, name)
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .map(str::to_owned)
 }
 
 fn text_headers(head: &ClientHead) -> impl Iterator<Item = (&str, &str)> {
-    head.headers.iter().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)))
+    head.headers.iter().filter_map(|(name, value)| {
+        Some((
+            std::str::from_utf8(name).ok()?,
+            std::str::from_utf8(value).ok()?,
+        ))
+    })
 }
 
 /// `authorization: Bearer KEY` (OpenAI's clients, and current ones of Anthropic) or `x-api-key: KEY`.
@@ -342,7 +471,10 @@ fn shown_key(head: &ClientHead) -> Option<&[u8]> {
         let (scheme, key) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
     });
-    bearer.or_else(|| header(head, b"x-api-key")).map(<[u8]>::trim_ascii).filter(|key| !key.is_empty())
+    bearer
+        .or_else(|| header(head, b"x-api-key"))
+        .map(<[u8]>::trim_ascii)
+        .filter(|key| !key.is_empty())
 }
 
 fn passing(head: &ClientHead) -> PassingHeaders {

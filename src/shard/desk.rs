@@ -3,7 +3,8 @@
 //! All of it belongs to one epoch of the configuration; an exchange that began under an old one settles there.
 
 use crate::base::{
-    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, ModelId, PoolId, Rng, ShardId, Slab, TenantId,
+    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, ModelId, PoolId,
+    Rng, ShardId, Slab, TenantId,
 };
 use crate::config::Config;
 use crate::policy::admission::Allowance;
@@ -58,7 +59,7 @@ pub(super) struct Epoch {
     breakers: Vec<Vec<Breaker>>,
     /// By key: left out until then.
     dead_until: Vec<Instant>,
-    pub next_key: Vec<usize>,
+    next_key: Vec<usize>,
 }
 
 /// What an attempt holds of a pool.
@@ -128,7 +129,9 @@ impl Desk {
     }
 
     pub fn newest(&self) -> &Epoch {
-        self.epochs.last().expect("an epoch is pushed at birth and the last is never dropped")
+        self.epochs
+            .last()
+            .expect("an epoch is pushed at birth and the last is never dropped")
     }
 
     pub fn config(&self) -> &Arc<Config> {
@@ -136,13 +139,20 @@ impl Desk {
     }
 
     pub fn epoch(&mut self, number: u32) -> &mut Epoch {
-        let at = self.epochs.iter().position(|e| e.number == number).unwrap_or(self.epochs.len() - 1);
+        let at = self
+            .epochs
+            .iter()
+            .position(|e| e.number == number)
+            .unwrap_or(self.epochs.len() - 1);
         &mut self.epochs[at]
     }
 
     /// An exchange begins under the newest configuration.
     pub fn joined(&mut self) -> u32 {
-        let epoch = self.epochs.last_mut().expect("an epoch is pushed at birth and the last is never dropped");
+        let epoch = self
+            .epochs
+            .last_mut()
+            .expect("an epoch is pushed at birth and the last is never dropped");
         epoch.exchanges += 1;
         epoch.number
     }
@@ -155,23 +165,44 @@ impl Desk {
 
     fn drop_old_epochs(&mut self) {
         let newest = self.newest().number;
-        self.epochs.retain(|e| e.number == newest || e.exchanges > 0);
+        self.epochs
+            .retain(|e| e.number == newest || e.exchanges > 0);
     }
 
     /// `stk_` and 28 hexadecimal digits: unique over processes and restarts as far as seeds are.
     pub fn name_exchange(&mut self) -> String {
         self.named += 1;
-        format!("stk_{:016x}{:02x}{:010x}", self.name, self.shard.0 & 0xff, self.named)
+        format!(
+            "stk_{:016x}{:02x}{:010x}",
+            self.name,
+            self.shard.0 & 0xff,
+            self.named
+        )
     }
 
     /// Puts an exchange at the end of those who wait.
-    pub fn wait(&mut self, exchange: ExchangeId, tenant: TenantId, model: ModelId, not_before: Instant) {
-        self.waiting.push(Waiting { exchange, tenant, model, not_before });
+    pub fn wait(
+        &mut self,
+        exchange: ExchangeId,
+        tenant: TenantId,
+        model: ModelId,
+        not_before: Instant,
+    ) {
+        self.waiting.push(Waiting {
+            exchange,
+            tenant,
+            model,
+            not_before,
+        });
     }
 
     /// When a newcomer for `model` may try, so that it does not overtake those who wait for it; `None` when nobody does.
     pub fn turn_behind(&self, model: ModelId) -> Option<Instant> {
-        self.waiting.iter().filter(|w| w.model == model).map(|w| w.not_before).max()
+        self.waiting
+            .iter()
+            .filter(|w| w.model == model)
+            .map(|w| w.not_before)
+            .max()
     }
 
     pub fn waiting_count(&self) -> usize {
@@ -181,7 +212,12 @@ impl Desk {
     /// Takes the next who may try: tenants in turn, and within one in the order they came.
     pub fn next_waiting(&mut self, now: Instant) -> Option<ExchangeId> {
         let ready = |w: &&Waiting| w.not_before <= now;
-        let turn = |w: &&Waiting| (w.tenant.0.wrapping_sub(self.last_tenant.0.wrapping_add(1)), w.not_before);
+        let turn = |w: &&Waiting| {
+            (
+                w.tenant.0.wrapping_sub(self.last_tenant.0.wrapping_add(1)),
+                w.not_before,
+            )
+        };
         let next = *self.waiting.iter().filter(ready).min_by_key(turn)?;
         self.last_tenant = next.tenant;
         self.waiting.retain(|w| w.exchange != next.exchange);
@@ -217,8 +253,14 @@ impl Desk {
             attempts: self.attempts.len(),
             waiting: self.waiting.len(),
             pool_calls: epochs().flat_map(|e| &e.pool_calls).sum(),
-            limits_held: epochs().flat_map(|e| e.pools.iter().flatten()).map(Limit::in_flight).sum(),
-            tenants_held: epochs().flat_map(|e| &e.tenants).map(Allowance::in_flight).sum(),
+            limits_held: epochs()
+                .flat_map(|e| e.pools.iter().flatten())
+                .map(Limit::in_flight)
+                .sum(),
+            tenants_held: epochs()
+                .flat_map(|e| &e.tenants)
+                .map(Allowance::in_flight)
+                .sum(),
             retrying: self.retrying,
             old_epochs: self.epochs.len() - 1,
         }
@@ -233,14 +275,20 @@ impl Epoch {
         Self {
             number,
             exchanges: 0,
-            keys_by_hash: keys.map(|(i, key)| (key.sha256, ClientKeyId(i as u32))).collect(),
+            keys_by_hash: keys
+                .map(|(i, key)| (key.sha256, ClientKeyId(i as u32)))
+                .collect(),
             tenants: config
                 .tenants
                 .iter()
                 .map(|tenant| {
                     let l = &tenant.limits;
-                    let numbers =
-                        Numbers { requests: l.rpm, tokens: count(l.tpm), concurrent: l.concurrent, ..Numbers::default() };
+                    let numbers = Numbers {
+                        requests: l.rpm,
+                        tokens: count(l.tpm),
+                        concurrent: l.concurrent,
+                        ..Numbers::default()
+                    };
                     Allowance::share(numbers, l.usd_per_day, shard.0, shards)
                 })
                 .collect(),
@@ -259,8 +307,16 @@ impl Epoch {
                 })
                 .collect(),
             pool_calls: vec![0; config.pools.len()],
-            draws: config.endpoints.iter().map(|e| e.pools.iter().map(|p| applies(&config, e, *p)).collect()).collect(),
-            breakers: config.endpoints.iter().map(|e| vec![Breaker::default(); e.pools.len()]).collect(),
+            draws: config
+                .endpoints
+                .iter()
+                .map(|e| e.pools.iter().map(|p| applies(&config, e, *p)).collect())
+                .collect(),
+            breakers: config
+                .endpoints
+                .iter()
+                .map(|e| vec![Breaker::default(); e.pools.len()])
+                .collect(),
             dead_until: vec![Instant::default(); config.keys.len()],
             next_key: vec![0; config.pools.len()],
             config,
@@ -271,17 +327,27 @@ impl Epoch {
     fn inherit(&mut self, from: &Self) {
         let named = |config: &Config, i: usize| {
             let pool = &config.pools[i];
-            (config.providers[pool.provider.0 as usize].name.clone(), pool.name.clone())
+            (
+                config.providers[pool.provider.0 as usize].name.clone(),
+                pool.name.clone(),
+            )
         };
         for new in 0..self.pools.len() {
             let name = named(&self.config, new);
-            let Some(old) = (0..from.pools.len()).find(|old| named(&from.config, *old) == name) else { continue };
+            let Some(old) = (0..from.pools.len()).find(|old| named(&from.config, *old) == name)
+            else {
+                continue;
+            };
             if self.config.pools[new].limits == from.config.pools[old].limits {
                 self.pools[new] = from.pools[old].iter().map(Limit::without_holds).collect();
             }
         }
         for (new, tenant) in self.config.tenants.iter().enumerate() {
-            let old = from.config.tenants.iter().position(|t| t.name == tenant.name && t.limits == tenant.limits);
+            let old = from
+                .config
+                .tenants
+                .iter()
+                .position(|t| t.name == tenant.name && t.limits == tenant.limits);
             if let Some(old) = old {
                 self.tenants[new] = from.tenants[old].without_holds();
             }
@@ -298,16 +364,23 @@ impl Epoch {
     }
 
     fn place(&self, endpoint: EndpointId, pool: PoolId) -> Option<usize> {
-        self.config.endpoints[endpoint.0 as usize].pools.iter().position(|p| *p == pool)
+        self.config.endpoints[endpoint.0 as usize]
+            .pools
+            .iter()
+            .position(|p| *p == pool)
     }
 
     fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
-        self.place(endpoint, pool).map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
+        self.place(endpoint, pool)
+            .map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
     }
 
     pub fn room(&self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Room {
         let limits = &self.pools[pool.0 as usize];
-        let rooms = self.limits(endpoint, pool).iter().map(|i| limits[*i as usize].room(ask, now));
+        let rooms = self
+            .limits(endpoint, pool)
+            .iter()
+            .map(|i| limits[*i as usize].room(ask, now));
         rooms.max().unwrap_or(Room::Now)
     }
 
@@ -315,7 +388,13 @@ impl Epoch {
         let drawn: SmallVec<[u8; 2]> = SmallVec::from_slice(self.limits(endpoint, pool));
         let limits = &mut self.pools[pool.0 as usize];
         self.pool_calls[pool.0 as usize] += 1;
-        Hold { pool, held: drawn.iter().map(|i| (*i, limits[*i as usize].reserve(ask, now))).collect() }
+        Hold {
+            pool,
+            held: drawn
+                .iter()
+                .map(|i| (*i, limits[*i as usize].reserve(ask, now)))
+                .collect(),
+        }
     }
 
     pub fn release(&mut self, hold: Hold, used: Option<Used>, now: Instant) {
@@ -326,12 +405,28 @@ impl Epoch {
         }
     }
 
+    /// The pool's next call takes its next key.
+    pub fn used_key(&mut self, pool: PoolId) {
+        let next = &mut self.next_key[pool.0 as usize];
+        *next = next.wrapping_add(1);
+    }
+
     pub fn pool_calls(&self, pool: PoolId) -> u64 {
         self.pool_calls[pool.0 as usize]
     }
 
+    /// Which of `keys` keys of the pool is next.
+    pub fn next_key(&self, pool: PoolId, keys: usize) -> usize {
+        self.next_key[pool.0 as usize] % keys.max(1)
+    }
+
     /// The limits that a call at this endpoint draws on.
-    pub fn each_limit(&mut self, endpoint: EndpointId, pool: PoolId, mut tell: impl FnMut(&mut Limit)) {
+    pub fn each_limit(
+        &mut self,
+        endpoint: EndpointId,
+        pool: PoolId,
+        mut tell: impl FnMut(&mut Limit),
+    ) {
         let drawn: SmallVec<[u8; 2]> = SmallVec::from_slice(self.limits(endpoint, pool));
         for i in drawn {
             tell(&mut self.pools[pool.0 as usize][i as usize]);
@@ -346,11 +441,18 @@ impl Epoch {
     pub fn shut_until(&self, endpoint: EndpointId, pool: PoolId, now: Instant) -> Option<Instant> {
         let place = self.place(endpoint, pool)?;
         let breaker = &self.breakers[endpoint.0 as usize][place];
-        if breaker.lets_pass(now) { None } else { breaker.opens_at() }
+        if breaker.lets_pass(now) {
+            None
+        } else {
+            breaker.opens_at()
+        }
     }
 
     pub fn patience(&self) -> Patience {
-        Patience { failures: self.config.routing.breaker_failures, open: self.config.routing.breaker_open }
+        Patience {
+            failures: self.config.routing.breaker_failures,
+            open: self.config.routing.breaker_open,
+        }
     }
 
     pub fn is_dead(&self, key: KeyId, now: Instant) -> bool {
@@ -368,7 +470,10 @@ fn applies(config: &Config, endpoint: &crate::config::Endpoint, pool: PoolId) ->
     let of = |pattern: &String| of_class(pattern, &endpoint.name) || of_class(pattern, model);
     let limits = config.pools[pool.0 as usize].limits.iter().enumerate();
     // The configuration holds a pool to at most 255 limits.
-    limits.filter(|(_, l)| l.models.is_empty() || l.models.iter().any(of)).map(|(i, _)| i as u8).collect()
+    limits
+        .filter(|(_, l)| l.models.is_empty() || l.models.iter().any(of))
+        .map(|(i, _)| i as u8)
+        .collect()
 }
 
 /// When exchanges want to be woken. One live entry an exchange: the one at the time it is armed for; overtaken ones are passed over when

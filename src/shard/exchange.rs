@@ -1,14 +1,14 @@
 //! The life of an exchange: one enum, one match.
 
 use crate::base::{
-    AttemptId, Broken, ClientId, ClientKeyId, EndpointId, ExchangeId, Instant, KeyId, ModelId, NanoUsd, Now, PoolId, Str,
-    TenantId, WallTime, must,
+    AttemptId, Broken, ClientId, ClientKeyId, EndpointId, ExchangeId, Instant, KeyId, ModelId,
+    NanoUsd, Now, PoolId, Str, TenantId, WallTime, must,
 };
 use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
 use crate::config::{Config, LogLevel, OnDisconnect, Timeouts};
 use crate::policy::capacity::{Ask, Reservation, Used};
-use crate::protocol::provider::hints::Hints;
 use crate::protocol::dialect::splice::Peek;
+use crate::protocol::provider::hints::Hints;
 use crate::shard::desk::{Desk, Hold};
 use crate::shard::relay::Relay;
 use crate::shard::{BodyFault, Headers, LogLine, Outcome, Output, UpstreamFault};
@@ -62,7 +62,10 @@ pub(super) struct Exchange {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Down {
     Http(ClientId),
-    Socket { client: ClientId, request_id: Str },
+    Socket {
+        client: ClientId,
+        request_id: Str,
+    },
     /// The client left; what still comes is counted, not sent.
     Gone,
 }
@@ -155,7 +158,10 @@ pub(super) enum Phase {
     /// The body is on its way.
     Reading,
     /// For headroom, or for a time to try again.
-    Waiting { since: Instant, until: Instant },
+    Waiting {
+        since: Instant,
+        until: Instant,
+    },
     /// The call is out; no answer yet.
     Calling(Box<Attempt>),
     /// The provider refuses, and says why.
@@ -173,12 +179,17 @@ pub(super) enum Happening {
     Body(Bytes),
     BodyFailed(BodyFault),
     ClientGone,
+    /// The client says that it wants no answer any more.
+    Cancelled,
     Congested,
     Eased,
     /// Its turn to try for headroom.
     Retry,
     Sent,
-    Head { status: u16, headers: Headers },
+    Head {
+        status: u16,
+        headers: Headers,
+    },
     Bytes(Bytes),
     End,
     Failed(UpstreamFault),
@@ -200,7 +211,9 @@ impl Exchange {
             (Reading, H::ClientGone) => self.leave(desk, now, out),
 
             (Waiting { since, .. }, H::Retry) => self.try_again(desk, now, since, out),
-            (Waiting { since, until }, H::Timer) if now.instant >= until => self.waited_long(desk, now, since, out),
+            (Waiting { since, until }, H::Timer) if now.instant >= until => {
+                self.waited_long(desk, now, since, out)
+            }
             // Nothing is out, so nothing can have been paid for.
             (Waiting { .. }, H::ClientGone) => self.leave(desk, now, out),
 
@@ -219,17 +232,28 @@ impl Exchange {
             (Closing(a, r), H::End | H::Failed(_)) => self.close(desk, a, &r, now, out),
 
             // The answer is paid for: read on to its end, for whom it may be kept.
-            (phase @ (Calling(_) | Refused(..) | Streaming(..)), H::ClientGone) => self.unwatched(desk, phase, now, out),
+            (phase @ (Calling(_) | Refused(..) | Streaming(..)), H::ClientGone) => {
+                self.unwatched(desk, phase, now, out)
+            }
             (phase @ Closing(..), H::ClientGone) => {
                 self.down = Down::Gone;
                 phase
             }
+            (
+                phase @ (Reading | Waiting { .. } | Calling(_) | Refused(..) | Streaming(..)),
+                H::Cancelled,
+            ) => self.cancelled(desk, phase, now, out),
+            (phase @ Closing(..), H::Cancelled) => phase,
             (Streaming(a, r), H::Congested) => self.pause(a, r, now, out),
             (Streaming(a, r), H::Eased) => self.resume(a, r, now, out),
             (Calling(a), H::Timer) => self.calling_timer(desk, a, now, out),
-            (Refused(a, body), H::Timer) if now.instant >= a.deadline.at => self.refused_slowly(desk, a, now, &body, out),
+            (Refused(a, body), H::Timer) if now.instant >= a.deadline.at => {
+                self.refused_slowly(desk, a, now, &body, out)
+            }
             (Streaming(a, r), H::Timer) => self.streaming_timer(desk, a, r, now, out),
-            (Closing(a, r), H::Timer) if now.instant >= a.deadline.at => self.cut_tail(desk, a, &r, now, out),
+            (Closing(a, r), H::Timer) if now.instant >= a.deadline.at => {
+                self.cut_tail(desk, a, &r, now, out)
+            }
 
             // Early timers, and flow control of a client whose answer is not flowing.
             (
@@ -272,9 +296,16 @@ impl Exchange {
     }
 
     fn comments_at(&self) -> Instant {
-        let waits = matches!(self.phase, Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..));
+        let waits = matches!(
+            self.phase,
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+        );
         let quiet = self.streams() && !self.ended && self.congested_since.is_none() && waits;
-        if quiet && matches!(self.down, Down::Http(_)) { self.comment_at } else { Instant::NEVER }
+        if quiet && matches!(self.down, Down::Http(_)) {
+            self.comment_at
+        } else {
+            Instant::NEVER
+        }
     }
 
     /// Whether the client gets a stream.
@@ -291,17 +322,28 @@ impl Exchange {
     /// What becomes of the answer when the client leaves.
     #[must_use]
     pub fn on_disconnect(&self) -> OnDisconnect {
-        self.controls.on_disconnect.unwrap_or(self.config.tenants[self.tenant.0 as usize].on_disconnect)
+        self.controls
+            .on_disconnect
+            .unwrap_or(self.config.tenants[self.tenant.0 as usize].on_disconnect)
     }
 
     /// How long the client is willing to wait in all.
     #[must_use]
     pub fn gives_up_at(&self) -> Instant {
-        self.controls.deadline.map_or(Instant::NEVER, |deadline| self.begun.instant + deadline)
+        self.controls
+            .deadline
+            .map_or(Instant::NEVER, |deadline| self.begun.instant + deadline)
     }
 
     /// Something that must not happen: the exchange ends, counted and logged; the others go on.
-    fn broken(&mut self, desk: &mut Desk, phase: Phase, now: Now, what: &Happening, out: &mut Vec<Output>) -> Phase {
+    fn broken(
+        &mut self,
+        desk: &mut Desk,
+        phase: Phase,
+        now: Now,
+        what: &Happening,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         if let Err(Broken(promise)) = must(false, "an exchange gets only what its phase can meet") {
             desk.meters.broken_promises += 1;
             let fields = vec![
@@ -309,23 +351,50 @@ impl Exchange {
                 ("phase", phase.name().to_owned()),
                 ("input", what.name().to_owned()),
             ];
-            desk.log(LogLine { at: now.wall, level: LogLevel::Error, message: promise, fields }, out);
+            desk.log(
+                LogLine {
+                    at: now.wall,
+                    level: LogLevel::Error,
+                    message: promise,
+                    fields,
+                },
+                out,
+            );
         }
         self.phase = phase;
         self.abandon(desk, now, Outcome::Failed(FaultClass::Internal), out)
     }
 
-    pub fn log(&self, desk: &Desk, at: WallTime, level: LogLevel, message: &'static str, fault: &Fault, out: &mut Vec<Output>) {
+    pub fn log(
+        &self,
+        desk: &Desk,
+        at: WallTime,
+        level: LogLevel,
+        message: &'static str,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) {
         let mut fields = vec![
             ("exchange", self.name.to_string()),
-            ("tenant", self.config.tenants[self.tenant.0 as usize].name.clone()),
+            (
+                "tenant",
+                self.config.tenants[self.tenant.0 as usize].name.clone(),
+            ),
             ("class", fault.class.as_str().to_owned()),
             ("message", fault.message.clone()),
         ];
         if let Some(status) = fault.upstream_status {
             fields.push(("upstream_status", status.to_string()));
         }
-        desk.log(LogLine { at, level, message, fields }, out);
+        desk.log(
+            LogLine {
+                at,
+                level,
+                message,
+                fields,
+            },
+            out,
+        );
     }
 }
 
@@ -358,6 +427,7 @@ impl Happening {
             Self::Body(_) => "body",
             Self::BodyFailed(_) => "body failed",
             Self::ClientGone => "client gone",
+            Self::Cancelled => "cancelled",
             Self::Congested => "congested",
             Self::Eased => "eased",
             Self::Retry => "retry",

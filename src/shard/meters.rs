@@ -37,7 +37,8 @@ pub struct Meters {
 impl Default for Meters {
     fn default() -> Self {
         // Two significant digits up to an hour: 14 KiB each.
-        let histogram = || Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("the bounds are in order");
+        let histogram =
+            || Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("the bounds are in order");
         Self {
             exchanges_begun: 0,
             exchanges_done: 0,

@@ -8,28 +8,28 @@ mod input;
 pub use input::{BodyFault, ClientHead, Headers, Input, Slices, UpstreamFault};
 mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead};
-/// What a client may ask for, by method and path.
-mod paths;
-/// All transitions of an exchange on one screen.
-mod exchange;
 /// Phase 1: read, authenticate, decode.
 mod admit;
+/// What exchanges share: pools, tenants, breakers, keys, timers.
+mod desk;
+/// All transitions of an exchange on one screen.
+mod exchange;
+/// What a client may ask for, by method and path.
+mod paths;
+/// How one answer is read and written, by form.
+mod relay;
+/// What answers without a provider: the catalogue, and refusals before there is an exchange.
+mod reply;
 /// Phase 2: choose and reserve.
 mod route;
 /// Phase 3: encode, begin the attempt; retry lands here.
 mod send;
-/// Phase 4: decode, forward, meter.
-mod stream;
-/// How one answer is read and written, by form.
-mod relay;
 /// Phase 5: bill, release, record; reached exactly once.
 mod settle;
 /// Many requests on one WebSocket.
 mod socket;
-/// What answers without a provider: the catalogue, and refusals before there is an exchange.
-mod reply;
-/// What exchanges share: pools, tenants, breakers, keys, timers.
-mod desk;
+/// Phase 4: decode, forward, meter.
+mod stream;
 pub use desk::Standing;
 mod meters;
 pub use meters::Meters;
@@ -85,13 +85,19 @@ impl Shard {
         match input {
             Input::Head { client, head } => self.head(now, client, head, out),
             Input::Body { client, body } => self.by_client(client, Happening::Body(body), now, out),
-            Input::BodyFailed { client, why } => self.by_client(client, Happening::BodyFailed(why), now, out),
+            Input::BodyFailed { client, why } => {
+                self.by_client(client, Happening::BodyFailed(why), now, out)
+            }
             Input::SocketBytes { client, bytes } => self.socket_bytes(now, client, bytes, out),
             Input::ClientGone { client } => self.client_gone(now, client, out),
             Input::Congested { client } => self.flow(now, client, true, out),
             Input::Eased { client } => self.flow(now, client, false, out),
             Input::Sent { attempt } => self.by_attempt(attempt, Happening::Sent, now, out),
-            Input::UpstreamHead { attempt, status, headers } => {
+            Input::UpstreamHead {
+                attempt,
+                status,
+                headers,
+            } => {
                 self.by_attempt(attempt, Happening::Head { status, headers }, now, out);
             }
             Input::UpstreamBytes { attempt, bytes } => {
@@ -143,7 +149,9 @@ impl Shard {
 
     /// One exchange takes one step; when that was its last, it leaves.
     fn step(&mut self, id: ExchangeId, what: Happening, now: Now, out: &mut Vec<Output>) {
-        let Some(exchange) = self.exchanges.get_mut(id.0) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id.0) else {
+            return;
+        };
         exchange.on(&mut self.desk, now, what, out);
         if exchange.is_settled() {
             let down = exchange.down();
@@ -158,7 +166,9 @@ impl Shard {
 
     fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Output>) {
         match self.client(client) {
-            Some(&mut Client::Exchange(exchange)) => self.step(exchange, Happening::ClientGone, now, out),
+            Some(&mut Client::Exchange(exchange)) => {
+                self.step(exchange, Happening::ClientGone, now, out)
+            }
             Some(Client::Socket(session)) => {
                 for exchange in session.exchanges() {
                     self.step(exchange, Happening::ClientGone, now, out);
@@ -170,7 +180,13 @@ impl Shard {
     }
 
     fn flow(&mut self, now: Now, client: ClientId, congested: bool, out: &mut Vec<Output>) {
-        let what = || if congested { Happening::Congested } else { Happening::Eased };
+        let what = || {
+            if congested {
+                Happening::Congested
+            } else {
+                Happening::Eased
+            }
+        };
         match self.client(client) {
             Some(&mut Client::Exchange(exchange)) => self.step(exchange, what(), now, out),
             Some(Client::Socket(session)) => {
@@ -194,7 +210,9 @@ impl Shard {
     /// Lets those whose time has come try for headroom, fairly between tenants, each at most once.
     fn dispatch_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
         for _ in 0..self.desk.waiting_count() {
-            let Some(id) = self.desk.next_waiting(now.instant) else { break };
+            let Some(id) = self.desk.next_waiting(now.instant) else {
+                break;
+            };
             self.step(id, Happening::Retry, now, out);
         }
     }

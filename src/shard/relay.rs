@@ -70,13 +70,25 @@ impl Relay {
     pub fn new(form: Form, opening: impl FnOnce() -> Opening) -> Self {
         let same = form.client == form.provider && !form.framed;
         let (meaning, down) = match (form.client_streams, form.provider_streams) {
-            (true, true) if same => (Meaning::Lift(Lift::new(form.client, form.stream_usage)), Down::Pass),
-            (false, false) if same => (Meaning::Decode(Decoder::new(form.provider)), Down::PassWhole(Bytes::new())),
+            (true, true) if same => (
+                Meaning::Lift(Lift::new(form.client, form.stream_usage)),
+                Down::Pass,
+            ),
+            (false, false) if same => (
+                Meaning::Decode(Decoder::new(form.provider)),
+                Down::PassWhole(Bytes::new()),
+            ),
             (true, _) => {
                 let encoder = Encoder::new(form.client, opening());
-                (Meaning::Decode(Decoder::new(form.provider)), Down::Encode(Box::new(encoder)))
+                (
+                    Meaning::Decode(Decoder::new(form.provider)),
+                    Down::Encode(Box::new(encoder)),
+                )
             }
-            (false, _) => (Meaning::Decode(Decoder::new(form.provider)), Down::Fold(Box::default())),
+            (false, _) => (
+                Meaning::Decode(Decoder::new(form.provider)),
+                Down::Fold(Box::default()),
+            ),
         };
         let up = if form.provider_streams {
             Up::Stream(sse::Decoder::new(form.event_bytes_max))
@@ -103,7 +115,9 @@ impl Relay {
             Up::Stream(decoder) => decoder.feed(bytes),
             Up::Whole(body) if body.len() + bytes.len() > self.answer_bytes_max => {
                 let most = self.answer_bytes_max;
-                return Err(broken(format!("the provider's answer is larger than {most} bytes")));
+                return Err(broken(format!(
+                    "the provider's answer is larger than {most} bytes"
+                )));
             }
             Up::Whole(body) => {
                 body.extend_from_slice(&bytes);
@@ -134,7 +148,9 @@ impl Relay {
 
     fn next_event(&mut self) -> Result<Option<sse::SseEvent>, Fault> {
         match &mut self.up {
-            Up::Stream(decoder) => decoder.next().map_err(|sse::TooLong| broken("an event of the provider is too long")),
+            Up::Stream(decoder) => decoder
+                .next()
+                .map_err(|sse::TooLong| broken("an event of the provider is too long")),
             Up::Whole(_) => Ok(None),
         }
     }
@@ -148,7 +164,9 @@ impl Relay {
                     out.extend_from_slice(&event.raw);
                 }
             }
-            Meaning::Decode(decoder) => decoder.event(event, &mut self.events).map_err(malformed)?,
+            Meaning::Decode(decoder) => {
+                decoder.event(event, &mut self.events).map_err(malformed)?
+            }
         }
         self.absorb(out)
     }
@@ -200,7 +218,13 @@ impl Relay {
     }
 
     /// The good end, appended to `out`: the end mark of a stream, or the whole answer.
-    pub fn finish(&mut self, dialect: DialectName, opening: impl FnOnce() -> Opening, closing: &Closing, out: &mut BytesMut) {
+    pub fn finish(
+        &mut self,
+        dialect: DialectName,
+        opening: impl FnOnce() -> Opening,
+        closing: &Closing,
+        out: &mut BytesMut,
+    ) {
         match &mut self.down {
             Down::Pass => {}
             Down::PassWhole(body) => out.extend_from_slice(body),

@@ -5,17 +5,22 @@ use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::{self, Target, splice};
-use crate::protocol::provider::{CallHead, ClientHeaders};
 use crate::protocol::provider::hints::Hints;
+use crate::protocol::provider::{CallHead, ClientHeaders};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, Phase};
 use crate::shard::input::Slices;
 use crate::shard::{Call, Output};
-use bytes::Bytes;
 
 impl Exchange {
     /// Begins an attempt where `decision` says. `Err`: this endpoint cannot be asked this, and nothing was begun.
-    pub fn send(&mut self, desk: &mut Desk, now: Now, decision: &Decision, out: &mut Vec<Output>) -> Result<Phase, Fault> {
+    pub fn send(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        decision: &Decision,
+        out: &mut Vec<Output>,
+    ) -> Result<Phase, Fault> {
         let config = self.config.clone();
         let endpoint = &config.endpoints[decision.endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
@@ -27,8 +32,12 @@ impl Exchange {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
         };
         self.begun_attempt(desk);
-        let secret = decision.key.and_then(|key| config.keys[key.0 as usize].secret.as_ref());
-        let head = provider.kind.call(dialect, secret, &self.client_headers(), streams);
+        let secret = decision
+            .key
+            .and_then(|key| config.keys[key.0 as usize].secret.as_ref());
+        let head = provider
+            .kind
+            .call(dialect, secret, &self.client_headers(), streams);
         out.push(Output::Call(Box::new(Call {
             attempt: id,
             origin: origin(provider),
@@ -38,7 +47,12 @@ impl Exchange {
             body,
         })));
         let epoch = desk.epoch(self.epoch);
-        let hold = epoch.hold(decision.endpoint, decision.pool, self.asked.ask, now.instant);
+        let hold = epoch.hold(
+            decision.endpoint,
+            decision.pool,
+            self.asked.ask,
+            now.instant,
+        );
         epoch.used_key(decision.pool);
         let patience = epoch.patience();
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
@@ -65,7 +79,11 @@ impl Exchange {
             first_byte: None,
             upstream_id: String::new(),
             hints: Hints::default(),
-            deadline: Deadline { at, total_at, what: Limit::Connect },
+            deadline: Deadline {
+                at,
+                total_at,
+                what: Limit::Connect,
+            },
         })))
     }
 
@@ -82,7 +100,12 @@ impl Exchange {
     }
 
     /// The body as this endpoint shall read it: the client's bytes where the dialect is the same, else written from canon.
-    fn body_for(&mut self, endpoint: &config::Endpoint, dialect: DialectName, streams: bool) -> Result<Slices, Fault> {
+    fn body_for(
+        &mut self,
+        endpoint: &config::Endpoint,
+        dialect: DialectName,
+        streams: bool,
+    ) -> Result<Slices, Fault> {
         self.dropped.clear();
         if dialect == self.dialect {
             return splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name);
@@ -97,7 +120,9 @@ impl Exchange {
         let target = Target {
             model: &endpoint.name,
             stream: streams,
-            max_output_default: model.output_max.map_or(MAX_OUTPUT_DEFAULT, |most| most.0.min(MAX_OUTPUT_DEFAULT)),
+            max_output_default: model
+                .output_max
+                .map_or(MAX_OUTPUT_DEFAULT, |most| most.0.min(MAX_OUTPUT_DEFAULT)),
             rules: &endpoint.rules,
         };
         let (body, dropped) = dialect::write_request(dialect, request, &target)?;
@@ -117,7 +142,11 @@ impl Exchange {
     pub fn sent(&mut self, mut attempt: Box<Attempt>, now: Now) -> Phase {
         attempt.sent = true;
         // An answer that is not streamed has its first byte when all of it is thought out: only the total bounds it.
-        let wait = if attempt.streams { attempt.timeouts.first_byte } else { attempt.timeouts.total };
+        let wait = if attempt.streams {
+            attempt.timeouts.first_byte
+        } else {
+            attempt.timeouts.total
+        };
         attempt.deadline.at = (now.instant + wait).min(attempt.deadline.total_at);
         attempt.deadline.what = Limit::FirstByte;
         Phase::Calling(attempt)
@@ -133,16 +162,10 @@ fn origin(provider: &config::Provider) -> OriginId {
 }
 
 fn headers(provider: &config::Provider, head: CallHead) -> Vec<(String, String)> {
-    let own = head.headers.into_iter().filter(|(name, _)| !provider.headers.iter().any(|(n, _)| n == name));
+    let own = head
+        .headers
+        .into_iter()
+        .filter(|(name, _)| !provider.headers.iter().any(|(n, _)| n == name));
     let own = own.map(|(name, value)| (name.to_owned(), value));
     own.chain(provider.headers.iter().cloned()).collect()
-}
-
-/// A body's slices as one, for those who compare.
-#[must_use]
-pub fn joined(slices: &[Bytes]) -> Bytes {
-    match slices {
-        [one] => one.clone(),
-        many => Bytes::from(many.concat()),
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::base::{Instant, NanoUsd, Now};
 use crate::canon::{Fault, FaultClass, Usage};
+use crate::config::LogLevel;
 use crate::policy::bill::bill;
 use crate::policy::capacity::Used;
 use crate::policy::retry::{self, AttemptError, Next};
@@ -9,15 +10,47 @@ use crate::protocol::dialect;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
 use crate::shard::relay::Relay;
-use crate::shard::{LedgerRow, Mail, Outcome, Output, reply, stream};
+use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, reply, stream};
 use bytes::BytesMut;
 
 impl Exchange {
     /// The answer is whole and told: its attempt settles, and with it the exchange.
-    pub fn close(&mut self, desk: &mut Desk, attempt: Box<Attempt>, relay: &Relay, now: Now, out: &mut Vec<Output>) -> Phase {
+    pub fn close(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: &Relay,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         let usage = relay.usage_or_estimate(self.asked.ask.input);
-        self.settle_attempt(desk, attempt, usage, &relay.upstream_id, Outcome::Done, now, true, out);
+        self.settle_attempt(
+            desk,
+            attempt,
+            usage,
+            &relay.upstream_id,
+            Outcome::Done,
+            now,
+            true,
+            out,
+        );
         desk.meters.exchanges_done += 1;
+        if !relay.dropped().is_empty() {
+            let fields = vec![
+                ("exchange", self.name.to_string()),
+                ("parts", relay.dropped().join(", ")),
+            ];
+            let message = "the client's dialect has no words for parts of the answer";
+            desk.log(
+                LogLine {
+                    at: now.wall,
+                    level: LogLevel::Info,
+                    message,
+                    fields,
+                },
+                out,
+            );
+        }
         self.settled(desk, now)
     }
 
@@ -38,8 +71,8 @@ impl Exchange {
         let outcome = Outcome::Failed(failure.fault.class);
         self.log_outcome(desk, now.wall, outcome, &failure.fault, out);
         let usage = self.usage_of_failed(&attempt, relay.as_deref());
-        if last && self.saw {
-            self.fail_stream(&attempt, relay, &failure.fault, now, out);
+        if let (true, true, Some(mut relay)) = (last, self.saw, relay) {
+            self.fail_stream(&attempt, &mut relay, &failure.fault, now, out);
         }
         let id = String::new();
         self.settle_attempt(desk, attempt, usage, &id, outcome, now, last, out);
@@ -53,20 +86,35 @@ impl Exchange {
                 self.last = Some(failure);
                 // The same place may serve after its wait, so it is not left out as failed.
                 self.tally.failed_at.clear();
-                let until = now.instant + wait;
+                // Never sooner than asked, and a little apart, so that those who failed together do not come back together.
+                let until = now.instant + wait + wait.mul_f64(desk.rng.unit() / 10.0);
                 desk.wait(self.id, self.tenant, self.model(), until);
-                Phase::Waiting { since: now.instant, until }
+                Phase::Waiting {
+                    since: now.instant,
+                    until,
+                }
             }
         }
     }
 
     /// Our own finding where no answer came; else what the provider's words amount to.
     fn error_of(&self, attempt: &Attempt, fault: &Fault) -> AttemptError {
-        if attempt.status.is_none() && !attempt.sent { AttemptError::Unreachable } else { retry::of_fault(fault) }
+        if attempt.status.is_none() && !attempt.sent {
+            AttemptError::Unreachable
+        } else {
+            retry::of_fault(fault)
+        }
     }
 
     /// What the failure says about key, pool and endpoint.
-    fn note_failure(&mut self, desk: &mut Desk, attempt: &Attempt, error: AttemptError, fault: &Fault, now: Now) {
+    fn note_failure(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &Attempt,
+        error: AttemptError,
+        fault: &Fault,
+        now: Now,
+    ) {
         let place = (attempt.endpoint, attempt.pool);
         let dead_for = self.config.routing.dead_key;
         let epoch = desk.epoch(self.epoch);
@@ -82,9 +130,12 @@ impl Exchange {
                 self.answered(desk, attempt);
             }
             AttemptError::Limited { .. } => {
-                let wait = stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
+                let wait =
+                    stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
                 let until = now.instant + wait;
-                epoch.each_limit(attempt.endpoint, attempt.pool, |limit| limit.close_until(until));
+                epoch.each_limit(attempt.endpoint, attempt.pool, |limit| {
+                    limit.close_until(until)
+                });
                 self.tally.failed_at.push(place);
                 self.answered(desk, attempt);
             }
@@ -93,7 +144,10 @@ impl Exchange {
                 self.tally.failed_at.push(place);
                 self.answered(desk, attempt);
             }
-            AttemptError::Overloaded { .. } | AttemptError::Unreachable | AttemptError::Broken | AttemptError::TimedOut => {
+            AttemptError::Overloaded { .. }
+            | AttemptError::Unreachable
+            | AttemptError::Broken
+            | AttemptError::TimedOut => {
                 self.tally.failed_at.push(place);
                 if let Some(breaker) = epoch.breaker(attempt.endpoint, attempt.pool) {
                     breaker.failed(now.instant, patience);
@@ -104,7 +158,10 @@ impl Exchange {
 
     /// The endpoint is alive, whatever it said.
     fn answered(&self, desk: &mut Desk, attempt: &Attempt) {
-        if let Some(breaker) = desk.epoch(self.epoch).breaker(attempt.endpoint, attempt.pool) {
+        if let Some(breaker) = desk
+            .epoch(self.epoch)
+            .breaker(attempt.endpoint, attempt.pool)
+        {
             breaker.succeeded();
         }
     }
@@ -118,11 +175,15 @@ impl Exchange {
             return Next::GiveUp;
         }
         let others = match error {
-            AttemptError::KeyRefused | AttemptError::Exhausted => self.others_or_keys(desk, now.instant),
+            AttemptError::KeyRefused | AttemptError::Exhausted => {
+                self.others_or_keys(desk, now.instant)
+            }
             _ => self.others(desk, now.instant, (attempt.endpoint, attempt.pool)),
         };
         let routing = &self.config.routing;
-        let deadline = self.gives_up_at().min(self.begun.instant + self.config.limits.queue_time + attempt.timeouts.total);
+        let deadline = self
+            .gives_up_at()
+            .min(self.begun.instant + self.config.limits.queue_time + attempt.timeouts.total);
         let standing = retry::Standing {
             client_saw_bytes: self.saw,
             attempts: self.tally.attempts,
@@ -139,24 +200,44 @@ impl Exchange {
     /// What a failed attempt is billed: nothing when the provider refused or was not reached; what came when it broke off.
     fn usage_of_failed(&self, attempt: &Attempt, relay: Option<&Relay>) -> Usage {
         match relay {
-            Some(relay) if attempt.first_byte.is_some() => relay.usage_or_estimate(self.asked.ask.input),
+            Some(relay) if attempt.first_byte.is_some() => {
+                relay.usage_or_estimate(self.asked.ask.input)
+            }
             _ => Usage::default(),
         }
     }
 
     /// The client has seen a beginning: it is told in its stream that there is no more.
-    fn fail_stream(&mut self, attempt: &Attempt, relay: Option<Box<Relay>>, fault: &Fault, now: Now, out: &mut Vec<Output>) {
-        let Some(mut relay) = relay else { return };
+    pub fn fail_stream(
+        &mut self,
+        attempt: &Attempt,
+        relay: &mut Relay,
+        fault: &Fault,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let mut said = BytesMut::new();
-        let closing = self.closing(attempt, &relay, now);
+        let closing = self.closing(attempt, relay, now);
         let told = for_client(fault);
-        relay.fail(self.dialect, || self.opening(attempt), &told, &closing, &mut said);
+        relay.fail(
+            self.dialect,
+            || self.opening(attempt),
+            &told,
+            &closing,
+            &mut said,
+        );
         self.write(said, out);
         self.end(out);
     }
 
     /// Nothing better will come: the client is told what went wrong last.
-    pub fn give_up(&mut self, desk: &mut Desk, now: Now, last: LastFailure, out: &mut Vec<Output>) -> Phase {
+    pub fn give_up(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        last: LastFailure,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         if self.ended {
             desk.meters.failed(last.fault.class);
             return self.settled(desk, now);
@@ -166,8 +247,14 @@ impl Exchange {
             // The provider's own words, in the client's own dialect; but what is between us and the provider (keys, money) stays there.
             (Some((status, body)), Down::Http(client)) if told == last.fault && !self.head_sent => {
                 let client = *client;
-                let head = self.response_head(None, status, stream::JSON, &reply::retry_after(&told));
-                out.push(Output::Respond { client, head, body, end: true });
+                let head =
+                    self.response_head(None, status, stream::JSON, &reply::retry_after(&told));
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body,
+                    end: true,
+                });
                 self.ended = true;
                 desk.meters.failed(told.class);
                 self.settled(desk, now)
@@ -177,26 +264,45 @@ impl Exchange {
     }
 
     /// Tells the client `fault` in its dialect, by status where the head is not out, else as an event; and settles.
-    pub fn refuse(&mut self, desk: &mut Desk, now: Now, fault: &Fault, out: &mut Vec<Output>) -> Phase {
+    pub fn refuse(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         desk.meters.failed(fault.class);
         match self.down.clone() {
             Down::Http(client) if !self.head_sent => {
                 let (status, body) = dialect::write_error(self.dialect, fault, &self.name);
-                let head = self.response_head(None, status, stream::JSON, &reply::retry_after(fault));
-                out.push(Output::Respond { client, head, body, end: true });
+                let head =
+                    self.response_head(None, status, stream::JSON, &reply::retry_after(fault));
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body,
+                    end: true,
+                });
                 self.ended = true;
             }
-            Down::Http(_) | Down::Socket { .. } => {
-                let mut said = BytesMut::new();
-                let opening = self.opening_without_attempt();
-                let closing = dialect::Closing { total: now.instant - self.begun.instant, ..dialect::Closing::default() };
-                dialect::Encoder::new(self.dialect, opening).fail(fault, &closing, &mut said);
-                self.write(said, out);
-                self.end(out);
-            }
+            Down::Http(_) | Down::Socket { .. } => self.say_in_stream(now, fault, out),
             Down::Gone => {}
         }
         self.settled(desk, now)
+    }
+
+    /// Tells the client `fault` as an event of its stream, and ends it.
+    pub fn say_in_stream(&mut self, now: Now, fault: &Fault, out: &mut Vec<Output>) {
+        let mut said = BytesMut::new();
+        let opening = self.opening_without_attempt();
+        let closing = dialect::Closing {
+            cost: self.tally.cost,
+            total: now.instant - self.begun.instant,
+            ..dialect::Closing::default()
+        };
+        dialect::Encoder::new(self.dialect, opening).fail(fault, &closing, &mut said);
+        self.write(said, out);
+        self.end(out);
     }
 
     fn opening_without_attempt(&self) -> dialect::Opening {
@@ -217,29 +323,56 @@ impl Exchange {
     fn write(&self, said: BytesMut, out: &mut Vec<Output>) {
         match &self.down {
             Down::Http(client) | Down::Socket { client, .. } if !said.is_empty() => {
-                out.push(Output::Write { client: *client, bytes: said.freeze() });
+                out.push(Output::Write {
+                    client: *client,
+                    bytes: said.freeze(),
+                });
             }
             _ => {}
         }
     }
 
     /// Gives up an exchange whatever it is doing: for a client that wants no answer any more, and for our own broken promises.
-    pub fn abandon(&mut self, desk: &mut Desk, now: Now, outcome: Outcome, out: &mut Vec<Output>) -> Phase {
+    pub fn abandon(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        outcome: Outcome,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         match std::mem::take(&mut self.phase) {
             Phase::Calling(attempt) | Phase::Refused(attempt, _) => {
-                out.push(Output::Cancel { attempt: attempt.id });
+                out.push(Output::Cancel {
+                    attempt: attempt.id,
+                });
                 // The provider may have read all of it; what it does with a call that is dropped before its first byte, it alone knows.
-                let usage = Usage { estimated: attempt.sent, ..Usage::default() };
+                let usage = Usage {
+                    estimated: attempt.sent,
+                    ..Usage::default()
+                };
                 self.settle_attempt(desk, attempt, usage, "", outcome, now, true, out);
             }
             Phase::Streaming(attempt, relay) | Phase::Closing(attempt, relay) => {
-                out.push(Output::Cancel { attempt: attempt.id });
+                out.push(Output::Cancel {
+                    attempt: attempt.id,
+                });
                 let usage = relay.usage_or_estimate(self.asked.ask.input);
-                self.settle_attempt(desk, attempt, usage, &relay.upstream_id, outcome, now, true, out);
+                self.settle_attempt(
+                    desk,
+                    attempt,
+                    usage,
+                    &relay.upstream_id,
+                    outcome,
+                    now,
+                    true,
+                    out,
+                );
             }
             Phase::Waiting { .. } | Phase::Reading | Phase::Settled => {}
         }
-        if let (Outcome::Failed(class), Down::Http(client), false) = (outcome, &self.down, self.ended) {
+        if let (Outcome::Failed(class), Down::Http(client), false) =
+            (outcome, &self.down, self.ended)
+        {
             desk.meters.failed(class);
             out.push(Output::Abort { client: *client });
         }
@@ -265,14 +398,19 @@ impl Exchange {
         let used = attempt.sent.then(|| used(&usage));
         self.add_up(used, cost);
         desk.end_attempt(attempt.id);
-        desk.epoch(self.epoch).release(attempt.hold, used, now.instant);
+        desk.epoch(self.epoch)
+            .release(attempt.hold, used, now.instant);
         desk.freed(now.instant);
         desk.meters.attempt(outcome, &usage, cost);
         let first_byte = attempt.first_byte.map(|at| at - attempt.began.instant);
         let total = now.instant - attempt.began.instant;
         desk.meters.times(first_byte, total);
         desk.ledger_room = desk.ledger_room.saturating_sub(1);
-        let upstream_id = if upstream_id.is_empty() { attempt.upstream_id } else { upstream_id.to_owned() };
+        let upstream_id = if upstream_id.is_empty() {
+            attempt.upstream_id
+        } else {
+            upstream_id.to_owned()
+        };
         out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
             exchange: self.name.to_string(),
             attempt: attempt.number,
@@ -312,7 +450,13 @@ impl Exchange {
     pub fn settled(&mut self, desk: &mut Desk, now: Now) -> Phase {
         if let Some(hold) = self.tenant_hold.take() {
             let allowance = &mut desk.epoch(self.epoch).tenants[self.tenant.0 as usize];
-            allowance.settle(hold, self.tally.used, self.tally.cost, now.instant, now.wall);
+            allowance.settle(
+                hold,
+                self.tally.used,
+                self.tally.cost,
+                now.instant,
+                now.wall,
+            );
         }
         if std::mem::take(&mut self.tally.counted_as_retrying) {
             desk.retrying = desk.retrying.saturating_sub(1);
@@ -326,14 +470,22 @@ impl Exchange {
 /// What a provider's limits count.
 fn used(usage: &Usage) -> Used {
     let cache_read = usage.cache_read.unwrap_or_default();
-    Used { input: usage.input_total() - cache_read, cache_read, output: usage.output.unwrap_or_default() }
+    Used {
+        input: usage.input_total() - cache_read,
+        cache_read,
+        output: usage.output.unwrap_or_default(),
+    }
 }
 
 /// A failure between us and a provider, as its client may hear of it: that our key is dead or our money spent there is not the client's doing.
 fn for_client(fault: &Fault) -> Fault {
     let ours = match fault.class {
-        FaultClass::Unauthenticated | FaultClass::Forbidden => "the provider refused every key this router has for the model",
-        FaultClass::Billing => "the provider's spending limit is reached for every key this router has for the model",
+        FaultClass::Unauthenticated | FaultClass::Forbidden => {
+            "the provider refused every key this router has for the model"
+        }
+        FaultClass::Billing => {
+            "the provider's spending limit is reached for every key this router has for the model"
+        }
         _ => return fault.clone(),
     };
     if fault.upstream_status.is_none() {

@@ -15,11 +15,20 @@ use std::time::Duration;
 
 impl Exchange {
     /// The provider has answered: with an answer, or with a refusal.
-    pub fn head(&mut self, desk: &mut Desk, mut attempt: Box<Attempt>, now: Now, status: u16, headers: &Headers) -> Phase {
+    pub fn head(
+        &mut self,
+        desk: &mut Desk,
+        mut attempt: Box<Attempt>,
+        now: Now,
+        status: u16,
+        headers: &Headers,
+    ) -> Phase {
         attempt.status = Some(status);
         attempt.sent = true;
         let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
-        attempt.hints = self.config.providers[provider.0 as usize].kind.hints(headers, now.wall);
+        attempt.hints = self.config.providers[provider.0 as usize]
+            .kind
+            .hints(headers, now.wall);
         attempt.upstream_id = request_id(headers);
         self.heed(desk, &attempt, now);
         attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
@@ -48,19 +57,33 @@ impl Exchange {
     /// What the headers say of limits corrects our own count.
     fn heed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
         let hints = &attempt.hints;
-        let left = |l: &Option<crate::protocol::provider::hints::Limit>| l.and_then(|l| l.remaining);
-        desk.epoch(self.epoch).each_limit(attempt.endpoint, attempt.pool, |limit| {
-            for (remaining, correct) in [
-                (left(&hints.requests), crate::policy::capacity::Limit::correct_requests as fn(&mut _, _, _)),
-                (left(&hints.tokens), crate::policy::capacity::Limit::correct_tokens),
-                (left(&hints.input_tokens), crate::policy::capacity::Limit::correct_input),
-                (left(&hints.output_tokens), crate::policy::capacity::Limit::correct_output),
-            ] {
-                if let Some(remaining) = remaining {
-                    correct(limit, remaining, now.instant);
+        let left =
+            |l: &Option<crate::protocol::provider::hints::Limit>| l.and_then(|l| l.remaining);
+        desk.epoch(self.epoch)
+            .each_limit(attempt.endpoint, attempt.pool, |limit| {
+                for (remaining, correct) in [
+                    (
+                        left(&hints.requests),
+                        crate::policy::capacity::Limit::correct_requests as fn(&mut _, _, _),
+                    ),
+                    (
+                        left(&hints.tokens),
+                        crate::policy::capacity::Limit::correct_tokens,
+                    ),
+                    (
+                        left(&hints.input_tokens),
+                        crate::policy::capacity::Limit::correct_input,
+                    ),
+                    (
+                        left(&hints.output_tokens),
+                        crate::policy::capacity::Limit::correct_output,
+                    ),
+                ] {
+                    if let Some(remaining) = remaining {
+                        correct(limit, remaining, now.instant);
+                    }
                 }
-            }
-        });
+            });
     }
 
     /// A piece of the answer.
@@ -75,7 +98,8 @@ impl Exchange {
     ) -> Phase {
         attempt.first_byte.get_or_insert(now.instant);
         if attempt.streams {
-            attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
+            attempt.deadline.at =
+                (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
         }
         let mut said = std::mem::take(&mut desk.scratch);
         let fed = relay.feed(bytes, &mut said);
@@ -99,8 +123,20 @@ impl Exchange {
                 }
                 said.clear();
                 desk.scratch = said;
-                out.push(Output::Cancel { attempt: attempt.id });
-                self.attempt_failed(desk, attempt, Some(relay), now, LastFailure { fault, verbatim: None }, out)
+                out.push(Output::Cancel {
+                    attempt: attempt.id,
+                });
+                self.attempt_failed(
+                    desk,
+                    attempt,
+                    Some(relay),
+                    now,
+                    LastFailure {
+                        fault,
+                        verbatim: None,
+                    },
+                    out,
+                )
             }
         }
     }
@@ -120,7 +156,17 @@ impl Exchange {
         if let Err(fault) = ended {
             said.clear();
             desk.scratch = said;
-            return self.attempt_failed(desk, attempt, Some(relay), now, LastFailure { fault, verbatim: None }, out);
+            return self.attempt_failed(
+                desk,
+                attempt,
+                Some(relay),
+                now,
+                LastFailure {
+                    fault,
+                    verbatim: None,
+                },
+                out,
+            );
         }
         self.finish(&attempt, &mut relay, now, &mut said, out);
         desk.scratch = said;
@@ -138,19 +184,63 @@ impl Exchange {
         why: &UpstreamFault,
         out: &mut Vec<Output>,
     ) -> Phase {
-        let fault = Fault::new(FaultClass::UpstreamBroken, format!("the provider broke off: {}", told(why)));
-        self.attempt_failed(desk, attempt, Some(relay), now, LastFailure { fault, verbatim: None }, out)
+        let fault = Fault::new(
+            FaultClass::UpstreamBroken,
+            format!("the provider broke off: {}", told(why)),
+        );
+        self.attempt_failed(
+            desk,
+            attempt,
+            Some(relay),
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
     }
 
     /// The call came to nothing before an answer began.
-    pub fn unreached(&mut self, desk: &mut Desk, attempt: Box<Attempt>, now: Now, why: &UpstreamFault, out: &mut Vec<Output>) -> Phase {
-        let class = if attempt.sent { FaultClass::UpstreamBroken } else { FaultClass::Unavailable };
-        let fault = Fault::new(class, format!("the provider could not be reached: {}", told(why)));
-        self.attempt_failed(desk, attempt, None, now, LastFailure { fault, verbatim: None }, out)
+    pub fn unreached(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        now: Now,
+        why: &UpstreamFault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let class = if attempt.sent {
+            FaultClass::UpstreamBroken
+        } else {
+            FaultClass::Unavailable
+        };
+        let fault = Fault::new(
+            class,
+            format!("the provider could not be reached: {}", told(why)),
+        );
+        self.attempt_failed(
+            desk,
+            attempt,
+            None,
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
     }
 
     /// The provider has said why it refuses.
-    pub fn refused(&mut self, desk: &mut Desk, mut attempt: Box<Attempt>, now: Now, body: &[u8], out: &mut Vec<Output>) -> Phase {
+    pub fn refused(
+        &mut self,
+        desk: &mut Desk,
+        mut attempt: Box<Attempt>,
+        now: Now,
+        body: &[u8],
+        out: &mut Vec<Output>,
+    ) -> Phase {
         attempt.first_byte.get_or_insert(now.instant);
         let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
         let kind = self.config.providers[provider.0 as usize].kind;
@@ -158,24 +248,59 @@ impl Exchange {
         let mut fault = kind.fault(attempt.dialect, status, body, &attempt.hints);
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
-        let verbatim = (same && body.starts_with(b"{")).then(|| (status, Bytes::copy_from_slice(body)));
-        self.attempt_failed(desk, attempt, None, now, LastFailure { fault, verbatim }, out)
+        let verbatim =
+            (same && body.starts_with(b"{")).then(|| (status, Bytes::copy_from_slice(body)));
+        self.attempt_failed(
+            desk,
+            attempt,
+            None,
+            now,
+            LastFailure { fault, verbatim },
+            out,
+        )
     }
 
     /// The head of a refusal came, its body does not: what is there must do.
-    pub fn refused_slowly(&mut self, desk: &mut Desk, attempt: Box<Attempt>, now: Now, body: &[u8], out: &mut Vec<Output>) -> Phase {
-        out.push(Output::Cancel { attempt: attempt.id });
+    pub fn refused_slowly(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        now: Now,
+        body: &[u8],
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
         self.refused(desk, attempt, now, body, out)
     }
 
     /// A time limit before the answer began.
-    pub fn calling_timer(&mut self, desk: &mut Desk, attempt: Box<Attempt>, now: Now, out: &mut Vec<Output>) -> Phase {
+    pub fn calling_timer(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         if now.instant < attempt.deadline.at {
             return Phase::Calling(attempt);
         }
-        out.push(Output::Cancel { attempt: attempt.id });
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
         let fault = self.timed_out(&attempt, now);
-        self.attempt_failed(desk, attempt, None, now, LastFailure { fault, verbatim: None }, out)
+        self.attempt_failed(
+            desk,
+            attempt,
+            None,
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
     }
 
     /// A stall, the total limit, or a client that does not read.
@@ -196,27 +321,59 @@ impl Exchange {
         if !stalled && now.instant < attempt.deadline.total_at {
             return Phase::Streaming(attempt, relay);
         }
-        out.push(Output::Cancel { attempt: attempt.id });
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
         let fault = self.timed_out(&attempt, now);
-        self.attempt_failed(desk, attempt, Some(relay), now, LastFailure { fault, verbatim: None }, out)
+        self.attempt_failed(
+            desk,
+            attempt,
+            Some(relay),
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
     }
 
     fn timed_out(&self, attempt: &Attempt, now: Now) -> Fault {
-        let what = if now.instant >= attempt.deadline.total_at { Limit::Total } else { attempt.deadline.what };
+        let what = if now.instant >= attempt.deadline.total_at {
+            Limit::Total
+        } else {
+            attempt.deadline.what
+        };
         let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
         let (class, message) = match what {
-            Limit::Connect => {
-                (FaultClass::Unavailable, format!("no connection to the provider within {}", seconds(attempt.timeouts.connect)))
-            }
-            Limit::FirstByte => {
-                (FaultClass::UpstreamTimeout, format!("the provider did not answer within {}", seconds(attempt.timeouts.first_byte)))
-            }
-            Limit::Stall => {
-                (FaultClass::UpstreamTimeout, format!("the provider fell silent for {}", seconds(attempt.timeouts.stall)))
-            }
-            Limit::Total => {
-                (FaultClass::UpstreamTimeout, format!("the answer took longer than {}", seconds(attempt.timeouts.total)))
-            }
+            Limit::Connect => (
+                FaultClass::Unavailable,
+                format!(
+                    "no connection to the provider within {}",
+                    seconds(attempt.timeouts.connect)
+                ),
+            ),
+            Limit::FirstByte => (
+                FaultClass::UpstreamTimeout,
+                format!(
+                    "the provider did not answer within {}",
+                    seconds(attempt.timeouts.first_byte)
+                ),
+            ),
+            Limit::Stall => (
+                FaultClass::UpstreamTimeout,
+                format!(
+                    "the provider fell silent for {}",
+                    seconds(attempt.timeouts.stall)
+                ),
+            ),
+            Limit::Total => (
+                FaultClass::UpstreamTimeout,
+                format!(
+                    "the answer took longer than {}",
+                    seconds(attempt.timeouts.total)
+                ),
+            ),
         };
         Fault::new(class, message)
     }
@@ -232,29 +389,56 @@ impl Exchange {
     ) -> Phase {
         desk.meters.slow_clients_dropped += 1;
         let fields = vec![("exchange", self.name.to_string())];
-        desk.log(LogLine { at: now.wall, level: LogLevel::Warn, message: "slow client dropped", fields }, out);
+        desk.log(
+            LogLine {
+                at: now.wall,
+                level: LogLevel::Warn,
+                message: "slow client dropped",
+                fields,
+            },
+            out,
+        );
         if let Down::Http(client) | Down::Socket { client, .. } = &self.down {
             out.push(Output::Abort { client: *client });
         }
         self.congested_since = None;
         self.down = Down::Gone;
-        out.push(Output::Resume { attempt: attempt.id });
+        out.push(Output::Resume {
+            attempt: attempt.id,
+        });
         Phase::Streaming(attempt, relay)
     }
 
-    pub fn pause(&mut self, attempt: Box<Attempt>, relay: Box<Relay>, now: Now, out: &mut Vec<Output>) -> Phase {
+    pub fn pause(
+        &mut self,
+        attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         if self.congested_since.is_none() {
             self.congested_since = Some(now.instant);
-            out.push(Output::Pause { attempt: attempt.id });
+            out.push(Output::Pause {
+                attempt: attempt.id,
+            });
         }
         Phase::Streaming(attempt, relay)
     }
 
-    pub fn resume(&mut self, mut attempt: Box<Attempt>, relay: Box<Relay>, now: Now, out: &mut Vec<Output>) -> Phase {
+    pub fn resume(
+        &mut self,
+        mut attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
         if self.congested_since.take().is_some() {
             // The silence was ours.
-            attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
-            out.push(Output::Resume { attempt: attempt.id });
+            attempt.deadline.at =
+                (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
+            out.push(Output::Resume {
+                attempt: attempt.id,
+            });
         }
         Phase::Streaming(attempt, relay)
     }
@@ -269,19 +453,37 @@ impl Exchange {
         self.comment_at = now.instant + self.config.limits.sse_comment;
         match &self.down {
             Down::Gone => {}
-            Down::Socket { client, .. } => out.push(Output::Write { client: *client, bytes }),
-            Down::Http(client) if self.head_sent => out.push(Output::Write { client: *client, bytes }),
+            Down::Socket { client, .. } => out.push(Output::Write {
+                client: *client,
+                bytes,
+            }),
+            Down::Http(client) if self.head_sent => out.push(Output::Write {
+                client: *client,
+                bytes,
+            }),
             Down::Http(client) => {
                 let client = *client;
                 self.head_sent = true;
                 let head = self.response_head(Some(attempt), 200, EVENT_STREAM, &[]);
-                out.push(Output::Respond { client, head, body: bytes, end: false });
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body: bytes,
+                    end: false,
+                });
             }
         }
     }
 
     /// The good end towards the client.
-    fn finish(&mut self, attempt: &Attempt, relay: &mut Relay, now: Now, said: &mut BytesMut, out: &mut Vec<Output>) {
+    fn finish(
+        &mut self,
+        attempt: &Attempt,
+        relay: &mut Relay,
+        now: Now,
+        said: &mut BytesMut,
+        out: &mut Vec<Output>,
+    ) {
         let closing = self.closing(attempt, relay, now);
         relay.finish(self.dialect, || self.opening(attempt), &closing, said);
         if !self.streams() && !matches!(self.down, Down::Socket { .. }) {
@@ -297,7 +499,12 @@ impl Exchange {
         if let Down::Http(client) = self.down {
             let head = self.response_head(Some(attempt), 200, JSON, &[]);
             self.head_sent = true;
-            out.push(Output::Respond { client, head, body, end: true });
+            out.push(Output::Respond {
+                client,
+                head,
+                body,
+                end: true,
+            });
         }
     }
 
@@ -311,19 +518,37 @@ impl Exchange {
 
     /// A quiet stream is kept alive: proxies in between drop what is silent for a minute (FIELD-BUGS 46).
     pub fn comment(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Down::Http(client) = self.down else { return };
-        let runs = matches!(self.phase, Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..));
-        if !runs || !self.streams() || self.ended || self.congested_since.is_some() || now.instant < self.comment_at {
+        let Down::Http(client) = self.down else {
+            return;
+        };
+        let runs = matches!(
+            self.phase,
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+        );
+        if !runs
+            || !self.streams()
+            || self.ended
+            || self.congested_since.is_some()
+            || now.instant < self.comment_at
+        {
             return;
         }
         self.comment_at = now.instant + self.config.limits.sse_comment;
         let body = Bytes::from_static(sse::KEEP_ALIVE);
         if self.head_sent {
-            out.push(Output::Write { client, bytes: body });
+            out.push(Output::Write {
+                client,
+                bytes: body,
+            });
         } else {
             self.head_sent = true;
             let head = self.response_head(None, 200, EVENT_STREAM, &[]);
-            out.push(Output::Respond { client, head, body, end: false });
+            out.push(Output::Respond {
+                client,
+                head,
+                body,
+                end: false,
+            });
         }
     }
 
@@ -356,10 +581,19 @@ impl Exchange {
 
     fn endpoint_name(&self, attempt: &Attempt) -> String {
         let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
-        format!("{}/{}", self.config.providers[endpoint.provider.0 as usize].name, endpoint.name)
+        format!(
+            "{}/{}",
+            self.config.providers[endpoint.provider.0 as usize].name, endpoint.name
+        )
     }
 
-    pub fn response_head(&self, attempt: Option<&Attempt>, status: u16, kind: &'static str, more: &[(&'static str, String)]) -> ResponseHead {
+    pub fn response_head(
+        &self,
+        attempt: Option<&Attempt>,
+        status: u16,
+        kind: &'static str,
+        more: &[(&'static str, String)],
+    ) -> ResponseHead {
         let mut headers = Vec::with_capacity(8);
         headers.push(("content-type", kind.to_owned()));
         headers.push(("x-stokehold-id", self.name.to_string()));
@@ -371,7 +605,11 @@ impl Exchange {
         if let Some(attempt) = attempt {
             headers.push(("x-stokehold-endpoint", self.endpoint_name(attempt)));
             headers.push(("x-stokehold-decision", attempt.decision.to_owned()));
-            let id = if attempt.upstream_id.is_empty() { self.name.to_string() } else { attempt.upstream_id.clone() };
+            let id = if attempt.upstream_id.is_empty() {
+                self.name.to_string()
+            } else {
+                attempt.upstream_id.clone()
+            };
             headers.push((request_id_header(self.dialect), id));
         } else {
             headers.push((request_id_header(self.dialect), self.name.to_string()));
@@ -384,8 +622,17 @@ impl Exchange {
     }
 
     /// HTTP's own end of an answer that is whole does not come: the connection is given up, the answer is not.
-    pub fn cut_tail(&mut self, desk: &mut Desk, attempt: Box<Attempt>, relay: &Relay, now: Now, out: &mut Vec<Output>) -> Phase {
-        out.push(Output::Cancel { attempt: attempt.id });
+    pub fn cut_tail(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: &Relay,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
         self.close(desk, attempt, relay, now, out)
     }
 
@@ -395,7 +642,14 @@ impl Exchange {
         self.on_disconnect() == OnDisconnect::Finish
     }
 
-    pub fn log_outcome(&self, desk: &Desk, at: WallTime, outcome: Outcome, fault: &Fault, out: &mut Vec<Output>) {
+    pub fn log_outcome(
+        &self,
+        desk: &Desk,
+        at: WallTime,
+        outcome: Outcome,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) {
         if let Outcome::Failed(_) = outcome {
             self.log(desk, at, LogLevel::Warn, "attempt failed", fault, out);
         }
@@ -419,12 +673,16 @@ pub(super) fn request_id_header(dialect: DialectName) -> &'static str {
 fn request_id(headers: &Headers) -> String {
     let names: [&[u8]; 2] = [b"request-id", b"x-request-id"];
     let found = headers.iter().find(|(name, _)| names.contains(&&name[..]));
-    found.map_or(String::new(), |(_, value)| String::from_utf8_lossy(value).chars().take(128).collect())
+    found.map_or(String::new(), |(_, value)| {
+        String::from_utf8_lossy(value).chars().take(128).collect()
+    })
 }
 
 /// Whether the answer says that it is a stream; `None` when it says nothing of use.
 fn is_event_stream(headers: &Headers) -> Option<bool> {
-    let (_, kind) = headers.iter().find(|(name, _)| &name[..] == b"content-type")?;
+    let (_, kind) = headers
+        .iter()
+        .find(|(name, _)| &name[..] == b"content-type")?;
     if kind.starts_with(b"text/event-stream") {
         Some(true)
     } else if kind.starts_with(b"application/json") {

@@ -1,3 +1,4 @@
 pub mod errors;
 pub mod events;
 pub mod request;
+pub mod socket;

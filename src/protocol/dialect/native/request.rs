@@ -7,3 +7,7 @@ pub fn read(_body: &Bytes) -> Result<Request, Fault> {
 pub fn write(_request: &Request, _target: &Target<'_>) -> Result<(Bytes, Dropped), Fault> {
     Err(Fault::new(FaultClass::Internal, "outline"))
 }
+
+pub fn read_with_controls(body: &Bytes) -> Result<(Request, crate::canon::Controls), Fault> {
+    Ok((read(body)?, crate::canon::Controls::default()))
+}
