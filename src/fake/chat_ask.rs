@@ -3,7 +3,7 @@
 use super::ask::{Ask, Choice, Tool, Wrong, base64_bytes, data_url};
 use super::json::Tree;
 
-const FIELDS: [&str; 39] = [
+const FIELDS: [&str; 37] = [
     "model",
     "messages",
     "max_completion_tokens",
@@ -41,8 +41,6 @@ const FIELDS: [&str; 39] = [
     "moderation",
     "functions",
     "function_call",
-    "reasoning",
-    "extra_body",
 ];
 
 /// Changing one of these loses the cached prefix (OpenAI guide, read 2026-08).

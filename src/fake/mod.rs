@@ -153,7 +153,9 @@ impl Fake {
 
     /// The caller went away: what was produced so far is billed.
     pub fn hung_up(&mut self, id: ReplyId, now: Now) {
-        self.settle(id, now.instant, Ended::HungUp);
+        if let Some(ended) = self.live.get(&id.0).map(Live::left) {
+            self.settle(id, now.instant, ended);
+        }
     }
 
     fn settle(&mut self, id: ReplyId, now: Instant, ended: Ended) {

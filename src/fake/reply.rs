@@ -92,10 +92,11 @@ impl Live {
         }
         if self.queue.is_empty() && self.last.is_none() {
             let mut out = Vec::new();
-            if let Some(until) = self.produce(now, &mut out) {
-                if out.is_empty() && self.queue.is_empty() {
-                    return Step::Wait(until);
-                }
+            if let Some(until) = self.produce(now, &mut out)
+                && out.is_empty()
+                && self.queue.is_empty()
+            {
+                return Step::Wait(until);
             }
             self.give(out);
         }
@@ -147,7 +148,7 @@ impl Live {
             Body::Fixed(bytes) => bytes.clone(),
             Body::Said { voice, .. } => Bytes::from(voice.whole()),
         };
-        self.entry.told = matches!(self.body, Body::Said { .. });
+        self.entry.told = matches!(self.body, Body::Said { .. }) || self.entry.billed.uncached > 0;
         if self.faults.torn.is_some() {
             // The first bytes one by one: a body of one event has no more to tear.
             let torn = bytes.len().min(64);
@@ -232,6 +233,16 @@ impl Live {
         }
     }
 
+    /// How it ends when the caller goes away now: who has it all and does not wait for the end has not left early.
+    pub(super) fn left(&self) -> Ended {
+        match &self.last {
+            Some(Step::Reset) => Ended::Cut,
+            _ if self.cut => Ended::Cut,
+            Some(Step::End) if self.queue.is_empty() => Ended::Complete,
+            _ => Ended::HungUp,
+        }
+    }
+
     /// What to write into the book; nothing for what costs nothing.
     pub(super) fn into_entry(self, now: Instant, ended: Ended) -> Option<Entry> {
         let produced = self.produced_by(now, ended);
@@ -266,7 +277,8 @@ impl Live {
             return total;
         }
         // What breaks off of itself stops producing there; a caller who leaves stops it at that time.
-        if *stream && ended == Ended::Cut || matches!(self.last, Some(Step::Stall)) && *stream {
+        let broke_off = ended == Ended::Cut || self.last == Some(Step::Stall);
+        if *stream && broke_off {
             return self.produced;
         }
         let begun = self.start + self.first;

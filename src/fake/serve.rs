@@ -116,8 +116,7 @@ impl Fake {
         }
         if path.ends_with("/v1/embeddings") {
             scripted(caller.wire, faults)?;
-            let body = self.embed(&tree)?;
-            return Ok(plain(now.instant, caller, body, faults));
+            return self.embedded(now.instant, caller, &tree, faults);
         }
         let version = (request.header)("anthropic-version").unwrap_or("");
         let counting = path.ends_with("/count_tokens");
@@ -179,6 +178,10 @@ impl Fake {
         };
         let class = self.class(ask.model);
         let limits = self.settings.limits;
+        // Only a caller who makes up names of models gets there; what they used is then forgotten.
+        if self.buckets.len() >= CLASSES_MAX {
+            self.buckets.clear();
+        }
         let buckets = self
             .buckets
             .entry((caller.organisation.clone(), class.clone()))
@@ -306,8 +309,25 @@ impl Fake {
         })
     }
 
-    /// Vectors that are a function of the text, of length one.
-    fn embed(&self, body: &Tree<'_>) -> Result<String, Refusal> {
+    fn embedded(
+        &self,
+        start: Instant,
+        caller: &Caller<'_>,
+        tree: &Tree<'_>,
+        faults: &Faults,
+    ) -> Result<Live, Refusal> {
+        let (body, tokens) = self.embed(tree)?;
+        let mut live = plain(start, caller, body, faults);
+        live.booked = true;
+        let model = tree.text_of("model").unwrap_or("");
+        live.entry.model = self.known_model(caller.wire, model)?.to_owned();
+        // What comes back empty is not charged.
+        live.entry.billed.uncached = if faults.empty_body { 0 } else { tokens };
+        Ok(live)
+    }
+
+    /// Vectors that are a function of the text, of length one, and the tokens they cost.
+    fn embed(&self, body: &Tree<'_>) -> Result<(String, u64), Refusal> {
         let missing = |field: &str| {
             Refusal::bad_request(Wrong::new(
                 field,
@@ -352,13 +372,17 @@ impl Fake {
                 "{{\"object\":\"embedding\",\"index\":{index},\"embedding\":{vector}}}"
             ));
         }
-        Ok(format!(
+        let body = format!(
             "{{\"object\":\"list\",\"data\":[{}],\"model\":{},\"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens}}}}}",
             data.join(","),
             quoted(model)
-        ))
+        );
+        Ok((body, tokens))
     }
 }
+
+/// Sets of limits that are kept.
+const CLASSES_MAX: usize = 4_096;
 
 fn written_vector(text: &[u8], size: u64, packed: bool) -> String {
     let raw: Vec<f64> = (0..size)

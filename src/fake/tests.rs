@@ -670,4 +670,113 @@ fn models_counts_and_embeddings_answer_in_shape() {
         ),
         (Some(3), &json!(2))
     );
+    let entry = fake.book().entries().next().expect("booked");
+    assert_eq!((entry.billed.uncached, entry.told), (2, true));
+}
+
+#[test]
+fn what_is_read_from_the_cache_is_free_of_the_input_limit() {
+    let limits = Limits {
+        itpm: Some(3_000),
+        otpm: Some(6),
+        ..Limits::default()
+    };
+    let mut fake = Fake::new(Settings { limits, ..quick() });
+    assert_eq!(
+        ask(&mut fake, at(0), MESSAGES, &cached("5m", "x")).status,
+        200
+    );
+    let again = ask(&mut fake, at(0), MESSAGES, &cached("5m", "x"));
+    assert_eq!(
+        (
+            again.status,
+            again.headers["anthropic-ratelimit-input-tokens-remaining"].as_str()
+        ),
+        (200, "1000")
+    );
+    let output = ask(&mut fake, at(0), MESSAGES, &cached("5m", "x"));
+    let text = output.json()["error"]["message"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    assert_eq!(
+        (output.status, output.headers["retry-after"].as_str()),
+        (429, "30"),
+        "two tokens too many, and one to begin"
+    );
+    assert!(text.contains("6 output tokens per minute"));
+    let input = ask(
+        &mut fake,
+        at(31),
+        MESSAGES,
+        &with(
+            cached("5m", "x"),
+            json!({"model": "claude-y", "system": "t".repeat(16_000)}),
+        ),
+    );
+    assert_eq!(
+        (input.status, input.headers.get("retry-after")),
+        (429, None),
+        "larger than the limit will never fit"
+    );
+    assert_eq!(fake.book().refused()[&429], 2);
+}
+
+#[test]
+fn mixed_lives_are_written_where_their_marks_stand() {
+    let mut fake = Fake::new(quick());
+    let block = |ttl: &str, letter: &str| json!({"type": "text", "text": letter.repeat(8_000), "cache_control": {"type": "ephemeral", "ttl": ttl}});
+    let body = with(
+        messages("tail"),
+        json!({"system": [block("1h", "a"), block("5m", "b")]}),
+    );
+    let usage = ask(&mut fake, at(0), MESSAGES, &body).json()["usage"].clone();
+    assert_eq!(
+        usage["cache_creation"],
+        json!({"ephemeral_5m_input_tokens": 2_000, "ephemeral_1h_input_tokens": 2_000})
+    );
+    assert_eq!(usage["input_tokens"], 1);
+    let usage = ask(&mut fake, at(600), MESSAGES, &body).json()["usage"].clone();
+    assert_eq!(
+        (
+            &usage["cache_read_input_tokens"],
+            &usage["cache_creation_input_tokens"]
+        ),
+        (&json!(2_000), &json!(2_000))
+    );
+    let wrong = with(
+        messages("x"),
+        json!({"system": [block("5m", "a"), block("1h", "b")]}),
+    );
+    assert_eq!(ask(&mut fake, at(0), MESSAGES, &wrong).status, 400);
+    let five = json!({"system": [block("5m", "a"), block("5m", "b"), block("5m", "c"), block("5m", "d"), block("5m", "e")]});
+    let said = ask(&mut fake, at(0), MESSAGES, &with(messages("x"), five)).json();
+    assert_eq!(
+        said["error"]["message"],
+        "A maximum of 4 blocks with cache_control may be provided. Found 5."
+    );
+}
+
+#[test]
+fn who_leaves_after_the_end_mark_has_not_left_early() {
+    let mut fake = Fake::new(quick());
+    let id = handle(
+        &mut fake,
+        at(0),
+        CHAT,
+        &with(chat("hi"), json!({"stream": true})).to_string(),
+    );
+    assert!(matches!(
+        fake.next(id, at(9)),
+        Step::Head { status: 200, .. }
+    ));
+    let Step::Bytes(all) = fake.next(id, at(9)) else {
+        panic!("all that is due comes at once")
+    };
+    assert!(all.ends_with(b"data: [DONE]\n\n"));
+    fake.hung_up(id, at(9));
+    assert_eq!(
+        fake.book().entries().next().expect("booked").ended,
+        Ended::Complete
+    );
 }
