@@ -780,3 +780,80 @@ fn who_leaves_after_the_end_mark_has_not_left_early() {
         Ended::Complete
     );
 }
+
+#[test]
+fn keys_bodies_and_crowds_are_refused_and_organisations_share_nothing() {
+    let keys = Some(vec![("k".into(), "one".into()), ("l".into(), "two".into())]);
+    let limits = Limits {
+        concurrent: Some(1),
+        ..Limits::default()
+    };
+    let mut fake = Fake::new(Settings {
+        keys,
+        limits,
+        body_max: 10_000,
+        ..quick()
+    });
+    let with_key = |fake: &mut Fake, key: &'static str, body: &str| {
+        let header = |name: &str| match name {
+            "x-api-key" => Some(key).filter(|k| !k.is_empty()),
+            "anthropic-version" => Some("2023-06-01"),
+            _ => None,
+        };
+        let body = body.as_bytes();
+        let id = fake.handle(
+            at(0),
+            &Request {
+                method: "POST",
+                path: MESSAGES,
+                header: &header,
+                body,
+            },
+        );
+        drain(fake, id, at(0))
+    };
+    let body = cached("5m", "x").to_string();
+    assert_eq!(
+        with_key(&mut fake, "", &body).json()["error"]["message"],
+        "x-api-key header is required"
+    );
+    assert_eq!(
+        with_key(&mut fake, "no", &body).json()["error"]["type"],
+        "authentication_error"
+    );
+    assert_eq!(
+        with_key(&mut fake, "k", &"x".repeat(10_001)).json()["error"]["type"],
+        "request_too_large"
+    );
+    for key in ["k", "l"] {
+        assert_eq!(
+            with_key(&mut fake, key, &body).json()["usage"]["cache_creation_input_tokens"],
+            2_000,
+            "{key}"
+        );
+    }
+    handle(&mut fake, at(0), CHAT, &chat("held open").to_string());
+    assert_eq!(ask(&mut fake, at(0), CHAT, &chat("x")).status, 429);
+    assert_eq!(with_key(&mut fake, "l", &body).status, 200);
+}
+
+#[test]
+fn a_script_is_followed_and_healed() {
+    let mut fake = Fake::new(quick());
+    let html = Faults {
+        html_502: true,
+        ..Faults::default()
+    };
+    fake.faults().next(2, &html);
+    for status in [502, 502, 200] {
+        let got = ask(&mut fake, at(0), CHAT, &chat("x"));
+        assert_eq!(
+            (got.status, got.headers["content-type"] == "text/html"),
+            (status, status == 502)
+        );
+    }
+    fake.faults().chance(1.0, html);
+    assert_eq!(ask(&mut fake, at(0), MESSAGES, &messages("x")).status, 502);
+    fake.faults().heal();
+    assert_eq!(ask(&mut fake, at(0), MESSAGES, &messages("x")).status, 200);
+}
