@@ -7,6 +7,8 @@ pub mod base;
 pub mod canon;
 /// YAML → values, once.
 pub mod config;
+/// A provider of our own, as a value.
+pub mod fake;
 /// The hot path: sockets in, inputs out; outputs in, writes out.
 pub mod net;
 /// Decisions, as functions of values.
