@@ -7,6 +7,8 @@ pub mod base;
 pub mod canon;
 /// YAML → values, once.
 pub mod config;
+/// The I/O core: one thread that may block; ledger, log, names.
+pub mod iocore;
 /// The hot path: sockets in, inputs out; outputs in, writes out.
 pub mod net;
 /// Decisions, as functions of values.
