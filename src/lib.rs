@@ -11,6 +11,8 @@ pub mod config;
 pub mod iocore;
 /// The hot path: sockets in, inputs out; outputs in, writes out.
 pub mod net;
+/// Commands that serve no traffic.
+pub mod offline;
 /// Decisions, as functions of values.
 pub mod policy;
 /// Bytes ⇄ meaning.

@@ -9,3 +9,4 @@ pub mod ledger;
 pub mod log;
 pub mod notify;
 pub mod resolve;
+pub mod run;

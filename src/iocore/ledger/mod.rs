@@ -5,7 +5,7 @@
 
 mod names;
 mod schema;
-mod writer;
+pub(crate) mod writer;
 pub use writer::{Committed, Writer};
 mod report;
 pub use report::{Dimension, Group, Query, ReadError, Reader, Totals};

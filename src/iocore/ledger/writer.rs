@@ -245,4 +245,4 @@ fn write_hourly(transaction: &Transaction<'_>, hourly: &Hourly) -> rusqlite::Res
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

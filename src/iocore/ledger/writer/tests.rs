@@ -5,7 +5,7 @@ use crate::iocore::ledger::{Dimension, Query, Reader};
 
 const HOUR: i64 = 3_600_000_000_000;
 
-fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
+pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
     Box::new(LedgerRow {
         exchange: exchange.to_owned(),
         attempt: 1,
@@ -35,7 +35,7 @@ fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
 }
 
 /// A configuration without any names: every id must come out as its number.
-fn config() -> Config {
+pub fn config() -> Config {
     use crate::config::*;
     let zero = Duration::ZERO;
     Config {
