@@ -94,7 +94,7 @@ impl Shard {
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         self.desk.may_begin(self.exchanges.is_full())?;
-        let controls = Controls::from_headers(text_headers(head))?;
+        let controls = Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
         let bytes_max = self.desk.config().limits.body_bytes_max.0;
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
@@ -304,15 +304,16 @@ impl Exchange {
     }
 
     /// A native request is read whole at once: its controls stand in its body, and no provider speaks native, so nothing could pass.
+    /// One that came on a WebSocket is read already.
     fn understand_native(&mut self) -> Result<splice::Peek, Fault> {
-        let (mut request, controls) = native::request::read_with_controls(&self.body)?;
-        self.controls = controls.over(std::mem::take(&mut self.controls));
-        if let Some(stream) = self.path_streams {
-            request.stream = stream;
+        if self.request.is_none() {
+            let (request, controls) = native::request::read_with_controls(&self.body)?;
+            self.controls = controls.over(std::mem::take(&mut self.controls));
+            self.request = Some(Box::new(request));
         }
-        let peek = splice::peek(DialectName::Native, &self.body)?;
-        self.request = Some(Box::new(request));
-        Ok(peek)
+        let request = self.request.as_mut().ok_or_else(|| Fault::new(FaultClass::Internal, "the request was not read"))?;
+        request.stream = self.path_streams.unwrap_or(request.stream);
+        Ok(splice::peek_of(request))
     }
 
     fn find_model(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
@@ -454,15 +455,6 @@ fn text_header(head: &ClientHead, name: &[u8]) -> Option<String> {
     header(head, name)
         .and_then(|value| std::str::from_utf8(value).ok())
         .map(str::to_owned)
-}
-
-fn text_headers(head: &ClientHead) -> impl Iterator<Item = (&str, &str)> {
-    head.headers.iter().filter_map(|(name, value)| {
-        Some((
-            std::str::from_utf8(name).ok()?,
-            std::str::from_utf8(value).ok()?,
-        ))
-    })
 }
 
 /// `authorization: Bearer KEY` (OpenAI's clients, and current ones of Anthropic) or `x-api-key: KEY`.

@@ -1,7 +1,7 @@
 //! Many requests on one WebSocket (DESIGN section 3, native): a session that shows its key once, then begins and cancels exchanges.
 
 use crate::base::{BoundedMap, ClientId, ClientKeyId, ExchangeId, Now, Str};
-use crate::canon::{Controls, DialectName, Fault, FaultClass};
+use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
 use crate::protocol::dialect::{self, Opening, native};
 use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation};
 use crate::shard::admit::Opened;
@@ -131,22 +131,16 @@ impl Shard {
     fn message(&mut self, now: Now, client: ClientId, text: &Str, out: &mut Vec<Output>) {
         use native::socket::ClientMessage as M;
         let done = match native::socket::read(text) {
-            Ok(M::Auth { api_key }) => self
-                .socket_auth(client, api_key.expose())
-                .map_err(|fault| (None, fault)),
-            Ok(M::Request { request_id, body }) => self
-                .socket_request(now, client, &request_id, body, out)
-                .map_err(|fault| (Some(request_id), fault)),
-            Ok(M::Cancel { request_id }) => self
-                .socket_cancel(now, client, &request_id, out)
-                .map_err(|fault| (Some(request_id), fault)),
-            Ok(M::Resume { response_id, .. }) => {
-                let message = format!(
-                    "the answer {response_id} cannot be resumed: answers are not kept by this version"
-                );
-                Err((None, Fault::new(FaultClass::NotFound, message)))
+            Ok(M::Auth { api_key }) => self.socket_auth(client, api_key.expose()).map_err(|fault| (None, fault)),
+            Ok(M::Request { id, request, controls }) => {
+                self.socket_request(now, client, &id, request, *controls, out).map_err(|fault| (Some(id), fault))
             }
-            Err((request_id, fault)) => Err((request_id, fault)),
+            Ok(M::Cancel { id }) => self.socket_cancel(now, client, &id, out).map_err(|fault| (Some(id), fault)),
+            Ok(M::Resume { id, response, .. }) => {
+                let message = format!("the answer {response} cannot be resumed: this version keeps no answers");
+                Err((id, Fault::new(FaultClass::NotFound, message)))
+            }
+            Err(refused) => Err((refused.id, refused.fault)),
         };
         if let Err((request_id, fault)) = done {
             self.socket_refuse(now, client, request_id, &fault, out);
@@ -166,7 +160,8 @@ impl Shard {
         now: Now,
         client: ClientId,
         request_id: &Str,
-        body: Bytes,
+        request: Box<Request>,
+        controls: Controls,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         let full_table = self.exchanges.is_full();
@@ -200,7 +195,7 @@ impl Shard {
                 dialect: DialectName::Native,
                 path_streams: Some(true),
                 key,
-                controls: Controls::default(),
+                controls,
                 passing: PassingHeaders::default(),
             },
         )?;
@@ -209,7 +204,10 @@ impl Shard {
             // There is room: `order` holds as many as `running`.
             let _ = session.running.insert(request_id.clone(), id);
         }
-        self.step(id, Happening::Body(body), now, out);
+        if let Some(exchange) = self.exchanges.get_mut(id.0) {
+            exchange.request = Some(request);
+        }
+        self.step(id, Happening::Body(Bytes::new()), now, out);
         Ok(())
     }
 

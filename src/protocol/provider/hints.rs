@@ -5,6 +5,8 @@
 
 use crate::base::WallTime;
 use crate::protocol::provider::Headers;
+use bytes::Bytes;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// What an answer's headers say about limits. `None`: not said.
@@ -32,7 +34,11 @@ pub struct Limit {
 /// Reads all headers that speak of limits, whoever wrote them. `now` is what dates are relative to.
 #[must_use]
 pub fn read(headers: &Headers, now: WallTime) -> Hints {
-    let view = View { headers, now };
+    let told: SmallVec<[(&str, &str); 16]> = headers.iter().filter_map(speaks_of_limits).collect();
+    if told.is_empty() {
+        return Hints::default();
+    }
+    let view = View { told: &told, now };
     Hints {
         requests: tightest(
             view.limit("x-ratelimit", "requests", Order::NameLast),
@@ -66,17 +72,24 @@ enum Order {
     NameFirst,
 }
 
+/// Most headers are passed over by their first letter.
+fn speaks_of_limits((name, value): &(Bytes, Bytes)) -> Option<(&str, &str)> {
+    let ours: [&[u8]; 4] = [b"x-ratelimit-", b"anthropic-ratelimit-", b"retry-after", b"x-should-retry"];
+    let speaks = ours.iter().any(|start| name.get(..start.len()).is_some_and(|n| n.eq_ignore_ascii_case(start)));
+    if !speaks {
+        return None;
+    }
+    Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?.trim()))
+}
+
 struct View<'a> {
-    headers: &'a Headers,
+    told: &'a [(&'a str, &'a str)],
     now: WallTime,
 }
 
 impl View<'_> {
     fn get(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim())
+        self.told.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
     fn limit(&self, family: &str, bucket: &str, order: Order) -> Option<Limit> {
@@ -279,10 +292,8 @@ mod tests {
     const NOW: WallTime = WallTime(1_795_399_200_000_000_000);
 
     fn hints(headers: &[(&str, &str)]) -> Hints {
-        let headers: Headers = headers
-            .iter()
-            .map(|(n, v)| (Box::from(*n), Box::from(*v)))
-            .collect();
+        let bytes = |s: &str| Bytes::copy_from_slice(s.as_bytes());
+        let headers: Vec<(Bytes, Bytes)> = headers.iter().map(|(n, v)| (bytes(n), bytes(v))).collect();
         read(&headers, NOW)
     }
 

@@ -755,7 +755,3 @@ mod tests {
         );
     }
 }
-
-pub fn read_with_controls(body: &Bytes) -> Result<(Request, crate::canon::Controls), Fault> {
-    Ok((read(body)?, crate::canon::Controls::default()))
-}
