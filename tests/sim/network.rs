@@ -55,8 +55,8 @@ impl Events {
 /// A node of one to three fakes, each with one or two pools of one to three keys, with or without limits.
 pub fn config(rng: &mut Rng) -> Config {
     let mut yaml = String::from(
-        "server: {listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 1}\n\
-         limits: {queue_time: 20s, client_buffer: 2KiB, slow_client: 5s}\n\
+        "server: {listen: 127.0.0.1:8080, operator: 127.0.0.1:8081, shards: 1}\n\
+         limits: {queue_time: 20s, client_buffer_bytes: 2KiB, slow_client: 5s}\n\
          tenants:\n- {id: a, keys: [{id: a1, secret: sk-a}]}\n- {id: b, on_disconnect: cancel, keys: [{id: b1, secret: sk-b}]}\n\
          providers:\n",
     );
@@ -64,8 +64,8 @@ pub fn config(rng: &mut Rng) -> Config {
     for f in 0..fakes {
         writeln!(yaml, "- id: f{f}\n  kind: fake\n  base_url: http://f{f}.test\n  pools:").unwrap();
         for p in 0..1 + rng.below(2) {
-            let keys: Vec<String> = (0..1 + rng.below(3)).map(|k| format!("{{id: k{k}, secret: sk-{f}{p}{k}-end}}")).collect();
-            writeln!(yaml, "  - id: p{p}\n    keys: [{}]", keys.join(", ")).unwrap();
+            let keys: Vec<String> = (0..1 + rng.below(3)).map(|k| format!("{{id: f{f}p{p}k{k}, secret: sk-{f}{p}{k}-end}}")).collect();
+            writeln!(yaml, "  - id: f{f}p{p}\n    keys: [{}]", keys.join(", ")).unwrap();
             let limits = match rng.below(4) {
                 0 => format!("[{{rpm: {}}}]", 30 + rng.below(300)),
                 1 => format!("[{{concurrent: {}}}]", 4 + rng.below(8)),
@@ -95,7 +95,7 @@ pub fn config(rng: &mut Rng) -> Config {
         )
         .unwrap();
     }
-    stokehold::config::for_tests(&yaml)
+    stokehold::config::parse_for_tests(&yaml)
 }
 
 /// What one provider does wrong in this run.
