@@ -321,3 +321,116 @@ fn pin_to(core: usize) {
         let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::runtime::io_uring_available;
+    use futures_lite::future::block_on;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn kinds() -> impl Iterator<Item = Kind> {
+        let ring = io_uring_available().is_ok().then_some(Kind::IoUring);
+        ring.into_iter().chain([Kind::Epoll])
+    }
+
+    /// Shard 1 panics in its first life; the others wait for the end.
+    #[derive(Default)]
+    struct OnePanics {
+        begun: [AtomicU32; 4],
+        named: AtomicU32,
+    }
+
+    impl Main for OnePanics {
+        async fn run<R: Runtime>(self: Arc<Self>, runtime: R, life: Life) {
+            let name = format!("shard-{}", life.shard.0);
+            let named = std::thread::current().name() == Some(&name);
+            self.named.fetch_add(u32::from(named), Ordering::SeqCst);
+            let begun = self.begun[usize::from(life.shard.0)].fetch_add(1, Ordering::SeqCst);
+            assert_eq!(begun, life.restarts);
+            if life.shard.0 == 1 && life.restarts == 0 {
+                runtime.sleep(Duration::from_millis(10)).await;
+                panic!("on purpose {}", R::NAME);
+            }
+            life.stop.asked().await;
+        }
+    }
+
+    #[test]
+    fn four_shards_run_on_any_cores_and_one_that_panics_is_started_again_alone() {
+        for kind in kinds() {
+            let main = Arc::new(OnePanics::default());
+            let mut shards = start(4, true, kind, Arc::clone(&main)).expect("threads");
+            let report = block_on(shards.reports.recv()).expect("a report");
+            assert_eq!((report.shard, report.restarts), (ShardId(1), 0));
+            assert!(matches!(&report.end, End::Panicked(text) if text.contains("on purpose")));
+            let begun = || {
+                main.begun
+                    .each_ref()
+                    .map(|begun| begun.load(Ordering::SeqCst))
+            };
+            let until = crate::net::runtime::clock().instant + Duration::from_secs(10);
+            while begun() != [1, 2, 1, 1] && crate::net::runtime::clock().instant < until {
+                std::thread::yield_now();
+            }
+            assert_eq!(begun(), [1, 2, 1, 1], "{kind:?}");
+            assert_eq!(main.named.load(Ordering::SeqCst), 5);
+            assert!(
+                shards
+                    .progress
+                    .iter()
+                    .all(|progress| progress.answers() > 0)
+            );
+            shards.stop(Duration::from_secs(10)).expect("all ended");
+        }
+    }
+
+    struct Deaf;
+    impl Main for Deaf {
+        async fn run<R: Runtime>(self: Arc<Self>, runtime: R, _: Life) {
+            runtime.sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    #[test]
+    fn stopping_waits_no_longer_than_it_was_told() {
+        for kind in kinds() {
+            let shards = start(1, false, kind, Arc::new(Deaf)).expect("threads");
+            assert_eq!(shards.stop(Duration::from_millis(50)), Err(StillRunning));
+        }
+    }
+
+    struct Hopeless;
+    impl Main for Hopeless {
+        async fn run<R: Runtime>(self: Arc<Self>, _: R, _: Life) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_waits_for_its_next_life_does_not_hold_up_a_stop() {
+        let mut shards = start(1, false, Kind::Epoll, Arc::new(Hopeless)).expect("threads");
+        for restarts in 0..4 {
+            let report = block_on(shards.reports.recv()).expect("a report");
+            assert_eq!(report.restarts, restarts);
+        }
+        // The pause is 400 ms now.
+        let before = crate::net::runtime::clock().instant;
+        shards.stop(Duration::from_secs(10)).expect("all ended");
+        let took = crate::net::runtime::clock().instant.since(before);
+        assert!(took < Duration::from_millis(300), "{took:?}");
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_its_bound() {
+        let pauses = [0, 1, 2, 60].map(|n| pause_before(n).as_millis());
+        assert_eq!(pauses, [50, 100, 200, 5000]);
+    }
+
+    #[test]
+    fn shards_are_pinned_only_where_each_has_a_core() {
+        assert_eq!(cores_for(1, false), None);
+        assert_eq!(cores_for(1, true).map(|cores| cores.len()), Some(1));
+        assert_eq!(cores_for(u16::MAX, true), None);
+    }
+}
