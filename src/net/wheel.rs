@@ -127,13 +127,16 @@ struct Entry {
     waker: AtomicWaker,
 }
 
+type Nap = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Turning<R: Runtime> {
     shared: Arc<Shared>,
     runtime: R,
     /// By tick: the first that is not before the deadline.
     slots: BTreeMap<u64, Vec<Weak<Entry>>>,
     held: usize,
-    waiting: Option<(u64, Pin<Box<dyn Future<Output = ()>>>)>,
+    /// The earliest tick, and the runtime's sleep until then.
+    waiting: Option<(u64, Nap)>,
 }
 
 impl<R: Runtime> Turning<R> {
@@ -204,7 +207,7 @@ impl<R: Runtime> Turning<R> {
         self.held = self.slots.values().map(Vec::len).sum();
     }
 
-    fn wait_for(&mut self, tick: u64) -> &mut Pin<Box<dyn Future<Output = ()>>> {
+    fn wait_for(&mut self, tick: u64) -> &mut Nap {
         if self.waiting.as_ref().is_none_or(|(at, _)| *at != tick) {
             let at = Instant(tick.saturating_mul(TICK_NANOS));
             let sleep = self.runtime.sleep(at.since(clock().instant).min(FAR));
