@@ -125,7 +125,8 @@ impl Watched {
 mod tests {
     use super::*;
     use crate::net::runtime::glommio::executor_with;
-    use crate::net::runtime::{clock, io_uring_available};
+    use crate::net::runtime::tests::{Case, on_both};
+    use crate::net::runtime::{Runtime, clock, io_uring_available};
     use futures_lite::future::yield_now;
     use std::time::Duration;
 
@@ -152,6 +153,31 @@ mod tests {
         assert_eq!(watch.poll(142), 0);
         assert_eq!(watch.poll(163), 2);
         assert_eq!(watch.woken(), 3);
+    }
+
+    #[derive(Clone, Copy)]
+    struct Parked;
+    impl Case for Parked {
+        async fn run<R: Runtime>(self, rt: R) {
+            let progress = Progress::default();
+            progress.set_pending(true);
+            rt.spawn(progress.keeper());
+            rt.sleep(Duration::from_millis(20)).await;
+            assert_eq!(progress.answers(), 1);
+            let mut watch = Watch::new(std::slice::from_ref(&progress), 0);
+            let look = move || {
+                pause();
+                watch.poll(STILL_MS + 1)
+            };
+            let looking = std::thread::Builder::new().spawn(look).expect("a thread");
+            rt.sleep(Duration::from_millis(200)).await;
+            assert_eq!(looking.join().expect("no panic"), 1);
+            assert_eq!(progress.answers(), 2);
+        }
+    }
+    #[test]
+    fn a_wake_from_the_watch_reaches_a_parked_executor() {
+        on_both(Parked);
     }
 
     /// With a preempt timer of 200 µs and a task that is always runnable, glommio parks for good within a second, often. The turns it made within the time.
