@@ -1,1 +1,3 @@
 //! Start: I/O core, shards, listeners; stop: the reverse.
+
+pub mod fakes;
