@@ -135,6 +135,7 @@ impl Shard {
                 config,
                 phase: Phase::Reading,
                 down: opened.down,
+                parted: None,
                 dialect: opened.dialect,
                 path_streams: opened.path_streams,
                 tenant,
@@ -428,12 +429,12 @@ impl Exchange {
     ) -> Phase {
         desk.meters.clients_gone += 1;
         if self.on_disconnect() == OnDisconnect::Cancel {
-            self.down = Down::Gone;
+            self.part();
             self.phase = phase;
             return self.abandon(desk, now, crate::shard::Outcome::Cancelled, out);
         }
         let paused = self.congested_since.take().is_some();
-        self.down = Down::Gone;
+        self.part();
         if let (Phase::Streaming(attempt, _), true) = (&phase, paused) {
             out.push(Output::Resume {
                 attempt: attempt.id,

@@ -27,7 +27,8 @@ pub(super) struct Exchange {
     pub config: Arc<Config>,
     pub phase: Phase,
     pub down: Down,
-    /// Who listened when the exchange settled, so that the shard can forget the client.
+    /// Who listened until now, for the shard to forget.
+    pub parted: Option<Down>,
     pub dialect: DialectName,
     /// What the path says about streaming, over the body.
     pub path_streams: Option<bool>,
@@ -236,7 +237,7 @@ impl Exchange {
                 self.unwatched(desk, phase, now, out)
             }
             (phase @ Closing(..), H::ClientGone) => {
-                self.down = Down::Gone;
+                self.part();
                 phase
             }
             (
@@ -277,6 +278,11 @@ impl Exchange {
 
     pub fn down(&self) -> Down {
         self.down.clone()
+    }
+
+    /// Nobody listens any more.
+    pub fn part(&mut self) {
+        self.parted = Some(std::mem::replace(&mut self.down, Down::Gone));
     }
 
     /// When this exchange must be woken, whatever else happens.

@@ -153,6 +153,7 @@ impl Shard {
             return;
         };
         exchange.on(&mut self.desk, now, what, out);
+        let parted = exchange.parted.take();
         if exchange.is_settled() {
             let down = exchange.down();
             self.exchanges.remove(id.0);
@@ -161,6 +162,9 @@ impl Shard {
         } else {
             let at = exchange.wants_tick();
             exchange.armed = self.desk.timers.arm(id, exchange.armed, at);
+        }
+        if let Some(down) = parted {
+            self.forget(down);
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn drawn(rng: &mut Rng, faults: FaultsDrawn) -> Self {
-        let dialect = [DialectName::Chat, DialectName::Messages, DialectName::Native][rng.below(3) as usize];
+        let dialect = [DialectName::Chat, DialectName::Messages][rng.below(2) as usize];
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);
@@ -155,11 +155,6 @@ impl Client {
 
     pub fn status(&self) -> u16 {
         self.head.as_ref().map_or(0, |head| head.status)
-    }
-
-    pub fn name(&self) -> Option<&str> {
-        let headers = &self.head.as_ref()?.headers;
-        headers.iter().find(|(n, _)| *n == "x-stokehold-id").map(|(_, v)| v.as_str())
     }
 
     /// What the client makes of what it got, by the reading half of its own dialect; `Err` when it is not an answer of its dialect.

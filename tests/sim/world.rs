@@ -55,12 +55,12 @@ pub struct OpenCall {
     pub paused: bool,
     /// Nothing arrives before what was sent before it.
     pub not_before: Instant,
-    pub index: usize,
     polling: bool,
+    /// The connection is broken: what was on its way does not arrive.
+    broken: bool,
 }
 
 pub struct World {
-    pub seed: u64,
     pub rng: Rng,
     pub now: Instant,
     pub config: Arc<Config>,
@@ -73,7 +73,6 @@ pub struct World {
     pub calls: Vec<Call>,
     pub rows: Vec<LedgerRow>,
     out: Vec<Output>,
-    waited: u64,
 }
 
 /// Which faults exist in this run.
@@ -123,7 +122,6 @@ impl World {
             })
             .collect();
         let mut world = Self {
-            seed,
             rng,
             now: Instant(1_000_000_000),
             config,
@@ -135,7 +133,6 @@ impl World {
             calls: Vec::new(),
             rows: Vec::new(),
             out: Vec::new(),
-            waited: 0,
         };
         world.draw_traffic();
         world
@@ -176,9 +173,10 @@ impl World {
         self.now = self.now + Duration::from_secs(600);
         self.tick_all();
         for shard in 0..self.nodes.len() {
-            for _ in 0..3 {
+            for nth in 0..3 {
+                let at = self.now + Duration::from_secs(30 * nth);
                 let plan = Plan { must_succeed: true, ..Plan::drawn(&mut self.rng, FaultsDrawn::default()) };
-                self.events.push(self.now, What::Arrive { shard, plan: Box::new(plan) });
+                self.events.push(at, What::Arrive { shard, plan: Box::new(plan) });
             }
         }
     }
@@ -358,23 +356,14 @@ impl World {
 
     fn call(&mut self, shard: usize, call: shard::Call) {
         let fake = call.origin.0 as usize;
-        let index = self.calls.len();
         let pool = self.config.pools.iter().position(|p| {
             p.keys.iter().any(|k| {
                 let secret = self.config.keys[k.0 as usize].secret.as_ref().expect("all have one");
                 call.headers.iter().any(|(_, v)| v.contains(secret.expose()))
             })
         });
-        self.calls.push(Call {
-            shard,
-            attempt: call.attempt,
-            pool: pool.expect("a call carries a key of ours"),
-            began: self.now,
-            ended: None,
-            reply: None,
-            fake,
-        });
-        let open = OpenCall { fake, reply: None, paused: false, not_before: self.now, index, polling: false };
+        self.calls.push(Call { pool: pool.expect("a call carries a key of ours"), began: self.now });
+        let open = OpenCall { fake, reply: None, paused: false, not_before: self.now, polling: false, broken: false };
         self.nodes[shard].calls.insert(call.attempt, open);
         let attempt = call.attempt;
         if self.faults.refuse_connect && self.rng.once_in(8) {
@@ -403,13 +392,12 @@ impl World {
 
     fn call_arrives(&mut self, shard: usize, attempt: AttemptId, call: &shard::Call) {
         let now = self.wall();
-        let Some(open) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+        let Some(open) = self.nodes[shard].calls.get_mut(&attempt).filter(|open| !open.broken) else { return };
         let body: Vec<u8> = call.body.concat();
         let header = |name: &str| call.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         let request = Request { method: call.method, path: &call.path, header: &header, body: &body };
         let reply = self.fakes[open.fake].handle(now, &request);
         open.reply = Some(reply);
-        self.calls[open.index].reply = Some(reply);
         self.poll(shard, attempt);
     }
 
@@ -473,6 +461,9 @@ impl World {
     fn reset(&mut self, shard: usize, attempt: AttemptId) {
         let now = self.wall();
         let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+        if std::mem::replace(&mut call.broken, true) {
+            return;
+        }
         if let Some(reply) = call.reply.take() {
             self.fakes[call.fake].hung_up(reply, now);
         }
@@ -481,7 +472,7 @@ impl World {
 
     /// A call is over when its row is written.
     fn sum(&self) -> Sum {
-        let mut sum = Sum { calls: self.calls.len() as u64, waited: self.waited, ..Sum::default() };
+        let mut sum = Sum { calls: self.calls.len() as u64, ..Sum::default() };
         for client in &self.ended {
             sum.exchanges += 1;
             match (client.left, client.succeeded()) {
