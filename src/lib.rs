@@ -9,6 +9,10 @@ pub mod canon;
 pub mod config;
 /// The hot path: sockets in, inputs out; outputs in, writes out.
 pub mod net;
+/// Start and stop of everything.
+pub mod node;
+/// Commands that serve no traffic.
+pub mod offline;
 /// Decisions, as functions of values.
 pub mod policy;
 /// Bytes ⇄ meaning.

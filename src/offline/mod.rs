@@ -1,0 +1,4 @@
+//! Commands that serve no traffic.
+
+/// Is this configuration right?
+pub mod check;
