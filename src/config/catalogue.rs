@@ -226,6 +226,13 @@ impl Prices {
                     "the day the source was read, such as 2026-11-23",
                 );
             }
+            if let Some(source) = entry.source.as_ref().filter(|s| s.value.trim().is_empty()) {
+                problems.add(
+                    source.place,
+                    "a price without its source",
+                    "where it can be read again",
+                );
+            }
             let kind = entry
                 .kind
                 .as_ref()
