@@ -254,6 +254,35 @@ fn each_mistake_is_told_with_its_place_and_what_would_be_right() {
 }
 
 #[test]
+fn a_missing_certificate_is_told_before_the_start() {
+    let text = "server: {tls: {certificate: c.pem, key: k.pem}}\nproviders: [{id: s, kind: selfhosted, base_url: 'https://h', ca: n.pem}]\n";
+    let told = problems(
+        &[
+            ("a", text),
+            ("c.pem", "-----BEGIN CERTIFICATE-----"),
+            ("k.pem", "secret-hidden"),
+        ],
+        &[],
+    );
+    let want = [
+        "a:1:41: k.pem is not PEM: a file with a line `-----BEGIN …-----`",
+        "a:2:66: cannot read n.pem: entity not found: a file this user may read",
+    ];
+    assert_eq!(told, want);
+}
+
+#[test]
+fn names_are_visible_letters() {
+    let text = "tenants: [{id: 'a b'}, {id: ''}, {id: naïve}]\n";
+    let told = problems(&[("a", text)], &[]);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(
+        told.iter().all(|t| t.contains("not a name for a tenant")),
+        "{told:#?}"
+    );
+}
+
+#[test]
 fn references_within_the_catalogue_are_checked() {
     let table = [
         (
@@ -520,10 +549,16 @@ fn the_example_has_every_knob() {
         .expect("the example")
         .replace("#= ", "");
     let env = [("STOKEHOLD_OPERATOR_KEY", "sk-op")];
-    assert_eq!(
-        problems(&[("example.yaml", &text)], &env),
-        Vec::<String>::new()
-    );
+    let pem = "-----BEGIN CERTIFICATE-----\n";
+    let folder = "/etc/stokehold";
+    let [tls, key, ca] = ["tls.pem", "tls.key", "private-ca.pem"].map(|f| format!("{folder}/{f}"));
+    let files = [
+        ("example.yaml", text.as_str()),
+        (&tls, pem),
+        (&key, pem),
+        (&ca, pem),
+    ];
+    assert_eq!(problems(&files, &env), Vec::<String>::new());
     let mut problems = Problems::default();
     let tree = yaml::parse(&text, 0, &mut problems).expect("YAML");
     let mut written = BTreeSet::new();
