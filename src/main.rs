@@ -1,8 +1,9 @@
 //! Arguments → configuration → node, or an offline command; a table of contents.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stderr, reason = "errors are for people at a terminal")]
 
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stokehold::config::{Loaded, Problem};
@@ -49,19 +50,23 @@ fn main() -> ExitCode {
     let loaded = node::read_config(&path);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Check => check(&loaded, cli.json),
-        Command::Serve => with(loaded, cli.json, node::serve),
-        Command::Usage => with(loaded, cli.json, |loaded| usage(&loaded, cli.json)),
+        Command::Serve => with(loaded, node::serve),
+        Command::Usage => with(loaded, |loaded| usage(&loaded, cli.json)),
     }
 }
 
 /// Runs `command` with the configuration, if it is right.
 fn with(
     loaded: Result<Loaded, Vec<Problem>>,
-    json: bool,
     command: impl FnOnce(Loaded) -> anyhow::Result<()>,
 ) -> ExitCode {
     match loaded {
-        Err(_) => check(&loaded, json),
+        // Standard output is for what was asked for.
+        Err(_) => {
+            let report = Report::of(&loaded);
+            eprint!("{}", report.text());
+            MISCONFIGURED.into()
+        }
         Ok(loaded) => match command(loaded) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -74,14 +79,16 @@ fn with(
 
 fn check(loaded: &Result<Loaded, Vec<Problem>>, json: bool) -> ExitCode {
     let report = Report::of(loaded);
-    match (json, report.json()) {
-        (true, Ok(json)) => println!("{json}"),
-        (true, Err(error)) => {
+    let text = match json.then(|| report.json()) {
+        None => report.text(),
+        Some(Ok(json)) => json + "\n",
+        Some(Err(error)) => {
             eprintln!("stokehold: {error}");
             return FAILED.into();
         }
-        (false, _) => print!("{}", report.text()),
-    }
+    };
+    // A reader that has seen enough (`| head`) is no failure; `print!` would panic.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     if report.ok {
         ExitCode::SUCCESS
     } else {

@@ -283,6 +283,15 @@ fn pool(
         keys.push(KeyId(next_id(out.keys.len(), raw.place, r.problems)));
         out.keys.push(key);
     }
+    if raw.keys.is_empty() && !needs_secret {
+        taken.keys.claim("key", id, r.problems);
+        keys.push(KeyId(next_id(out.keys.len(), id.place, r.problems)));
+        out.keys.push(Key {
+            name: id.value.clone(),
+            pool,
+            secret: None,
+        });
+    }
     let used = (!keys.is_empty()).then_some(pool);
     out.pool_ids.insert((provider, id.value.clone()), used);
     if used.is_none() {

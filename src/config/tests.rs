@@ -467,6 +467,19 @@ fn origins_are_shared_and_fakes_are_not() {
     assert_eq!(config.fakes.len(), 2);
 }
 
+#[test]
+fn own_machines_need_no_keys() {
+    let config = parse_for_tests(
+        "providers:\n  - {id: a, kind: selfhosted, base_url: 'http://h:1'}\n  - {id: b, kind: selfhosted, base_url: 'http://h:2', pools: [{id: p, limits: [{concurrent: 8}]}]}\n\
+         models: [{id: m, endpoints: [{provider: a}, {provider: b}]}]\n",
+    );
+    let pools: Vec<&str> = config.pools.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(pools, ["a", "p"]);
+    assert!(config.keys.iter().all(|k| k.secret.is_none()));
+    assert_eq!(config.models[0].endpoints.len(), 2);
+    assert_eq!(config.pools[1].limits[0].models, ["*"]);
+}
+
 // --- the files we ship ---
 
 #[test]

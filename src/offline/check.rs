@@ -177,12 +177,12 @@ impl Report {
         push(
             out,
             format!(
-                "serves     {listen} with {} shards, operators at {operator}",
+                "serves     {listen}; operators at {operator}; shards: {}",
                 self.shards
             ),
         );
         for t in &self.tenants {
-            push(out, format!("tenant     {} ({} keys)", t.id, t.keys));
+            push(out, format!("tenant     {}; keys: {}", t.id, t.keys));
         }
         out.push('\n');
         table(
@@ -212,7 +212,7 @@ impl Report {
         let served = self
             .models
             .iter()
-            .filter(|m| !m.endpoints.is_empty())
+            .filter(|m| !m.endpoints.is_empty() && m.retired.is_none())
             .count();
         push(
             out,
