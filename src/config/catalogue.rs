@@ -77,13 +77,7 @@ impl Making<'_> {
         let model = ModelId(next_id(self.out.models.len(), id.place, r.problems));
         let aliases = raw.aliases.unwrap_or_default();
         for name in std::iter::once(&id).chain(&aliases) {
-            if !is_name(&name.value) {
-                r.problems.add(
-                    name.place,
-                    "not a model's name",
-                    "visible letters, without blanks",
-                );
-            } else if self.taken.claim("model name", name, r.problems) {
+            if self.taken.claim("model name", name, r.problems) {
                 self.out.names.insert(name.value.clone(), model);
             }
         }
@@ -226,6 +220,13 @@ impl Prices {
                     "the day the source was read, such as 2026-11-23",
                 );
             }
+            if let Some(source) = entry.source.as_ref().filter(|s| s.value.trim().is_empty()) {
+                problems.add(
+                    source.place,
+                    "a price without its source",
+                    "where it can be read again",
+                );
+            }
             let kind = entry
                 .kind
                 .as_ref()
@@ -234,7 +235,7 @@ impl Prices {
                 continue;
             };
             let both = At {
-                value: format!("{} {}", kind.as_str(), model.value),
+                value: format!("{}/{}", kind.as_str(), model.value),
                 place: model.place,
             };
             taken.claim("price of", &both, problems);
@@ -379,9 +380,4 @@ fn near(word: &str, known: &[&str], what: &str) -> String {
         None if known.len() <= 8 => format!("known: {}", known.join(", ")),
         None => format!("one of the {} {what} of this configuration", known.len()),
     }
-}
-
-/// Bounded, since the name is shown in headers and metrics.
-fn is_name(name: &str) -> bool {
-    (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -80,6 +80,15 @@ pub fn parse_for_tests(yaml: &str) -> Config {
     }
 }
 
+/// Every field a configuration can have, as `providers.pools.id`.
+#[must_use]
+pub fn fields() -> Vec<String> {
+    read::outline(raw::config)
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect()
+}
+
 /// A file still to be read, and where it was named.
 struct Wanted {
     path: PathBuf,
@@ -147,6 +156,7 @@ fn one(wanted: &Wanted, outside: Outside<'_>, problems: &mut Problems) -> Option
     let file = u16::try_from(problems.files.len()).unwrap_or(u16::MAX);
     problems.files.push(wanted.path.display().to_string());
     let mut tree = yaml::parse(&text, file, problems)?;
+    listed(&mut tree);
     substitute(&mut tree, outside.env, problems);
     if !matches!(tree.kind, NodeKind::Map(_) | NodeKind::Null) {
         let what = format!("the file is {}", tree.noun());
@@ -154,6 +164,26 @@ fn one(wanted: &Wanted, outside: Outside<'_>, problems: &mut Problems) -> Option
         return None;
     }
     Some(tree)
+}
+
+/// `include: a.yaml` as a list, so that the includes of several files append.
+fn listed(tree: &mut Node) {
+    let NodeKind::Map(entries) = &mut tree.kind else {
+        return;
+    };
+    for entry in entries.iter_mut().filter(|e| e.key == "include") {
+        if matches!(entry.value.kind, NodeKind::Scalar(_)) {
+            let place = entry.value.place;
+            let alone = std::mem::replace(
+                &mut entry.value,
+                Node {
+                    place,
+                    kind: NodeKind::Null,
+                },
+            );
+            entry.value.kind = NodeKind::List(vec![alone]);
+        }
+    }
 }
 
 /// The files that `tree`, read from `path`, includes. A wrong type is told when the whole is read.

@@ -13,7 +13,7 @@ mod secret;
 mod url;
 mod value;
 mod yaml;
-pub use load::{Loaded, load, parse_for_tests};
+pub use load::{Loaded, fields, load, parse_for_tests};
 mod resolve;
 pub use resolve::hash as hash_client_key;
 mod catalogue;

@@ -7,7 +7,7 @@ use crate::base::{KeyId, OriginId, PoolId, ProviderId, Tokens};
 use crate::config::problem::Problems;
 use crate::config::raw;
 use crate::config::read::{At, Names};
-use crate::config::resolve::{Resolving, next_id, or};
+use crate::config::resolve::{self, Resolving, next_id, or};
 use crate::config::secret;
 use crate::config::url::{self, BaseUrl};
 use crate::config::{FakeProvider, Http2, Key, Origin, Pool, PoolLimit, Provider};
@@ -44,7 +44,7 @@ struct Taken {
     keys: Names,
 }
 
-pub fn resolve(raw: Vec<raw::RawProvider>, r: &mut Resolving<'_>) -> Providers {
+pub fn all(raw: Vec<raw::RawProvider>, r: &mut Resolving<'_>) -> Providers {
     let mut out = Providers::default();
     let mut taken = Taken::default();
     for one in raw {
@@ -120,7 +120,7 @@ fn origin(
         port: url.port,
         tls: url.tls,
         http2: raw.http2.as_ref().map_or(Http2::Auto, |h| h.value),
-        ca: raw.ca.as_ref().map(|c| c.value.clone().into()),
+        ca: raw.ca.as_ref().map(|c| resolve::pem(c, r)),
     };
     // Two built-in fakes have one address here and two ports later.
     let known = out
@@ -283,6 +283,15 @@ fn pool(
         keys.push(KeyId(next_id(out.keys.len(), raw.place, r.problems)));
         out.keys.push(key);
     }
+    if raw.keys.is_empty() && !needs_secret {
+        taken.keys.claim("key", id, r.problems);
+        keys.push(KeyId(next_id(out.keys.len(), id.place, r.problems)));
+        out.keys.push(Key {
+            name: id.value.clone(),
+            pool,
+            secret: None,
+        });
+    }
     let used = (!keys.is_empty()).then_some(pool);
     out.pool_ids.insert((provider, id.value.clone()), used);
     if used.is_none() {
@@ -342,7 +351,7 @@ fn key(
 }
 
 fn limit(raw: &raw::RawPoolLimit, problems: &mut Problems) -> PoolLimit {
-    let models = raw.models.clone().unwrap_or_else(Vec::new);
+    let models = raw.models.clone().unwrap_or_default();
     for glob in &models {
         if !is_glob(&glob.value) {
             let what = format!("{:?} is not a pattern of model names", glob.value);

@@ -401,7 +401,19 @@ pub struct Names(BTreeMap<String, Place>);
 
 impl Names {
     /// Takes `name`, or adds the problem that another has it.
+    ///
+    /// Names are shown in headers, logs and metrics, so they are visible letters, and not too many.
     pub fn claim(&mut self, what: &str, name: &At<String>, problems: &mut Problems) -> bool {
+        let plain = name.value.bytes().all(|b| b.is_ascii_graphic());
+        if !plain || !(1..=NAME_BYTES_MAX).contains(&name.value.len()) {
+            let told = format!("not a name for a {what}");
+            problems.add(
+                name.place,
+                told,
+                "1 to 200 visible letters of ASCII, no blanks",
+            );
+            return false;
+        }
         let Some(first) = self.0.get(&name.value) else {
             self.0.insert(name.value.clone(), name.place);
             return true;
@@ -421,5 +433,6 @@ fn named(path: &str) -> &str {
     if path.is_empty() { "the file" } else { path }
 }
 
+const NAME_BYTES_MAX: usize = 200;
 /// More than any window or any minute's limit, and far from where sums saturate.
 pub const TOKENS_MAX: u64 = 1_000_000_000_000;

@@ -33,7 +33,7 @@ pub struct Resolving<'a> {
 pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let timeouts = timeouts(raw.timeouts, DEFAULT_TIMEOUTS);
     let (tenants, client_keys) = tenants(raw.tenants, r);
-    let providers = providers::resolve(raw.providers, r);
+    let providers = providers::all(raw.providers, r);
     let catalogue = catalogue::resolve(raw.models, raw.prices, &providers, timeouts, r);
     Config {
         server: server(raw.server, r),
@@ -101,9 +101,10 @@ fn server(raw: Option<raw::RawServer>, r: &mut Resolving<'_>) -> Server {
     let address = operator
         .and_then(|o| address(o, r.problems))
         .unwrap_or(OPERATOR);
+    let operator_place = operator.map_or(raw.place, |o| o.place);
     guard_operator(
         address,
-        operator,
+        operator_place,
         operator_key.is_some(),
         &listen,
         r.problems,
@@ -115,35 +116,54 @@ fn server(raw: Option<raw::RawServer>, r: &mut Resolving<'_>) -> Server {
         shards,
         runtime: or(raw.runtime, RuntimeChoice::Auto),
         pin,
-        tls: raw.tls.and_then(|t| {
-            Some(Tls {
-                certificate: t.certificate?.value.into(),
-                key: t.key?.value.into(),
-            })
-        }),
+        tls: raw.tls.and_then(|t| tls(&t, r)),
         backlog: or(raw.backlog.map(|b| b.map(|n| n as u32)), BACKLOG),
         drain: or(raw.drain, DRAIN),
     }
 }
 
+fn tls(raw: &raw::RawTls, r: &mut Resolving<'_>) -> Option<Tls> {
+    let (certificate, key) = (raw.certificate.as_ref()?, raw.key.as_ref()?);
+    Some(Tls {
+        certificate: pem(certificate, r),
+        key: pem(key, r),
+    })
+}
+
+/// The path of a PEM file, which is looked into so that `check` finds what would keep the node from starting.
+pub fn pem(path: &At<String>, r: &mut Resolving<'_>) -> PathBuf {
+    let found = PathBuf::from(&path.value);
+    match (r.outside.read)(&found) {
+        Ok(text) if text.contains("-----BEGIN ") => {}
+        Ok(_) => {
+            let what = format!("{} is not PEM", found.display());
+            r.problems
+                .add(path.place, what, "a file with a line `-----BEGIN …-----`");
+        }
+        Err(error) => {
+            let what = format!("cannot read {}: {error}", found.display());
+            r.problems
+                .add(path.place, what, "a file this user may read");
+        }
+    }
+    found
+}
+
 /// The operator port can reload and drain: without a key it is for this machine only.
 fn guard_operator(
     address: SocketAddr,
-    written: Option<&At<String>>,
+    place: Place,
     keyed: bool,
     listen: &[SocketAddr],
     problems: &mut Problems,
 ) {
-    let Some(written) = written else {
-        return;
-    };
     if !keyed && !address.ip().is_loopback() {
         let what = format!("server.operator is {address} without server.operator_key");
-        problems.add(written.place, what, "an address on loopback, or a key");
+        problems.add(place, what, "an address on loopback, or a key");
     }
     if address.port() != 0 && listen.contains(&address) {
         let what = format!("server.operator is {address}, where clients are served");
-        problems.add(written.place, what, "a port of its own");
+        problems.add(place, what, "a port of its own");
     }
 }
 

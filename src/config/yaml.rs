@@ -4,7 +4,7 @@
 //! words. Bounded by size, depth and count of nodes before anything is built.
 
 use crate::config::problem::{Place, Problems};
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// One node as written.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +75,17 @@ pub fn parse(text: &str, file: u16, problems: &mut Problems) -> Option<Node> {
             ..Place::default()
         };
         problems.add(at, "file is over 4 MiB", "split it by include");
+        return None;
+    }
+    // The parser takes a NUL for the end of the file and would drop the rest without a word.
+    if let Some(at) = text.find('\0') {
+        let line = text[..at].matches('\n').count() + 1;
+        let what = "a NUL character";
+        problems.add(
+            place(file, line, 0),
+            what,
+            "text, without control characters",
+        );
         return None;
     }
     let mut builder = Builder::new(file, problems);
@@ -230,6 +241,10 @@ impl<'p> Builder<'p> {
         };
         match kind {
             OpenKind::List(items) => items.push(node),
+            OpenKind::Map(entries, _) if entries.len() >= FIELDS_MAX => {
+                self.refuse(place, "over 1,000 fields in one section", "fewer");
+                return Step::Stop;
+            }
             OpenKind::Map(entries, key) => match key.take() {
                 Some((name, at)) => entries.push(Entry {
                     key: name,
@@ -308,5 +323,7 @@ fn place(file: u16, line: usize, column: usize) -> Place {
 const FILE_BYTES_MAX: usize = 4 << 20;
 /// The deepest section of the schema is at 8; the rest is room.
 const DEPTH_MAX: usize = 32;
+/// Sections are searched field by field, so that what they cost grows with the square of this.
+const FIELDS_MAX: usize = 1_000;
 const NODES_MAX: usize = 200_000;
 const SHOWN_MAX: usize = 60;
