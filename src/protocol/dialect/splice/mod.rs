@@ -8,6 +8,7 @@ mod request;
 pub use peek::peek;
 pub use request::splice_request;
 mod lift;
+mod lift_chat;
 mod usage;
 pub use lift::Lift;
 

@@ -33,8 +33,8 @@ struct CompletionDetails {
 }
 
 /// `None` when `raw` is no usage object.
-pub fn chat(raw: &RawValue) -> Option<Usage> {
-    let u: Chat = serde_json::from_str(raw.get()).ok()?;
+pub fn chat(raw: &Json) -> Option<Usage> {
+    let u: Chat = raw.read()?;
     let prompt = u.prompt_tokens_details.unwrap_or_default();
     let completion = u.completion_tokens_details.unwrap_or_default();
     let cached = prompt
@@ -55,7 +55,7 @@ pub fn chat(raw: &RawValue) -> Option<Usage> {
         output_audio: completion.audio_tokens.map(Tokens),
         output_image: completion.image_tokens.map(Tokens),
         provider_cost: u.cost.and_then(NanoUsd::of_usd),
-        raw: Some(Json::of_raw(raw)),
+        raw: Some(raw.clone()),
         ..Usage::default()
     })
 }
@@ -91,37 +91,55 @@ struct ServerTools {
     web_fetch_requests: Option<u64>,
 }
 
-/// `None` when `raw` is no usage object.
-pub fn messages(raw: &RawValue) -> Option<Usage> {
-    let u: Messages = serde_json::from_str(raw.get()).ok()?;
-    let (five, hour) = match &u.cache_creation {
-        Some(split) => (
-            split.ephemeral_5m_input_tokens,
-            split.ephemeral_1h_input_tokens,
-        ),
-        // Without the split, all of it is at the default lifetime.
-        None => (u.cache_creation_input_tokens, None),
-    };
-    Some(Usage {
-        input_uncached: u.input_tokens.map(Tokens),
-        cache_read: u.cache_read_input_tokens.map(Tokens),
-        cache_write_5m: five.map(Tokens),
-        cache_write_1h: hour.map(Tokens),
-        output: u.output_tokens.map(Tokens),
-        reasoning: u
-            .output_tokens_details
-            .and_then(|d| d.thinking_tokens)
-            .map(Tokens),
-        web_searches: u
-            .server_tool_use
-            .as_ref()
-            .and_then(|s| s.web_search_requests),
-        web_fetches: u
-            .server_tool_use
-            .as_ref()
-            .and_then(|s| s.web_fetch_requests),
-        service_tier: u.service_tier.map(Str::from),
-        raw: Some(Json::of_raw(raw)),
-        ..Usage::default()
-    })
+/// Reads the usage objects of one answer: the split of cache writes by lifetime is told once, at the start.
+#[derive(Debug, Default)]
+pub struct Meter {
+    minutes5: u64,
+    hours1: u64,
+}
+
+impl Meter {
+    /// `None` when `raw` is no usage object.
+    pub fn read(&mut self, raw: &RawValue) -> Option<Usage> {
+        let u: Messages = serde_json::from_str(raw.get()).ok()?;
+        let writes = self.writes(&u);
+        Some(Usage {
+            input_uncached: u.input_tokens.map(Tokens),
+            cache_read: u.cache_read_input_tokens.map(Tokens),
+            cache_write_5m: writes.map(|(five, _)| five),
+            cache_write_1h: writes.map(|(_, hour)| hour),
+            output: u.output_tokens.map(Tokens),
+            reasoning: u
+                .output_tokens_details
+                .and_then(|d| d.thinking_tokens)
+                .map(Tokens),
+            web_searches: u
+                .server_tool_use
+                .as_ref()
+                .and_then(|s| s.web_search_requests),
+            web_fetches: u
+                .server_tool_use
+                .as_ref()
+                .and_then(|s| s.web_fetch_requests),
+            service_tier: u.service_tier.map(Str::from),
+            raw: Some(Json::of_raw(raw)),
+            ..Usage::default()
+        })
+    }
+
+    /// What lives 5 minutes and an hour. What the split does not explain of the total is at the default lifetime, 5 minutes.
+    fn writes(&mut self, u: &Messages) -> Option<(Tokens, Tokens)> {
+        if u.cache_creation.is_none() && u.cache_creation_input_tokens.is_none() {
+            return None;
+        }
+        if let Some(split) = &u.cache_creation {
+            self.minutes5 = split.ephemeral_5m_input_tokens.unwrap_or(0);
+            self.hours1 = split.ephemeral_1h_input_tokens.unwrap_or(0);
+        }
+        if let Some(total) = u.cache_creation_input_tokens {
+            self.hours1 = self.hours1.min(total);
+            self.minutes5 = total - self.hours1;
+        }
+        Some((Tokens(self.minutes5), Tokens(self.hours1)))
+    }
 }
