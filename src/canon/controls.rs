@@ -164,6 +164,17 @@ impl Controls {
 }
 
 impl ProviderWishes {
+    /// The place of `provider` in the client's order, lower first; `None` when the client does not want it.
+    #[must_use]
+    pub fn preference(&self, provider: &str) -> Option<u16> {
+        let names = |list: &[Str]| list.iter().any(|name| **name == *provider);
+        if names(&self.deny) || (!self.allow.is_empty() && !names(&self.allow)) {
+            return None;
+        }
+        let place = self.order.iter().position(|name| **name == *provider).unwrap_or(self.order.len());
+        Some(u16::try_from(place).unwrap_or(u16::MAX))
+    }
+
     /// `allow=a,b; deny=c; order=b,a`, each list once at most.
     fn parse(value: &str) -> Option<Self> {
         let mut wishes = Self::default();

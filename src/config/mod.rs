@@ -1,12 +1,31 @@
 //! YAML → values, once. No other room knows that YAML exists, and no other has defaults.
 //!
 //! `raw` is what was written, every field optional and with its place; `resolve` makes the values below of it or says all that is
-//! wrong at once. A reload makes a new `Config` and mails it to the shards; nothing is edited in place. In reading order.
+//! wrong at once; it opens no file and reads no environment itself, both are arguments of `load`. A reload makes a new `Config` and mails it to the shards; nothing is edited in place. In reading order.
+
+pub mod problem;
+pub use problem::{Place, Problem};
+mod env;
+mod load;
+mod raw;
+mod read;
+mod secret;
+mod url;
+mod value;
+mod yaml;
+pub use load::{Loaded, load, parse_for_tests};
+mod resolve;
+pub use resolve::hash as hash_client_key;
+mod catalogue;
+mod providers;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{
     ByteCount, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, ProviderId,
     Secret, TenantId, Tokens,
 };
+pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::ProviderKind;
@@ -154,15 +173,6 @@ pub struct TenantLimits {
     pub tpm: Option<Tokens>,
     pub concurrent: Option<u64>,
     pub usd_per_day: Option<NanoUsd>,
-}
-
-/// What becomes of an answer whose client is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It is paid for: read it to its end and keep it.
-    Finish,
-    /// Stop the provider, and bill what was used.
-    Cancel,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -347,5 +357,11 @@ impl Config {
     #[must_use]
     pub fn client_key(&self, id: ClientKeyId) -> Option<&ClientKey> {
         self.client_keys.get(id.0 as usize)
+    }
+
+    /// SHA-256 of a client key → the key: what a shard looks credentials up in. Built anew by each call; keep it.
+    #[must_use]
+    pub fn client_keys_by_hash(&self) -> BTreeMap<[u8; 32], ClientKeyId> {
+        resolve::keys_by_hash(&self.client_keys)
     }
 }

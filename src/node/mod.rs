@@ -1,0 +1,1 @@
+//! Start: I/O core, shards, listeners; stop: the reverse.

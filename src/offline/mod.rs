@@ -1,0 +1,3 @@
+//! Commands that serve no traffic.
+
+pub mod usage;
