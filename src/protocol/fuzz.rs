@@ -205,10 +205,15 @@ pub fn socket_message(data: &[u8]) {
 /// Header fields, a line each: rate-limit hints of providers, and clients' request controls.
 pub fn headers(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let fields: Vec<(Box<str>, Box<str>)> = text
+    let fields: Vec<(Bytes, Bytes)> = text
         .lines()
         .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.trim().to_lowercase().into(), value.trim().into()))
+        .map(|(name, value)| {
+            (
+                name.trim().to_lowercase().into(),
+                value.trim().to_owned().into(),
+            )
+        })
         .collect();
     let _ = hints::read(&fields, WallTime(1_700_000_000_000_000_000));
     for kind in [
@@ -218,7 +223,7 @@ pub fn headers(data: &[u8]) {
     ] {
         let _ = kind.hints(&fields, WallTime(0));
     }
-    let _ = Controls::from_headers(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+    let _ = Controls::from_headers(fields);
 }
 
 #[cfg(test)]

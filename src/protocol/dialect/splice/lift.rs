@@ -3,8 +3,8 @@
 //! A scan for a few words decides whether an event is parsed at all; what is lifted comes from the parse alone, so a word within
 //! the model's text may cost a parse and is never taken for the provider's own.
 
+use super::Pass;
 use super::lift_chat::ChatLift;
-use super::{Pass, usage};
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Fault, Malformed, StopReason};
 use crate::protocol::dialect::{messages, native};
@@ -87,7 +87,7 @@ struct MessagesLift {
     ended: bool,
     /// Of the last `message_delta` that had one; told when `message_stop` says that it was the last.
     stop: Option<(StopReason, Option<Str>)>,
-    meter: usage::Meter,
+    meter: messages::usage::Meter,
 }
 
 #[derive(Deserialize)]
@@ -201,7 +201,7 @@ impl MessagesLift {
     }
 
     fn usage(&mut self, raw: Option<&RawValue>, out: &mut Vec<Event>) {
-        if let Some(usage) = raw.and_then(|raw| self.meter.read(raw)) {
+        if let Some(usage) = raw.and_then(|raw| self.meter.read(&Str::new(), raw)) {
             out.push(Event::Usage(Box::new(usage)));
         }
     }

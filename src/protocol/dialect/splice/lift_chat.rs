@@ -1,7 +1,7 @@
 //! Lifts from an answer in Chat Completions (OpenAI docs, chat.completion.chunk, read 2026-08), and from its many speakers.
 
+use super::Pass;
 use super::lift::read;
-use super::{Pass, usage};
 use crate::base::{Json, Str};
 use crate::canon::{Event, Malformed, StopReason, Usage};
 use crate::protocol::dialect::chat;
@@ -218,7 +218,7 @@ impl ChatLift {
         if self.usage.as_ref() == Some(&json) {
             return;
         }
-        if let Some(usage) = usage::chat(&json) {
+        if let Some(usage) = chat::events::usage::read(json.clone()) {
             out.push(Event::Usage(Box::new(Usage {
                 service_tier: self.tier.clone(),
                 ..usage
