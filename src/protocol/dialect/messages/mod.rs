@@ -17,7 +17,7 @@ mod write_turns;
 mod decode;
 mod encode;
 pub mod events;
-mod usage;
+pub(in crate::protocol::dialect) mod usage;
 mod whole;
 
 pub mod errors;

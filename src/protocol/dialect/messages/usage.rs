@@ -8,14 +8,14 @@ use serde_json::value::RawValue;
 /// What the usage objects of one answer said so far. Later ones are cumulative and often shorter: the split of cache writes by life is
 /// told once, at the start.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Meter {
+pub(in crate::protocol::dialect) struct Meter {
     hours1: u64,
     minutes5: u64,
 }
 
 impl Meter {
     /// One usage object; its fields replace earlier ones, what it does not say is `None`.
-    pub(super) fn read(&mut self, body: &Str, raw: &RawValue) -> Option<Usage> {
+    pub(in crate::protocol::dialect) fn read(&mut self, body: &Str, raw: &RawValue) -> Option<Usage> {
         let mut fields = Fields::of(raw.get())?;
         let mut usage = Usage {
             input_uncached: fields.count("input_tokens").map(Tokens),

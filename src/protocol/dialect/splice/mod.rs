@@ -8,7 +8,7 @@ mod request;
 pub use peek::peek;
 pub use request::splice_request;
 mod lift;
-mod usage;
+mod lift_chat;
 pub use lift::Lift;
 
 use crate::base::Str;
@@ -56,7 +56,9 @@ pub fn peek_of(request: &Request) -> Peek {
     request.each_block(&mut |block| {
         peek.has_thinking |= block.signature.is_some();
         match &block.kind {
-            BlockKind::Text { text, .. } | BlockKind::Refusal { text } => peek.prompt_bytes += text.len(),
+            BlockKind::Text { text, .. } | BlockKind::Refusal { text } => {
+                peek.prompt_bytes += text.len()
+            }
             BlockKind::Thinking { text } => {
                 peek.has_thinking = true;
                 peek.prompt_bytes += text.len();
@@ -66,7 +68,9 @@ pub fn peek_of(request: &Request) -> Peek {
             BlockKind::Document { source, .. } => match source {
                 Source::Text { text, .. } => peek.prompt_bytes += text.len(),
                 Source::Blocks(_) => {}
-                Source::Base64 { .. } | Source::Url { .. } | Source::File { .. } => peek.documents = true,
+                Source::Base64 { .. } | Source::Url { .. } | Source::File { .. } => {
+                    peek.documents = true
+                }
             },
             BlockKind::Audio { .. } => peek.audio = true,
             BlockKind::Video { .. } => peek.video = true,
@@ -86,11 +90,24 @@ pub fn peek_of(request: &Request) -> Peek {
 
 fn tool_bytes(tool: &Tool) -> usize {
     match tool {
-        Tool::Function { name, description, schema, .. } => {
-            name.len() + description.as_ref().map_or(0, |d| d.len()) + schema.as_ref().map_or(0, |s| s.get().len())
+        Tool::Function {
+            name,
+            description,
+            schema,
+            ..
+        } => {
+            name.len()
+                + description.as_ref().map_or(0, |d| d.len())
+                + schema.as_ref().map_or(0, |s| s.get().len())
         }
-        Tool::Custom { name, description, format } => {
-            name.len() + description.as_ref().map_or(0, |d| d.len()) + format.as_ref().map_or(0, |f| f.get().len())
+        Tool::Custom {
+            name,
+            description,
+            format,
+        } => {
+            name.len()
+                + description.as_ref().map_or(0, |d| d.len())
+                + format.as_ref().map_or(0, |f| f.get().len())
         }
         Tool::Other { json, .. } => json.get().len(),
     }

@@ -4,7 +4,7 @@ mod decoder;
 pub use decoder::Decoder;
 mod calls;
 mod encoder;
-mod usage;
+pub(in crate::protocol::dialect) mod usage;
 pub use encoder::Encoder;
 mod whole;
 pub use whole::write_whole;

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use serde_json::Value;
 
 /// Reads a `usage` object. `None` for what is no object.
-pub(super) fn read(raw: Json) -> Option<Usage> {
+pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
     let value: Value = raw.read()?;
     value.as_object()?;
     let object = Counts(&value);
