@@ -4,23 +4,25 @@
 //! written as it comes, and the others wait. Open text gives way to a newcomer, and goes on in a block of its own if more of it comes.
 
 use super::errors;
-use super::schema::{Object, stop_word, string};
+use super::schema::{Object, stop_word};
 use super::usage;
 use crate::base::Str;
 use crate::canon::{BlockStart, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::framing::sse;
+use crate::protocol::json;
 use bytes::BytesMut;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Writes one answer. One value an exchange. Memory: what waits is bounded by the answer.
 #[derive(Debug)]
 pub struct Encoder {
-    opening: Opening,
+    // Boxed, since an exchange keeps an encoder of any dialect in place.
+    opening: Box<Opening>,
     /// The provider's id, once known.
     id: Str,
     started: bool,
-    usage: Usage,
+    usage: Box<Usage>,
     stop: Option<(StopReason, Option<Str>)>,
     /// `stop_details`, `container` and what else stands beside the answer's blocks.
     beside: Vec<(Str, crate::base::Json)>,
@@ -68,10 +70,10 @@ impl Encoder {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
         Self {
-            opening,
+            opening: Box::new(opening),
             id: Str::new(),
             started: false,
-            usage: Usage::default(),
+            usage: Box::default(),
             stop: None,
             beside: Vec::new(),
             live: None,
@@ -181,11 +183,9 @@ impl Encoder {
         if self.live.as_ref().is_some_and(|l| l.form == Form::Text) {
             self.close_live(out);
         }
-        if self.live.is_none() {
-            self.begin(canon, block, form, out);
-        } else {
-            self.wait(canon, block.clone(), form);
-        }
+        // Behind those that wait already; the next of them, often this one, is live if none is.
+        self.wait(canon, block.clone(), form);
+        self.next_waiting(out);
     }
 
     fn wait(&mut self, canon: u32, start: BlockStart, form: Form) -> &mut Waiting {
@@ -317,9 +317,9 @@ impl Encoder {
             (Form::Function, Delta::ToolInput(text)) => self.input(text, out),
             (Form::Custom, Delta::ToolInput(text)) => {
                 let mut escaped = BytesMut::new();
-                string(text, &mut escaped);
-                let inner = std::str::from_utf8(&escaped[1..escaped.len() - 1])
-                    .expect("a JSON string of a str is UTF-8 between its quotes");
+                json::escaped(text, &mut escaped);
+                let inner =
+                    std::str::from_utf8(&escaped).expect("the escaped form of a str is UTF-8");
                 self.input(inner, out);
             }
             (
@@ -363,12 +363,12 @@ impl Encoder {
             let mut inner = Object::open(message.value("usage"));
             usage::write(&encoder.usage, &mut inner);
             inner.close();
-            for (name, json) in &encoder.beside {
+            for (name, json) in encoder.beside.iter().filter(|(n, _)| is_of_start(n)) {
                 message.json(name, json);
             }
             message.close();
         });
-        self.beside.clear();
+        self.beside.retain(|(name, _)| !is_of_start(name));
     }
 
     fn write(
@@ -382,6 +382,7 @@ impl Encoder {
         let mut object = Object::typed(&mut data, name);
         rest(self, &mut object);
         object.close();
+        one_line(&mut data);
         self.frame(name, &data, out);
         self.scratch = data;
     }
@@ -392,6 +393,15 @@ impl Encoder {
         } else {
             sse::write(Some(name), None, data, out);
         }
+    }
+}
+
+/// JSON that passes as it was written may hold line breaks between its values, which would end the `data:` line; within strings JSON has none.
+fn one_line(data: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', &data[from..]) {
+        data[from + at] = b' ';
+        from += at + 1;
     }
 }
 
@@ -406,6 +416,11 @@ pub(super) fn write_head(id: &str, opening: &Opening, message: &mut Object<'_>) 
     message.text("type", "message");
     message.text("role", "assistant");
     message.text("model", &opening.model);
+}
+
+/// Sections 4.1 and 7.9: these are told at the start.
+fn is_of_start(name: &str) -> bool {
+    matches!(name, "diagnostics" | "input_transformations")
 }
 
 /// Section 6: these stand in `message_delta.delta`, others beside it.

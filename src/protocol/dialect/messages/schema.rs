@@ -6,6 +6,7 @@
 
 use crate::base::{Json, Str, slice_of};
 use crate::canon::{CacheMark, CacheTtl, Citation, DialectName, Effort, Fault, StopReason};
+pub(super) use crate::protocol::json::string;
 use bytes::{BufMut, BytesMut};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -216,11 +217,6 @@ pub(super) fn stop_word(reason: &StopReason) -> &str {
         StopReason::ContextWindow => "model_context_window_exceeded",
         StopReason::Other(word) => word,
     }
-}
-
-/// Appends `text` as a JSON string.
-pub(super) fn string(text: &str, out: &mut BytesMut) {
-    serde_json::to_writer(out.writer(), text).expect("a BytesMut takes all, and a str is a string");
 }
 
 /// An object as it is written, field by field in the order of the calls.
