@@ -28,7 +28,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn drawn(rng: &mut Rng, faults: FaultsDrawn) -> Self {
-        let dialect = [DialectName::Chat, DialectName::Messages][rng.below(2) as usize];
+        let dialect = [DialectName::Chat, DialectName::Messages, DialectName::Native][rng.below(3) as usize];
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);

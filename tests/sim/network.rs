@@ -62,7 +62,9 @@ pub fn config(rng: &mut Rng) -> Config {
     );
     let fakes = 1 + rng.below(3);
     for f in 0..fakes {
-        writeln!(yaml, "- id: f{f}\n  kind: fake\n  base_url: http://f{f}.test\n  pools:").unwrap();
+        // The fake speaks both wire formats; the kind says which of them a provider is asked in.
+        let kind = ["fake", "openai", "anthropic", "selfhosted"][rng.below(4) as usize];
+        writeln!(yaml, "- id: f{f}\n  kind: {kind}\n  base_url: http://f{f}.test\n  pools:").unwrap();
         for p in 0..1 + rng.below(2) {
             let keys: Vec<String> = (0..1 + rng.below(3)).map(|k| format!("{{id: f{f}p{p}k{k}, secret: sk-{f}{p}{k}-end}}")).collect();
             writeln!(yaml, "  - id: f{f}p{p}\n    keys: [{}]", keys.join(", ")).unwrap();
