@@ -289,6 +289,8 @@ fn live<M: Main>(main: Arc<M>, kind: Kind, core: Option<usize>, life: Life) -> E
 
 /// Inside the executor, so that it ends in order.
 async fn guarded<M: Main, R: Runtime>(main: Arc<M>, runtime: R, life: Life) -> End {
+    // Only glommio parks with runnable tasks, and a shard cannot see that one is; so it has work until it says otherwise.
+    life.progress.set_pending(R::NAME == IoUring::NAME);
     runtime.spawn(life.progress.keeper());
     let run = async move { main.run(runtime, life).await };
     match AssertUnwindSafe(run).catch_unwind().await {

@@ -1,7 +1,7 @@
 //! The I/O core's eye on the shards: wakes one that stands still with work at hand.
 //!
 //! glommio 0.9.0 can park with runnable tasks, for ever, when its preempt timer fires before anything ran in a turn. A timer of the
-//! same executor does not rescue it, a wake from another thread does (that is what the parked thread listens for). So each shard
+//! same executor does not rescue it (at 1 ms it happens too, when the thread is kept off its core at the wrong moment), a wake from another thread does (that is what the parked thread listens for). So each shard
 //! counts its progress and says whether it has work; who stands still with work for `STILL` is woken. Heals nothing else:
 //! a shard that loops without yielding is only counted.
 
@@ -34,7 +34,8 @@ impl Progress {
         self.0.ticks.store(ticks.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Whether there is something to do without a socket or a timer having to fire first. A shard that says no is left to sleep.
+    /// Whether the shard has anything open: a connection, an exchange, a task that may be runnable. On io_uring a shard begins with
+    /// yes (`threads`), and may say no only when nothing is open; it is left to sleep then. A needless yes costs 50 wakes a second.
     pub fn set_pending(&self, pending: bool) {
         self.0.pending.store(pending, Ordering::Release);
     }
