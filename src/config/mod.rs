@@ -25,6 +25,7 @@ use crate::base::{
     ByteCount, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, ProviderId,
     Secret, TenantId, Tokens,
 };
+pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::ProviderKind;
@@ -172,15 +173,6 @@ pub struct TenantLimits {
     pub tpm: Option<Tokens>,
     pub concurrent: Option<u64>,
     pub usd_per_day: Option<NanoUsd>,
-}
-
-/// What becomes of an answer whose client is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It is paid for: read it to its end and keep it.
-    Finish,
-    /// Stop the provider, and bill what was used.
-    Cancel,
 }
 
 #[derive(Clone, Debug, PartialEq)]

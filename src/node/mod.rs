@@ -1,5 +1,7 @@
 //! Start and stop of everything: reads the configuration from disk, then I/O core, shards, listeners; and the reverse.
 
+pub mod fakes;
+
 use crate::config::{self, Loaded, Problem};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

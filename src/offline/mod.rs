@@ -2,3 +2,4 @@
 
 /// Is this configuration right?
 pub mod check;
+pub mod usage;

@@ -1,3 +1,13 @@
-//! Decisions: functions of values; the time is an argument. Cannot see JSON, providers' names or sockets. In reading order.
+//! Decisions: functions of values; the time is an argument. Cannot see JSON, providers' names or sockets.
+//!
+//! The decision of this stage is simple: who is eligible, then the cheapest by price, then the least used. It stands where the sum of all
+//! expected costs will stand (`cost`, `choose`). In reading order.
 
+pub mod admission;
 pub mod bill;
+pub mod candidate;
+pub mod capacity;
+pub mod choose;
+pub mod cost;
+pub mod health;
+pub mod retry;

@@ -2,4 +2,5 @@
 
 pub mod dialect;
 pub mod framing;
+pub mod json;
 pub mod provider;

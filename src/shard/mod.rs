@@ -1,19 +1,60 @@
-//! One core's state, without I/O: (now, input) → outputs. The phases of an exchange in order: `admit`, `route`, `send`, `stream`,
-//! `settle`. Knows no socket, clock or runtime: `net` and the simulator drive it alike.
+//! One core's state, without I/O: (now, input) → outputs.
+//!
+//! Knows no socket, clock or runtime: `net` and the simulator drive it alike. Every table is bounded; at its bound a new request is
+//! refused with a time to come back, and nothing that runs is harmed. The phases of an exchange in order: `admit`, `route`, `send`,
+//! `stream`, `settle`.
 
 mod input;
 pub use input::{BodyFault, ClientHead, Headers, Input, Slices, UpstreamFault};
 mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead};
+/// Phase 1: read, authenticate, decode.
+mod admit;
+/// What exchanges share: pools, tenants, breakers, keys, timers.
+mod desk;
+/// All transitions of an exchange on one screen.
+mod exchange;
+/// What a client may ask for, by method and path.
+mod paths;
+/// How one answer is read and written, by form.
+mod relay;
+/// What answers without a provider: the catalogue, and refusals before there is an exchange.
+mod reply;
+/// Phase 2: choose and reserve.
+mod route;
+/// Phase 3: encode, begin the attempt; retry lands here.
+mod send;
+/// Phase 5: bill, release, record; reached exactly once.
+mod settle;
+/// Many requests on one WebSocket.
+mod socket;
+/// Phase 4: decode, forward, meter.
+mod stream;
+pub use desk::Standing;
+mod meters;
+pub use meters::Meters;
 
-use crate::base::{Instant, Now, ShardId};
+use crate::base::{AttemptId, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab};
 use crate::config::Config;
+use desk::Desk;
+use exchange::{Exchange, Happening};
+use socket::SocketSession;
 use std::sync::Arc;
 
 /// One core's exchanges, pools, breakers and random numbers.
 #[derive(Debug)]
 pub struct Shard {
-    config: Arc<Config>,
+    exchanges: Slab<Box<Exchange>>,
+    /// By the slot's index of a client: who it is now.
+    clients: Vec<Option<(ClientId, Client)>>,
+    desk: Desk,
+}
+
+/// What a client id stands for.
+#[derive(Debug)]
+enum Client {
+    Exchange(ExchangeId),
+    Socket(Box<SocketSession>),
 }
 
 /// What a shard is made of.
@@ -30,19 +71,185 @@ pub struct Setup {
 impl Shard {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
+        let exchanges_max = setup.config.limits.exchanges_max;
+        let rng = Rng::seeded(setup.seed);
         Self {
-            config: setup.config,
+            exchanges: Slab::new(exchanges_max),
+            clients: Vec::new(),
+            desk: Desk::new(setup.config, setup.id, setup.shards, rng),
         }
     }
 
-    /// Takes one input at `now` and appends to `out` what shall be done.
-    pub fn on(&mut self, _now: Now, _input: Input, _out: &mut Vec<Output>) {
-        let _ = &self.config;
+    /// Takes one input at `now` and appends to `out` what shall be done, in order.
+    pub fn on(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Head { client, head } => self.head(now, client, head, out),
+            Input::Body { client, body } => self.by_client(client, Happening::Body(body), now, out),
+            Input::BodyFailed { client, why } => {
+                self.by_client(client, Happening::BodyFailed(why), now, out)
+            }
+            Input::SocketBytes { client, bytes } => self.socket_bytes(now, client, bytes, out),
+            Input::ClientGone { client } => self.client_gone(now, client, out),
+            Input::Congested { client } => self.flow(now, client, true, out),
+            Input::Eased { client } => self.flow(now, client, false, out),
+            Input::Sent { attempt } => self.by_attempt(attempt, Happening::Sent, now, out),
+            Input::UpstreamHead {
+                attempt,
+                status,
+                headers,
+            } => {
+                self.by_attempt(attempt, Happening::Head { status, headers }, now, out);
+            }
+            Input::UpstreamBytes { attempt, bytes } => {
+                self.by_attempt(attempt, Happening::Bytes(bytes), now, out);
+            }
+            Input::UpstreamEnd { attempt } => self.by_attempt(attempt, Happening::End, now, out),
+            Input::UpstreamFailed { attempt, why } => {
+                self.by_attempt(attempt, Happening::Failed(why), now, out);
+            }
+            Input::Tick => self.tick(now, out),
+            Input::Config(config) => self.desk.reload(config),
+            Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
+            Input::Drain => self.desk.draining = true,
+        }
+        self.dispatch_waiting(now, out);
     }
 
     /// When `Input::Tick` is wanted next; `None` when nothing is waited for.
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
-        None
+        self.desk.timers.next()
+    }
+
+    /// What this core has counted so far.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.desk.meters
+    }
+
+    /// Exchanges that have not settled, and how much they hold; zero all over when nothing is open.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let clients = self.clients.iter().flatten().count();
+        self.desk.standing(self.exchanges.len(), clients)
+    }
+
+    fn by_client(&mut self, client: ClientId, what: Happening, now: Now, out: &mut Vec<Output>) {
+        if let Some(&mut Client::Exchange(exchange)) = self.client(client) {
+            self.step(exchange, what, now, out);
+        }
+    }
+
+    fn by_attempt(&mut self, attempt: AttemptId, what: Happening, now: Now, out: &mut Vec<Output>) {
+        // A byte may be under way when the attempt has ended.
+        if let Some(&exchange) = self.desk.attempts.get(attempt.0) {
+            self.step(exchange, what, now, out);
+        }
+    }
+
+    /// One exchange takes one step; when that was its last, it leaves.
+    fn step(&mut self, id: ExchangeId, what: Happening, now: Now, out: &mut Vec<Output>) {
+        let Some(exchange) = self.exchanges.get_mut(id.0) else {
+            return;
+        };
+        exchange.on(&mut self.desk, now, what, out);
+        if exchange.is_settled() {
+            let down = exchange.down();
+            self.exchanges.remove(id.0);
+            self.desk.left(id);
+            self.forget(down);
+        } else {
+            let at = exchange.wants_tick();
+            exchange.armed = self.desk.timers.arm(id, exchange.armed, at);
+        }
+    }
+
+    fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Output>) {
+        match self.client(client) {
+            Some(&mut Client::Exchange(exchange)) => {
+                self.step(exchange, Happening::ClientGone, now, out)
+            }
+            Some(Client::Socket(session)) => {
+                for exchange in session.exchanges() {
+                    self.step(exchange, Happening::ClientGone, now, out);
+                }
+            }
+            None => {}
+        }
+        self.drop_client(client);
+    }
+
+    fn flow(&mut self, now: Now, client: ClientId, congested: bool, out: &mut Vec<Output>) {
+        let what = || {
+            if congested {
+                Happening::Congested
+            } else {
+                Happening::Eased
+            }
+        };
+        match self.client(client) {
+            Some(&mut Client::Exchange(exchange)) => self.step(exchange, what(), now, out),
+            Some(Client::Socket(session)) => {
+                for exchange in session.exchanges() {
+                    self.step(exchange, what(), now, out);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some((at, id)) = self.desk.timers.due(now.instant) {
+            if let Some(exchange) = self.exchanges.get_mut(id.0).filter(|e| e.armed == at) {
+                exchange.armed = Instant::NEVER;
+                self.step(id, Happening::Timer, now, out);
+            }
+        }
+    }
+
+    /// Lets those whose time has come try for headroom, fairly between tenants, each at most once.
+    fn dispatch_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
+        for _ in 0..self.desk.waiting_count() {
+            let Some(id) = self.desk.next_waiting(now.instant) else {
+                break;
+            };
+            self.step(id, Happening::Retry, now, out);
+        }
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Client> {
+        let (is, client) = self.clients.get_mut(id.0.index as usize)?.as_mut()?;
+        (*is == id).then_some(client)
+    }
+
+    fn keep_client(&mut self, id: ClientId, client: Client) {
+        let index = id.0.index as usize;
+        if self.clients.len() <= index {
+            // Indices are given out densely by who drives us, within its own bound.
+            self.clients.resize_with(index + 1, || None);
+        }
+        self.clients[index] = Some((id, client));
+    }
+
+    fn drop_client(&mut self, id: ClientId) {
+        if self.client(id).is_some() {
+            self.clients[id.0.index as usize] = None;
+        }
+    }
+
+    /// An exchange has settled: nobody may reach it through its client any more.
+    fn forget(&mut self, down: exchange::Down) {
+        match down {
+            exchange::Down::Http(client) => self.drop_client(client),
+            exchange::Down::Socket { client, request_id } => {
+                if let Some(Client::Socket(session)) = self.client(client) {
+                    session.ended(&request_id);
+                }
+            }
+            exchange::Down::Gone => {}
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,8 @@ pub enum ProviderKind {
     Fake,
 }
 
-/// Header fields, names in lower case.
-pub type Headers = Vec<(Box<str>, Box<str>)>;
+/// Header fields of an answer as received, names in lower case.
+pub type Headers = [(bytes::Bytes, bytes::Bytes)];
 
 /// What a call of a provider looks like, beside its body.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,19 +85,18 @@ impl ProviderKind {
         hints::read(headers, now)
     }
 
-    /// What a refusal means: the dialect's own reading, then this provider's departures.
+    /// What a refusal means: the dialect's own reading, then what its headers said.
     #[must_use]
     pub fn fault(
         self,
         dialect: DialectName,
         status: u16,
-        headers: &Headers,
         body: &[u8],
-        now: WallTime,
+        hints: &hints::Hints,
     ) -> Fault {
         let mut fault = super::dialect::read_error(dialect, status, body);
         if fault.retry_after.is_none() {
-            fault.retry_after = self.hints(headers, now).retry_after;
+            fault.retry_after = hints.retry_after;
         }
         fault
     }

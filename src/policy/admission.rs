@@ -1,0 +1,121 @@
+//! What one tenant may do.
+
+use crate::base::{Instant, NanoUsd, WallTime};
+use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used};
+use std::time::Duration;
+
+/// One tenant's standing at one shard: its share of the tenant's limits.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    limit: Limit,
+    usd_per_day: Option<NanoUsd>,
+    day: i64,
+    spent: NanoUsd,
+}
+
+/// Why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many at once, or in a minute.
+    Rate { wait: Option<Duration> },
+    /// The day's money is spent; the wait is until midnight UTC.
+    Budget { wait: Duration },
+}
+
+impl Allowance {
+    /// `numbers` and `usd_per_day` are the tenant's for the whole instance.
+    #[must_use]
+    pub fn share(numbers: Numbers, usd_per_day: Option<NanoUsd>, shard: u16, shards: u16) -> Self {
+        Self {
+            limit: Limit::share(numbers, shard, shards),
+            usd_per_day: usd_per_day.map(|usd| NanoUsd(usd.0 / i64::from(shards))),
+            day: 0,
+            spent: NanoUsd::ZERO,
+        }
+    }
+
+    /// Takes hold of `ask`, or says why not.
+    pub fn admit(
+        &mut self,
+        ask: Ask,
+        now: Instant,
+        wall: WallTime,
+    ) -> Result<Reservation, Refusal> {
+        self.turn_day(wall);
+        if self.usd_per_day.is_some_and(|most| self.spent >= most) {
+            let into_day = wall.0.rem_euclid(DAY);
+            return Err(Refusal::Budget {
+                wait: Duration::from_nanos((DAY - into_day).unsigned_abs()),
+            });
+        }
+        match self.limit.room(ask, now) {
+            Room::Now => Ok(self.limit.reserve(ask, now)),
+            Room::In(wait) => Err(Refusal::Rate { wait: Some(wait) }),
+            Room::WhenFreed | Room::Never => Err(Refusal::Rate { wait: None }),
+        }
+    }
+
+    /// Gives the hold back, for what was used (`None`: nothing was sent) and spent.
+    pub fn settle(
+        &mut self,
+        held: Reservation,
+        used: Option<Used>,
+        cost: NanoUsd,
+        now: Instant,
+        wall: WallTime,
+    ) {
+        self.turn_day(wall);
+        self.spent += cost;
+        self.limit.settle(held, used, now);
+    }
+
+    /// The same standing with nothing held: what a new configuration takes over.
+    #[must_use]
+    pub fn without_holds(&self) -> Self {
+        Self {
+            limit: self.limit.without_holds(),
+            ..self.clone()
+        }
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.limit.in_flight()
+    }
+
+    fn turn_day(&mut self, wall: WallTime) {
+        let day = wall.0.div_euclid(DAY);
+        if day != self.day {
+            self.day = day;
+            self.spent = NanoUsd::ZERO;
+        }
+    }
+}
+
+/// Nanoseconds of a day.
+const DAY: i64 = 86_400_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_days_money_comes_back_at_midnight() {
+        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), 0, 1);
+        let evening = WallTime(DAY * 5 + DAY - 10);
+        let held = tenant
+            .admit(Ask::default(), Instant(0), evening)
+            .expect("money left");
+        tenant.settle(held, None, NanoUsd(100), Instant(0), evening);
+        let wait = Duration::from_nanos(10);
+        assert_eq!(
+            tenant.admit(Ask::default(), Instant(0), evening),
+            Err(Refusal::Budget { wait })
+        );
+        let held = tenant
+            .admit(Ask::default(), Instant(10), evening + wait)
+            .expect("a new day");
+        tenant.settle(held, None, NanoUsd::ZERO, Instant(10), evening + wait);
+        assert_eq!(tenant.in_flight(), 0);
+    }
+}

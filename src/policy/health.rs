@@ -1,0 +1,113 @@
+//! Breakers: what failed again and again is left alone for a while, then tried by one call.
+
+use crate::base::Instant;
+use std::time::Duration;
+
+/// The breaker of one endpoint in one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    failures: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Closed,
+    OpenUntil(Instant),
+    /// One call is out to see, and none other goes before this time.
+    Probing(Instant),
+}
+
+/// When a breaker opens, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    pub failures: u32,
+    pub open: Duration,
+}
+
+impl Breaker {
+    /// Whether a call may be made at `now`.
+    #[must_use]
+    pub fn lets_pass(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed => true,
+            State::OpenUntil(until) | State::Probing(until) => now >= until,
+        }
+    }
+
+    /// When the next call may be made, if not now.
+    #[must_use]
+    pub fn opens_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Closed => None,
+            State::OpenUntil(until) | State::Probing(until) => Some(until),
+        }
+    }
+
+    /// A call is made: after an open time it is the probe.
+    pub fn called(&mut self, now: Instant, patience: Patience) {
+        if let State::OpenUntil(_) | State::Probing(_) = self.state {
+            self.state = State::Probing(now + patience.open);
+        }
+    }
+
+    /// The endpoint answered; a refusal of the request is an answer too.
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The endpoint did not answer, or broke off.
+    pub fn failed(&mut self, now: Instant, patience: Patience) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= patience.failures || self.state != State::Closed {
+            self.state = State::OpenUntil(now + patience.open);
+        }
+    }
+
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        failures: 2,
+        open: Duration::from_secs(10),
+    };
+
+    fn at(s: u64) -> Instant {
+        Instant(s * 1_000_000_000)
+    }
+
+    #[test]
+    fn it_opens_after_so_many_failures_and_one_call_probes() {
+        let mut breaker = Breaker::default();
+        breaker.failed(at(0), PATIENCE);
+        assert!(breaker.lets_pass(at(0)));
+        breaker.failed(at(1), PATIENCE);
+        assert!(!breaker.lets_pass(at(10)));
+        assert!(breaker.lets_pass(at(11)));
+        breaker.called(at(11), PATIENCE);
+        assert!(!breaker.lets_pass(at(12)), "one probe at a time");
+        breaker.failed(at(13), PATIENCE);
+        assert!(!breaker.lets_pass(at(22)) && breaker.lets_pass(at(23)));
+        breaker.called(at(23), PATIENCE);
+        breaker.succeeded();
+        assert!(breaker.lets_pass(at(23)) && breaker.is_closed());
+    }
+
+    #[test]
+    fn a_success_forgets_failures() {
+        let mut breaker = Breaker::default();
+        for _ in 0..10 {
+            breaker.failed(at(0), PATIENCE);
+            breaker.succeeded();
+        }
+        assert!(breaker.is_closed());
+    }
+}

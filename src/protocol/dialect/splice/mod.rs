@@ -1,0 +1,125 @@
+//! Same dialect on both sides: bytes pass, only usage and stop are lifted.
+//!
+//! Deliberately builds nothing of a request's or an answer's content. What it must know it reads in one pass; what it must change it
+//! changes in place; all other bytes are the client's and the provider's own. In reading order.
+
+mod peek;
+mod request;
+pub use peek::peek;
+pub use request::splice_request;
+mod lift;
+mod usage;
+pub use lift::Lift;
+
+use crate::base::Str;
+use crate::canon::{BlockKind, Request, Source, Tool, ToolInput};
+use std::ops::Range;
+
+/// What must be known of a request to route it, read in one pass without building its content.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Peek {
+    pub model: Str,
+    /// Where the JSON string of `model` lies in the body, its quotes included.
+    pub model_at: Range<usize>,
+    pub stream: bool,
+    pub max_output: Option<u64>,
+    /// The client asked for a final usage message (always true in dialects that always send it).
+    pub stream_usage: bool,
+    /// Where the value of `stream_options` lies in the body of a Chat Completions request that has one.
+    pub stream_options_at: Option<Range<usize>>,
+    pub images: bool,
+    pub documents: bool,
+    pub audio: bool,
+    pub video: bool,
+    pub tools: bool,
+    /// Some block carries what only its issuer can read: thinking, redacted thinking, signatures.
+    pub has_thinking: bool,
+    /// Entries of the conversation, instructions (`system`, `developer`) left out.
+    pub turns: u32,
+    /// Bytes of content that become input tokens (text, tools), images and other data left out.
+    pub prompt_bytes: usize,
+}
+
+/// The same of a request that was read whole, as native ones are. `model_at` is empty: nothing of it passes.
+#[must_use]
+pub fn peek_of(request: &Request) -> Peek {
+    let mut peek = Peek {
+        model: request.model.clone(),
+        stream: request.stream,
+        max_output: request.sampling.max_output.map(|t| t.0),
+        stream_usage: true,
+        tools: !request.tools.is_empty(),
+        turns: u32::try_from(request.turns.len()).unwrap_or(u32::MAX),
+        prompt_bytes: request.tools.iter().map(tool_bytes).sum(),
+        ..Peek::default()
+    };
+    request.each_block(&mut |block| {
+        peek.has_thinking |= block.signature.is_some();
+        match &block.kind {
+            BlockKind::Text { text, .. } | BlockKind::Refusal { text } => {
+                peek.prompt_bytes += text.len()
+            }
+            BlockKind::Thinking { text } => {
+                peek.has_thinking = true;
+                peek.prompt_bytes += text.len();
+            }
+            BlockKind::RedactedThinking { .. } => peek.has_thinking = true,
+            BlockKind::Image { .. } => peek.images = true,
+            BlockKind::Document { source, .. } => match source {
+                Source::Text { text, .. } => peek.prompt_bytes += text.len(),
+                Source::Blocks(_) => {}
+                Source::Base64 { .. } | Source::Url { .. } | Source::File { .. } => {
+                    peek.documents = true
+                }
+            },
+            BlockKind::Audio { .. } => peek.audio = true,
+            BlockKind::Video { .. } => peek.video = true,
+            BlockKind::ToolCall { name, input, .. } => {
+                peek.prompt_bytes += name.len();
+                peek.prompt_bytes += match input {
+                    ToolInput::Json(json) => json.get().len(),
+                    ToolInput::Text(text) => text.len(),
+                };
+            }
+            BlockKind::ToolResult { .. } => {}
+            BlockKind::Other { json, .. } => peek.prompt_bytes += json.get().len(),
+        }
+    });
+    peek
+}
+
+fn tool_bytes(tool: &Tool) -> usize {
+    match tool {
+        Tool::Function {
+            name,
+            description,
+            schema,
+            ..
+        } => {
+            name.len()
+                + description.as_ref().map_or(0, |d| d.len())
+                + schema.as_ref().map_or(0, |s| s.get().len())
+        }
+        Tool::Custom {
+            name,
+            description,
+            format,
+        } => {
+            name.len()
+                + description.as_ref().map_or(0, |d| d.len())
+                + format.as_ref().map_or(0, |f| f.get().len())
+        }
+        Tool::Other { json, .. } => json.get().len(),
+    }
+}
+
+/// What becomes of an event that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// On to the client as it is.
+    Forward,
+    /// For us alone (a usage message that the client did not ask for).
+    Strip,
+    /// The provider says that it broke off: the shard ends the stream in the client's words.
+    Broken,
+}

@@ -1,0 +1,709 @@
+//! One pass over a request's JSON: flags, counts and byte ranges, nothing built.
+//!
+//! A field that we route on and that stands twice is refused: JSON leaves open which one counts, so the provider might read the other.
+
+use super::Peek;
+use crate::base::Str;
+use crate::canon::{DialectName, Fault, FaultClass};
+use bytes::Bytes;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::value::RawValue;
+use std::ops::Range;
+
+/// Reads what routing needs. `Err` names the field that is wrong or missing (`model`, `messages`, …), and for a body that is not JSON
+/// the line and column. Costs one UTF-8 check and one pass; allocates only for strings with escapes.
+pub fn peek(dialect: DialectName, body: &Bytes) -> Result<Peek, Fault> {
+    let text = simdutf8::compat::from_utf8(body).map_err(|e| {
+        let at = e.valid_up_to();
+        Fault::new(
+            FaultClass::Invalid,
+            format!("the body is not UTF-8 at byte {at}"),
+        )
+    })?;
+    let mut scan = Scan {
+        dialect,
+        body,
+        peek: Peek {
+            stream_usage: dialect != DialectName::Chat,
+            ..Peek::default()
+        },
+        seen: 0,
+        reading: None,
+        max_output_newer: false,
+        fault: None,
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json.deserialize_map(&mut scan).and_then(|()| json.end());
+    match read {
+        Ok(()) => scan.whole(),
+        Err(error) => Err(scan.fault_of(&error)),
+    }
+}
+
+/// The top-level fields that we read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Top {
+    Model,
+    Stream,
+    StreamOptions,
+    /// `max_tokens` of Messages, `max_output_tokens` of native, `max_completion_tokens` of Chat Completions.
+    MaxOutput,
+    /// `max_tokens` of Chat Completions, which `max_completion_tokens` replaces.
+    MaxOutputOld,
+    Conversation,
+    System,
+    Tools,
+    Functions,
+    Other,
+}
+
+impl Top {
+    fn of(dialect: DialectName, name: &str) -> Self {
+        use DialectName::{Chat, Messages, Native};
+        match (dialect, name) {
+            (_, "model") => Self::Model,
+            (_, "stream") => Self::Stream,
+            (_, "tools") => Self::Tools,
+            (Chat, "stream_options") => Self::StreamOptions,
+            (Chat, "functions") => Self::Functions,
+            (Chat, "max_tokens") => Self::MaxOutputOld,
+            (Chat, "max_completion_tokens")
+            | (Messages, "max_tokens")
+            | (Native, "max_output_tokens") => Self::MaxOutput,
+            (Chat | Messages, "messages") | (Native, "input") => Self::Conversation,
+            (Messages | Native, "system") => Self::System,
+            _ => Self::Other,
+        }
+    }
+
+    fn name(self, dialect: DialectName) -> &'static str {
+        match (self, dialect) {
+            (Self::Model, _) => "model",
+            (Self::Stream, _) => "stream",
+            (Self::StreamOptions, _) => "stream_options",
+            (Self::MaxOutput, DialectName::Chat) => "max_completion_tokens",
+            (Self::MaxOutput, DialectName::Native) => "max_output_tokens",
+            (Self::MaxOutput, DialectName::Messages) | (Self::MaxOutputOld, _) => "max_tokens",
+            (Self::Conversation, DialectName::Native) => "input",
+            (Self::Conversation, _) => "messages",
+            (Self::System, _) => "system",
+            (Self::Tools, _) => "tools",
+            (Self::Functions, _) => "functions",
+            (Self::Other, _) => "",
+        }
+    }
+}
+
+struct Scan<'b> {
+    dialect: DialectName,
+    body: &'b Bytes,
+    peek: Peek,
+    /// A bit for each `Top` that was met.
+    seen: u16,
+    reading: Option<Top>,
+    /// The limit came from the newer of Chat's two fields, whichever stands first.
+    max_output_newer: bool,
+    fault: Option<Fault>,
+}
+
+impl Scan<'_> {
+    /// What was read, when nothing that must be there is missing.
+    fn whole(self) -> Result<Peek, Fault> {
+        self.required(Top::Model)?;
+        self.required(Top::Conversation)?;
+        // Anthropic docs, Messages API, read 2026-08: `max_tokens` is required.
+        if self.dialect == DialectName::Messages && self.peek.max_output.is_none() {
+            return Err(self.missing(Top::MaxOutput));
+        }
+        Ok(self.peek)
+    }
+
+    fn required(&self, top: Top) -> Result<(), Fault> {
+        if self.seen & bit(top) == 0 {
+            Err(self.missing(top))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn missing(&self, top: Top) -> Fault {
+        let name = top.name(self.dialect);
+        Fault::invalid(name, format!("{name} is missing"))
+    }
+
+    /// Our own finding if there is one; else what serde_json says, without its words for wrong types: they quote the value.
+    fn fault_of(mut self, error: &serde_json::Error) -> Fault {
+        if let Some(fault) = self.fault.take() {
+            return fault;
+        }
+        match self.reading {
+            Some(top) if error.is_data() => {
+                let name = top.name(self.dialect);
+                Fault::invalid(
+                    name,
+                    format!("{name} must be {}", expected(top, self.dialect)),
+                )
+            }
+            None if error.is_data() => {
+                Fault::new(FaultClass::Invalid, "the body must be a JSON object")
+            }
+            _ => Fault::new(
+                FaultClass::Invalid,
+                format!("the body is not JSON: {error}"),
+            ),
+        }
+    }
+
+    fn wrong(&mut self, top: Top) {
+        let name = top.name(self.dialect);
+        let message = format!("{name} must be {}", expected(top, self.dialect));
+        self.fault = Some(Fault::invalid(name, message));
+    }
+
+    fn range(&self, raw: &RawValue) -> Range<usize> {
+        let start = raw.get().as_ptr() as usize - self.body.as_ptr() as usize;
+        start..start + raw.get().len()
+    }
+
+    /// Takes the value of a small field. `None`: it is wrong.
+    fn small(&mut self, top: Top, raw: &RawValue) -> Option<()> {
+        let text = raw.get();
+        match top {
+            Top::Model => {
+                let at = self.range(raw);
+                self.peek.model = plain_string(self.body, text, &at)?;
+                self.peek.model_at = at;
+                (!self.peek.model.is_empty()).then_some(())
+            }
+            Top::Stream => {
+                self.peek.stream = boolean(text)?;
+                Some(())
+            }
+            Top::MaxOutput | Top::MaxOutputOld if text == "null" => Some(()),
+            Top::MaxOutput => {
+                self.peek.max_output = Some(text.parse().ok()?);
+                self.max_output_newer = true;
+                Some(())
+            }
+            Top::MaxOutputOld => {
+                let limit = text.parse().ok()?;
+                if !self.max_output_newer {
+                    self.peek.max_output = Some(limit);
+                }
+                Some(())
+            }
+            Top::StreamOptions => {
+                self.peek.stream_options_at = Some(self.range(raw));
+                self.peek.stream_usage = asks_usage(text)?;
+                Some(())
+            }
+            Top::Tools | Top::Functions => {
+                let filled = text
+                    .strip_prefix('[')
+                    .is_some_and(|rest| !rest.trim_start().starts_with(']'));
+                self.peek.tools |= filled;
+                self.peek.prompt_bytes += if filled { text.len() } else { 0 };
+                (text == "null" || text.starts_with('[')).then_some(())
+            }
+            Top::Conversation | Top::System | Top::Other => Some(()),
+        }
+    }
+}
+
+fn bit(top: Top) -> u16 {
+    1 << (top as u16)
+}
+
+fn expected(top: Top, dialect: DialectName) -> &'static str {
+    match top {
+        Top::Model => "a string that is not empty",
+        Top::Stream => "true or false",
+        Top::StreamOptions => "an object whose include_usage is true or false",
+        Top::MaxOutput | Top::MaxOutputOld => "a whole number",
+        Top::Conversation if dialect == DialectName::Native => "a string or an array of objects",
+        Top::Conversation => "an array of objects",
+        Top::System => "a string or an array of objects",
+        Top::Tools | Top::Functions => "an array",
+        Top::Other => "JSON",
+    }
+}
+
+/// The string written as `text` at `at`: a slice of the body unless it has escapes. `None`: no string.
+fn plain_string(body: &Bytes, text: &str, at: &Range<usize>) -> Option<Str> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str::<String>(text).ok().map(Str::from);
+    }
+    Str::try_from(body.slice(at.start + 1..at.end - 1)).ok()
+}
+
+/// `null` is as good as not said.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" => Some(true),
+        "false" | "null" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether `stream_options`, written as `text`, asks for usage. `None`: wrong, or said twice.
+fn asks_usage(text: &str) -> Option<bool> {
+    if text == "null" {
+        return Some(false);
+    }
+    let options = super::request::stream_options(text)?;
+    options.include_usage.map_or(Some(false), boolean)
+}
+
+struct TopKey(DialectName);
+
+impl<'de> DeserializeSeed<'de> for TopKey {
+    type Value = Top;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Top, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for TopKey {
+    type Value = Top;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a field's name")
+    }
+    fn visit_str<E>(self, name: &str) -> Result<Top, E> {
+        Ok(Top::of(self.0, name))
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Scan<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(top) = map.next_key_seed(TopKey(self.dialect))? {
+            self.reading = Some(top);
+            if top != Top::Other && self.seen & bit(top) != 0 {
+                let name = top.name(self.dialect);
+                self.fault = Some(Fault::invalid(name, format!("{name} stands twice")));
+                return Err(A::Error::custom("twice"));
+            }
+            self.seen |= bit(top);
+            match top {
+                Top::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Top::System => map.next_value_seed(Content(&mut self.peek))?,
+                Top::Conversation => {
+                    let string_too = self.dialect == DialectName::Native;
+                    map.next_value_seed(Turns {
+                        peek: &mut self.peek,
+                        string_too,
+                    })?;
+                }
+                _ => {
+                    let raw = map.next_value::<&RawValue>()?;
+                    if self.small(top, raw).is_none() {
+                        self.wrong(top);
+                        return Err(A::Error::custom("wrong"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Turns<'p> {
+    peek: &'p mut Peek,
+    string_too: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Turns<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Turns<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("turns")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        if !self.string_too {
+            return Err(E::custom("a string"));
+        }
+        self.peek.turns = 1;
+        self.peek.prompt_bytes += text.len();
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Turn(self.peek))?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Turn<'p>(&'p mut Peek);
+
+impl<'de> DeserializeSeed<'de> for Turn<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Turn<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a turn")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        if !part(self.0, map)? {
+            self.0.turns = self.0.turns.saturating_add(1);
+        }
+        Ok(())
+    }
+}
+
+/// A string, a block, or an array of them.
+struct Content<'p>(&'p mut Peek);
+
+impl<'de> DeserializeSeed<'de> for Content<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Content<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("content")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.prompt_bytes += text.len();
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Content(self.0))?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        part(self.0, map).map(drop)
+    }
+    // Whether a number may stand here is the provider's to say.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// What a field of a turn or block means to us, in whichever dialect: no two of them use one name for different things.
+enum Part {
+    Role,
+    Type,
+    /// Strings, blocks or arrays of them.
+    Content,
+    Source,
+    /// JSON that the model reads as text.
+    Raw,
+    Image,
+    Document,
+    Audio,
+    Video,
+    Signature,
+    Other,
+}
+
+impl Part {
+    fn of(name: &str) -> Self {
+        match name {
+            "role" => Self::Role,
+            "type" => Self::Type,
+            "content" | "text" | "thinking" | "refusal" | "title" | "context"
+            | "reasoning_content" | "input_text" => Self::Content,
+            "source" => Self::Source,
+            "input" | "arguments" | "tool_calls" | "function_call" => Self::Raw,
+            "image_url" => Self::Image,
+            "file" => Self::Document,
+            "input_audio" | "audio" | "audio_url" => Self::Audio,
+            "video_url" => Self::Video,
+            "signature" => Self::Signature,
+            _ => Self::Other,
+        }
+    }
+}
+
+struct PartKey;
+
+impl<'de> DeserializeSeed<'de> for PartKey {
+    type Value = Part;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Part, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for PartKey {
+    type Value = Part;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a field's name")
+    }
+    fn visit_str<E>(self, name: &str) -> Result<Part, E> {
+        Ok(Part::of(name))
+    }
+}
+
+/// Reads a turn or a block. True when its role says that it is an instruction.
+fn part<'de, A: MapAccess<'de>>(peek: &mut Peek, mut map: A) -> Result<bool, A::Error> {
+    let mut instruction = false;
+    while let Some(key) = map.next_key_seed(PartKey)? {
+        match key {
+            Part::Content => map.next_value_seed(Content(peek))?,
+            Part::Source => {
+                source(peek, map.next_value::<&RawValue>()?).map_err(A::Error::custom)?
+            }
+            Part::Other => {
+                map.next_value::<IgnoredAny>()?;
+            }
+            Part::Role => {
+                let role = map.next_value::<&RawValue>()?.get();
+                instruction = matches!(role, "\"system\"" | "\"developer\"");
+            }
+            Part::Type => kind(peek, map.next_value::<&RawValue>()?.get()),
+            _ => said(peek, &key, map.next_value::<&RawValue>()?.get()),
+        }
+    }
+    Ok(instruction)
+}
+
+fn kind(peek: &mut Peek, kind: &str) {
+    match kind {
+        "\"image\"" | "\"image_url\"" => peek.images = true,
+        "\"document\"" | "\"file\"" => peek.documents = true,
+        "\"audio\"" | "\"input_audio\"" | "\"audio_url\"" => peek.audio = true,
+        "\"video\"" | "\"video_url\"" => peek.video = true,
+        "\"thinking\"" | "\"redacted_thinking\"" => peek.has_thinking = true,
+        _ => {}
+    }
+}
+
+fn said(peek: &mut Peek, key: &Part, value: &str) {
+    if value == "null" {
+        return;
+    }
+    match key {
+        Part::Raw => peek.prompt_bytes += value.len(),
+        Part::Image => peek.images = true,
+        Part::Document => peek.documents = true,
+        Part::Audio => peek.audio = true,
+        Part::Video => peek.video = true,
+        Part::Signature => peek.has_thinking |= value != "\"\"",
+        Part::Role | Part::Type | Part::Content | Part::Source | Part::Other => {}
+    }
+}
+
+/// A document may come as text or as blocks, which are prompt; what comes as base64 or an address is not counted.
+fn source(peek: &mut Peek, raw: &RawValue) -> Result<(), serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Source<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Option<&'a RawValue>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+        #[serde(borrow)]
+        text: Option<&'a RawValue>,
+        #[serde(borrow, alias = "blocks")]
+        content: Option<&'a RawValue>,
+    }
+    // The provider refuses other shapes in its own words.
+    let Ok(source) = serde_json::from_str::<Source<'_>>(raw.get()) else {
+        return Ok(());
+    };
+    if source.kind.is_some_and(|k| k.get() == "\"text\"") {
+        let text = source.data.or(source.text);
+        peek.prompt_bytes += text.map_or(0, |t| t.get().len().saturating_sub(2));
+    }
+    source.content.map_or(Ok(()), |content| {
+        Content(peek).deserialize(&mut serde_json::Deserializer::from_str(content.get()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(dialect: DialectName, body: &str) -> Result<Peek, Fault> {
+        peek(dialect, &Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn a_chat_request_is_read_in_any_order_of_its_fields() {
+        let body = r#" {"tools":[{"a":1}],"messages":[{"role":"system","content":"abc"},
+            {"content":[{"image_url":{"url":"x"},"type":"image_url"},{"type":"text","text":"d\n"}],"role":"user"},
+            {"role":"assistant","content":null,"audio":null,"tool_calls":[1]}],
+            "stream_options":{"include_usage":true},"max_tokens":5,"max_completion_tokens":7,"mod\u0065l":"gpt \"x\"","stream":true}"#;
+        let peek = of(DialectName::Chat, body).expect("right");
+        assert_eq!(&body[peek.model_at.clone()], r#""gpt \"x\"""#);
+        assert_eq!(peek.model, "gpt \"x\"");
+        assert_eq!(
+            (peek.max_output, peek.turns, peek.prompt_bytes),
+            (Some(7), 2, 3 + 2 + 3 + 9)
+        );
+        assert!(peek.stream && peek.stream_usage && peek.images && peek.tools);
+        assert!(!peek.audio && !peek.documents && !peek.has_thinking);
+    }
+
+    #[test]
+    fn a_messages_request_counts_text_and_not_images() {
+        let body = r#"{"model":"c","max_tokens":1,"system":[{"type":"text","text":"12"}],"messages":[
+            {"role":"user","content":"345"},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"67","signature":"s"}]},
+            {"role":"user","content":[{"type":"image","source":{"type":"base64","data":"AAAAAAAAAAAA"}},
+              {"type":"document","source":{"data":"89","media_type":"text/plain","type":"text"}},
+              {"type":"document","source":{"type":"content","content":[{"type":"text","text":"0"}]}},
+              {"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"1"}]}]}]}"#;
+        let peek = of(DialectName::Messages, body).expect("right");
+        assert_eq!(
+            (peek.prompt_bytes, peek.turns, peek.max_output),
+            (11, 3, Some(1))
+        );
+        assert!(peek.images && peek.documents && peek.has_thinking && peek.stream_usage);
+        assert!(!peek.tools && !peek.stream);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        use DialectName::{Chat, Messages, Native};
+        let cases = [
+            (Chat, r#"{"messages":[]}"#, "model", "model is missing"),
+            (
+                Chat,
+                r#"{"model":3,"messages":[]}"#,
+                "model",
+                "model must be a string that is not empty",
+            ),
+            (
+                Chat,
+                r#"{"model":"","messages":[]}"#,
+                "model",
+                "model must be a string that is not empty",
+            ),
+            (Chat, r#"{"model":"m"}"#, "messages", "messages is missing"),
+            (
+                Chat,
+                r#"{"model":"m","messages":"secret"}"#,
+                "messages",
+                "messages must be an array of objects",
+            ),
+            (
+                Chat,
+                r#"{"model":"m","messages":["secret"]}"#,
+                "messages",
+                "messages must be an array of objects",
+            ),
+            (
+                Chat,
+                r#"{"model":"m","messages":[],"stream":1}"#,
+                "stream",
+                "stream must be true or false",
+            ),
+            (
+                Chat,
+                r#"{"model":"m","messages":[],"max_tokens":1.5}"#,
+                "max_tokens",
+                "max_tokens must be a whole number",
+            ),
+            (
+                Chat,
+                r#"{"model":"m","messages":[],"model":"n"}"#,
+                "model",
+                "model stands twice",
+            ),
+            (
+                Chat,
+                r#"{"model":"m","messages":[],"stream_options":[]}"#,
+                "stream_options",
+                "stream_options must be an object whose include_usage is true or false",
+            ),
+            (
+                Messages,
+                r#"{"model":"m","messages":[]}"#,
+                "max_tokens",
+                "max_tokens is missing",
+            ),
+            (
+                Messages,
+                r#"{"model":"m","messages":[],"max_tokens":null}"#,
+                "max_tokens",
+                "max_tokens is missing",
+            ),
+            (Native, r#"{"model":"m"}"#, "input", "input is missing"),
+            (
+                Native,
+                r#"{"model":"m","input":7}"#,
+                "input",
+                "input must be a string or an array of objects",
+            ),
+        ];
+        for (dialect, body, field, message) in cases {
+            let fault = of(dialect, body).expect_err(body);
+            assert_eq!(
+                (fault.class, fault.field.as_deref(), &*fault.message),
+                (FaultClass::Invalid, Some(field), message),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_with_its_place() {
+        let told = |body: &[u8]| {
+            peek(DialectName::Chat, &Bytes::copy_from_slice(body))
+                .expect_err("wrong")
+                .message
+        };
+        assert_eq!(
+            told(b"{\"model\":\n x}"),
+            "the body is not JSON: expected value at line 2 column 2"
+        );
+        assert!(told(b"").starts_with("the body is not JSON: EOF"));
+        assert_eq!(told(b"[]"), "the body must be a JSON object");
+        assert!(
+            told(b"{\"model\":\"m\",\"messages\":[]} x").contains("trailing characters at line 1")
+        );
+        assert_eq!(told(b"{\"\xff\":1}"), "the body is not UTF-8 at byte 2");
+        let deep = format!(
+            "{{\"model\":\"m\",\"messages\":[{{\"content\":{}}}]}}",
+            "[".repeat(100_000)
+        );
+        assert!(told(deep.as_bytes()).contains("recursion limit"));
+    }
+
+    #[test]
+    fn a_native_request_may_be_one_string() {
+        let peek = of(
+            DialectName::Native,
+            r#"{"model":"m","input":"hello","max_output_tokens":9}"#,
+        )
+        .expect("right");
+        assert_eq!(
+            (peek.turns, peek.prompt_bytes, peek.max_output),
+            (1, 5, Some(9))
+        );
+    }
+}

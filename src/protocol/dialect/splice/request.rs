@@ -1,0 +1,192 @@
+//! The client's bytes for a provider of the same dialect, with the few changes that must be.
+
+use super::Peek;
+use crate::canon::{DialectName, Fault};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// The body for a provider of the same dialect: the client's bytes, with the model's name replaced and, where the dialect must be asked
+/// for it, usage switched on. At most a few slices; nothing of the content is copied. `peek` must be of this very `body`.
+pub fn splice_request(
+    dialect: DialectName,
+    body: &Bytes,
+    peek: &Peek,
+    model: &str,
+) -> Result<SmallVec<[Bytes; 4]>, Fault> {
+    let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
+    if peek.model != model {
+        let name = serde_json::to_string(model).expect("a string always serialises");
+        edits.push(Edit {
+            at: peek.model_at.clone(),
+            with: name.into(),
+        });
+    }
+    // OpenAI docs, Chat Completions streaming, read 2026-08: the usage chunk comes only when asked for; without it a stream has no price.
+    if dialect == DialectName::Chat && peek.stream && !peek.stream_usage {
+        edits.push(ask_usage(body, peek)?);
+    }
+    edits.sort_by_key(|e| e.at.start);
+    Ok(apply(body, edits))
+}
+
+struct Edit {
+    at: Range<usize>,
+    with: Bytes,
+}
+
+fn apply(body: &Bytes, edits: SmallVec<[Edit; 2]>) -> SmallVec<[Bytes; 4]> {
+    let mut slices = SmallVec::new();
+    let mut done = 0;
+    for edit in edits {
+        if done < edit.at.start {
+            slices.push(body.slice(done..edit.at.start));
+        }
+        slices.push(edit.with);
+        done = edit.at.end;
+    }
+    if done < body.len() {
+        slices.push(body.slice(done..));
+    }
+    slices
+}
+
+/// Asks for the usage chunk, leaving every other byte as it was.
+fn ask_usage(body: &Bytes, peek: &Peek) -> Result<Edit, Fault> {
+    let Some(at) = peek.stream_options_at.clone() else {
+        // Right behind the model's name, which is always there.
+        let end = peek.model_at.end;
+        let with = Bytes::from_static(b",\"stream_options\":{\"include_usage\":true}");
+        return Ok(Edit { at: end..end, with });
+    };
+    let wrong = || Fault::invalid("stream_options", "stream_options must be an object");
+    let text = std::str::from_utf8(&body[at.clone()]).map_err(|_| wrong())?;
+    if text == "null" {
+        return Ok(Edit {
+            at,
+            with: Bytes::from_static(b"{\"include_usage\":true}"),
+        });
+    }
+    let options = stream_options(text).ok_or_else(wrong)?;
+    Ok(match options.include_usage {
+        Some(said) => {
+            let start = at.start + (said.as_ptr() as usize - text.as_ptr() as usize);
+            Edit {
+                at: start..start + said.len(),
+                with: Bytes::from_static(b"true"),
+            }
+        }
+        // Behind the opening brace.
+        None if options.empty => Edit {
+            at: at.start + 1..at.start + 1,
+            with: Bytes::from_static(b"\"include_usage\":true"),
+        },
+        None => Edit {
+            at: at.start + 1..at.start + 1,
+            with: Bytes::from_static(b"\"include_usage\":true,"),
+        },
+    })
+}
+
+/// What `stream_options` says.
+pub(super) struct StreamOptions<'a> {
+    /// As written.
+    pub include_usage: Option<&'a str>,
+    pub empty: bool,
+}
+
+/// `None`: not an object, or `include_usage` stands twice.
+pub(super) fn stream_options(text: &str) -> Option<StreamOptions<'_>> {
+    #[derive(serde::Deserialize)]
+    struct Schema<'a> {
+        // Whatever else stands there is the provider's to read. A field that stands twice is an error of serde's own.
+        #[serde(borrow, default, deserialize_with = "present")]
+        include_usage: Option<&'a RawValue>,
+    }
+    // serde reads structs from arrays too.
+    let inside = text.strip_prefix('{')?;
+    let schema: Schema<'_> = serde_json::from_str(text).ok()?;
+    let empty = inside.trim_start().starts_with('}');
+    Some(StreamOptions {
+        include_usage: schema.include_usage.map(RawValue::get),
+        empty,
+    })
+}
+
+/// A `null` that is there, and has a place, too.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    serde::Deserialize::deserialize(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::dialect::splice::peek;
+
+    fn spliced(dialect: DialectName, body: &str, model: &str) -> (String, usize) {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let peek = peek(dialect, &body).expect("right");
+        let slices = splice_request(dialect, &body, &peek, model).expect("right");
+        let count = slices.len();
+        (String::from_utf8(slices.concat()).expect("UTF-8"), count)
+    }
+
+    #[test]
+    fn what_need_not_change_is_the_body_itself() {
+        let body = Bytes::from_static(
+            br#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+        );
+        let peek = peek(DialectName::Chat, &body).expect("right");
+        let slices = splice_request(DialectName::Chat, &body, &peek, "m").expect("right");
+        assert_eq!((slices.len(), slices[0].as_ptr()), (1, body.as_ptr()));
+    }
+
+    #[test]
+    fn only_the_model_and_the_asking_for_usage_change() {
+        let cases = [
+            (
+                r#"{"model":"m","messages":[]}"#,
+                r#"{"model":"new \"x\"","messages":[]}"#,
+            ),
+            (
+                r#"{"messages":[], "model" : "m" ,"stream":true}"#,
+                r#"{"messages":[], "model" : "new \"x\"","stream_options":{"include_usage":true} ,"stream":true}"#,
+            ),
+            (
+                r#"{"stream_options":null,"messages":[],"model":"m","stream":true}"#,
+                r#"{"stream_options":{"include_usage":true},"messages":[],"model":"new \"x\"","stream":true}"#,
+            ),
+            (
+                r#"{"stream_options":{ },"messages":[],"model":"m","stream":true}"#,
+                r#"{"stream_options":{"include_usage":true },"messages":[],"model":"new \"x\"","stream":true}"#,
+            ),
+            (
+                r#"{"model":"m","messages":[],"stream":true,"stream_options":{ "include_obfuscation":false}}"#,
+                r#"{"model":"new \"x\"","messages":[],"stream":true,"stream_options":{"include_usage":true, "include_obfuscation":false}}"#,
+            ),
+            (
+                r#"{"model":"m","messages":[],"stream":true,"stream_options":{"a":1,"include_usage": false }}"#,
+                r#"{"model":"new \"x\"","messages":[],"stream":true,"stream_options":{"a":1,"include_usage": true }}"#,
+            ),
+            (
+                r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":null}}"#,
+                r#"{"model":"new \"x\"","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+            ),
+        ];
+        for (before, after) in cases {
+            let (text, _) = spliced(DialectName::Chat, before, "new \"x\"");
+            assert_eq!(text, after);
+            serde_json::from_str::<serde_json::Value>(&text).expect("still JSON");
+        }
+    }
+
+    #[test]
+    fn messages_requests_change_their_model_alone() {
+        let body = r#"{"model":"m","max_tokens":1,"messages":[],"stream":true}"#;
+        assert_eq!(
+            spliced(DialectName::Messages, body, "n"),
+            (body.replace("\"m\"", "\"n\""), 3)
+        );
+    }
+}

@@ -1,0 +1,482 @@
+//! Phase 1: read, authenticate, decode.
+
+use crate::base::{ClientId, ClientKeyId, Instant, Now, Str, Tokens};
+use crate::canon::{Controls, DialectName, Fault, FaultClass};
+use crate::config::{LogLevel, OnDisconnect};
+use crate::policy::admission::Refusal;
+use crate::policy::capacity::Ask as Draw;
+use crate::policy::cost;
+use crate::protocol::dialect::{native, splice};
+use crate::shard::desk::Desk;
+use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
+use crate::shard::paths::{self, Ask};
+use crate::shard::{BodyFault, Client, ClientHead, LogLine, Output, Shard, reply, socket};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+impl Shard {
+    /// A client's request has begun. What can be refused by its head alone is refused before its body is read.
+    pub(super) fn head(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        head: ClientHead,
+        out: &mut Vec<Output>,
+    ) {
+        let anthropic = header(&head, b"anthropic-version").is_some();
+        let ask = paths::read(&head.method, &head.path, head.websocket, anthropic);
+        if let Ask::Refused { dialect, fault } = &ask {
+            return reply::refuse(client, *dialect, fault, &self.desk.name_exchange(), out);
+        }
+        let dialect = match &ask {
+            Ask::Generate { dialect, .. }
+            | Ask::Models { dialect }
+            | Ask::Model { dialect, .. } => *dialect,
+            Ask::Socket | Ask::Refused { .. } => DialectName::Native,
+        };
+        let key = match self.authenticate(&head) {
+            Ok(key) => Some(key),
+            // A WebSocket may show its key in its first message.
+            Err(_) if ask == Ask::Socket && shown_key(&head).is_none() => None,
+            Err(fault) => {
+                self.desk.meters.unauthenticated += 1;
+                let fields = vec![("peer", head.peer.to_string())];
+                let line = LogLine {
+                    at: now.wall,
+                    level: LogLevel::Warn,
+                    message: "client key refused",
+                    fields,
+                };
+                self.desk.log(line, out);
+                return reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out);
+            }
+        };
+        match (ask, key) {
+            (Ask::Models { dialect }, _) => reply::models(client, dialect, self.desk.config(), out),
+            (Ask::Model { dialect, name }, _) => {
+                let id = self.desk.name_exchange();
+                reply::model(client, dialect, self.desk.config(), &name, &id, out);
+            }
+            (Ask::Socket, key) => self.open_socket(client, &head, key, out),
+            (Ask::Generate { dialect, stream }, Some(key)) => {
+                if let Err(fault) = self.open(now, client, &head, dialect, stream, key, out) {
+                    self.desk.meters.failed(fault.class);
+                    reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out);
+                }
+            }
+            (Ask::Generate { .. } | Ask::Refused { .. }, _) => {}
+        }
+    }
+
+    fn authenticate(&self, head: &ClientHead) -> Result<ClientKeyId, Fault> {
+        let Some(key) = shown_key(head) else {
+            let message = "no client key was given; send it as authorization: Bearer KEY, or as x-api-key: KEY";
+            return Err(
+                Fault::new(FaultClass::Unauthenticated, message).with_code("missing_api_key")
+            );
+        };
+        self.desk.client_key(key)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a head says, taken apart once"
+    )]
+    fn open(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        head: &ClientHead,
+        dialect: DialectName,
+        path_streams: Option<bool>,
+        key: ClientKeyId,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        self.desk.may_begin(self.exchanges.is_full())?;
+        let controls =
+            Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
+        let bytes_max = self.desk.config().limits.body_bytes_max.0;
+        if head.content_length.is_some_and(|length| length > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let exchange = Opened {
+            down: Down::Http(client),
+            dialect,
+            path_streams,
+            key,
+            controls,
+            passing: passing(head),
+        };
+        let id = self.begin_exchange(now, exchange)?;
+        self.keep_client(client, Client::Exchange(id));
+        out.push(Output::ReadBody { client, bytes_max });
+        Ok(())
+    }
+
+    /// Takes an exchange into the table.
+    pub(super) fn begin_exchange(
+        &mut self,
+        now: Now,
+        opened: Opened,
+    ) -> Result<crate::base::ExchangeId, Fault> {
+        let name = Str::from(self.desk.name_exchange());
+        let config = self.desk.config().clone();
+        let tenant = config.client_keys[opened.key.0 as usize].tenant;
+        let comment_at = now.instant + config.limits.sse_comment;
+        if self.exchanges.is_full() {
+            return Err(full());
+        }
+        let epoch = self.desk.joined();
+        let kept = self.exchanges.insert_with(|slot| {
+            Box::new(Exchange {
+                id: crate::base::ExchangeId(slot),
+                name,
+                epoch,
+                config,
+                phase: Phase::Reading,
+                down: opened.down,
+                dialect: opened.dialect,
+                path_streams: opened.path_streams,
+                tenant,
+                client_key: opened.key,
+                controls: opened.controls,
+                passing: opened.passing,
+                begun: now,
+                body: Bytes::new(),
+                asked: Asked::default(),
+                request: None,
+                tenant_hold: None,
+                tally: Tally::default(),
+                last: None,
+                dropped: Vec::new(),
+                head_sent: false,
+                saw: false,
+                ended: false,
+                congested_since: None,
+                comment_at,
+                armed: Instant::NEVER,
+            })
+        });
+        self.desk.meters.exchanges_begun += 1;
+        kept.map(crate::base::ExchangeId).map_err(|_| full())
+    }
+
+    fn open_socket(
+        &mut self,
+        client: ClientId,
+        head: &ClientHead,
+        key: Option<ClientKeyId>,
+        out: &mut Vec<Output>,
+    ) {
+        match socket::accept(head) {
+            Ok(accept) => {
+                let bytes_max = self.desk.config().limits.body_bytes_max.0;
+                let session = socket::SocketSession::new(
+                    key,
+                    usize::try_from(bytes_max).unwrap_or(usize::MAX),
+                );
+                self.keep_client(client, Client::Socket(Box::new(session)));
+                out.push(Output::Upgrade { client, accept });
+            }
+            Err(fault) => reply::refuse(
+                client,
+                DialectName::Native,
+                &fault,
+                &self.desk.name_exchange(),
+                out,
+            ),
+        }
+    }
+}
+
+/// What an exchange begins with.
+pub(super) struct Opened {
+    pub down: Down,
+    pub dialect: DialectName,
+    pub path_streams: Option<bool>,
+    pub key: ClientKeyId,
+    pub controls: Controls,
+    pub passing: PassingHeaders,
+}
+
+impl Desk {
+    /// Whose key this is.
+    pub fn client_key(&self, key: &[u8]) -> Result<ClientKeyId, Fault> {
+        // The table is looked up by hash, so that the time it takes says nothing about how much of a key was right.
+        let hash: [u8; 32] = Sha256::digest(key).into();
+        self.newest().client_key(&hash).ok_or_else(|| {
+            Fault::new(
+                FaultClass::Unauthenticated,
+                "this client key is not known here",
+            )
+            .with_code("invalid_api_key")
+        })
+    }
+
+    /// Whether a new exchange can be taken.
+    pub fn may_begin(&self, full_table: bool) -> Result<(), Fault> {
+        if self.draining {
+            let message = "this router is about to stop and takes no new requests";
+            return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1)));
+        }
+        // Every exchange in flight will write a row or more: they need room beside the new one.
+        if self.ledger_room <= self.attempts.len() {
+            let message = "the ledger is behind; nothing is begun that could not be written down";
+            return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1)));
+        }
+        if full_table { Err(full()) } else { Ok(()) }
+    }
+}
+
+fn full() -> Fault {
+    let message = "this router serves as many requests as it may at once";
+    Fault::new(FaultClass::Overloaded, message).after(Duration::from_secs(1))
+}
+
+fn too_large(bytes_max: u64) -> Fault {
+    Fault::new(
+        FaultClass::TooLarge,
+        format!("the body is larger than {bytes_max} bytes"),
+    )
+}
+
+impl Exchange {
+    /// The body is here: what does it ask for, may it, and where does it go.
+    pub fn begin(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        body: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        self.body = body;
+        match self.understand().and_then(|()| self.admit(desk, now)) {
+            Ok(()) => match desk.turn_behind(self.model()) {
+                Some(turn) => self.line_up(desk, now, turn, out),
+                None => self.route(desk, now, now.instant, out),
+            },
+            Err(fault) => self.refuse(desk, now, &fault, out),
+        }
+    }
+
+    pub fn body_failed(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        why: BodyFault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let fault = match why {
+            BodyFault::TooLarge => too_large(self.config.limits.body_bytes_max.0),
+            BodyFault::TooSlow => Fault::new(
+                FaultClass::RequestTimeout,
+                "the body took too long to arrive",
+            ),
+            BodyFault::NoMemory => {
+                let message = "the bodies of running requests fill the memory they may have";
+                Fault::new(FaultClass::Overloaded, message).after(Duration::from_secs(1))
+            }
+            BodyFault::Malformed => {
+                Fault::new(FaultClass::Invalid, "the body is not framed as HTTP says")
+            }
+        };
+        self.refuse(desk, now, &fault, out)
+    }
+
+    fn understand(&mut self) -> Result<(), Fault> {
+        let mut peek = match self.dialect {
+            DialectName::Native => self.understand_native()?,
+            DialectName::Chat | DialectName::Messages => splice::peek(self.dialect, &self.body)?,
+        };
+        if let Some(stream) = self.path_streams {
+            peek.stream = stream;
+        }
+        let model = self.find_model(&peek.model)?;
+        self.asked.model = ModelIdOrNone(Some(model));
+        self.can_take(&peek)?;
+        let input = cost::tokens_of_bytes(peek.prompt_bytes);
+        self.asked.ask = Draw {
+            input,
+            output: Tokens(cost::output_of(peek.max_output).0),
+        };
+        self.asked.peek = peek;
+        Ok(())
+    }
+
+    /// A native request is read whole at once: its controls stand in its body, and no provider speaks native, so nothing could pass.
+    /// One that came on a WebSocket is read already.
+    fn understand_native(&mut self) -> Result<splice::Peek, Fault> {
+        if self.request.is_none() {
+            let (request, controls) = native::request::read_with_controls(&self.body)?;
+            self.controls = controls.over(std::mem::take(&mut self.controls));
+            self.request = Some(Box::new(request));
+        }
+        let request = self
+            .request
+            .as_mut()
+            .ok_or_else(|| Fault::new(FaultClass::Internal, "the request was not read"))?;
+        request.stream = self.path_streams.unwrap_or(request.stream);
+        Ok(splice::peek_of(request))
+    }
+
+    fn find_model(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
+        let unknown = |message: String| Fault {
+            field: Some("model".to_owned()),
+            ..Fault::new(FaultClass::ModelNotFound, message).with_code("model_not_found")
+        };
+        let shown: String = name.chars().take(100).collect();
+        let Some(id) = self.config.model_names.get(name) else {
+            return Err(unknown(format!(
+                "the model `{shown}` does not exist here; GET /v1/models lists those that do"
+            )));
+        };
+        let model = &self.config.models[id.0 as usize];
+        if let Some(retired) = &model.retired {
+            let instead = retired
+                .successor
+                .as_ref()
+                .map_or(String::new(), |s| format!("; use `{s}`"));
+            return Err(unknown(format!(
+                "the model `{shown}` was retired by its provider on {}{instead}",
+                retired.on
+            )));
+        }
+        Ok(*id)
+    }
+
+    fn can_take(&self, peek: &splice::Peek) -> Result<(), Fault> {
+        let takes = self.config.models[self.model().0 as usize].takes;
+        let name = &peek.model;
+        for (given, taken, what) in [
+            (peek.images, takes.images, "images"),
+            (peek.documents, takes.documents, "documents"),
+            (peek.audio, takes.audio, "audio"),
+            (peek.video, takes.video, "video"),
+            (peek.tools, takes.tools, "tools"),
+        ] {
+            if given && !taken {
+                let field = if what == "tools" { "tools" } else { "messages" };
+                return Err(Fault::invalid(
+                    field,
+                    format!("the model `{name}` does not take {what}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tenant's own limits.
+    fn admit(&mut self, desk: &mut Desk, now: Now) -> Result<(), Fault> {
+        let allowance = &mut desk.epoch(self.epoch).tenants[self.tenant.0 as usize];
+        match allowance.admit(self.asked.ask, now.instant, now.wall) {
+            Ok(hold) => {
+                self.tenant_hold = Some(hold);
+                Ok(())
+            }
+            Err(Refusal::Rate { wait }) => {
+                let message = "the limits of this tenant are reached";
+                let fault =
+                    Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
+                Err(fault.after(wait.unwrap_or(Duration::from_secs(1))))
+            }
+            Err(Refusal::Budget { wait }) => {
+                let message = "the money this tenant may spend in a day is spent";
+                Err(Fault::new(FaultClass::RateLimited, message)
+                    .with_code("budget_exceeded")
+                    .after(wait))
+            }
+        }
+    }
+
+    /// The client left before anything was sent for it.
+    pub fn leave(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
+        desk.meters.clients_gone += 1;
+        let _ = out;
+        self.settled(desk, now)
+    }
+
+    /// The client takes its request back and is there to be told so.
+    pub fn cancelled(
+        &mut self,
+        desk: &mut Desk,
+        phase: Phase,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let fault = Fault::new(
+            FaultClass::Conflict,
+            "the request was cancelled by its client",
+        )
+        .with_code("cancelled");
+        match phase {
+            Phase::Streaming(attempt, mut relay) => {
+                self.fail_stream(&attempt, &mut relay, &fault, now, out);
+                self.phase = Phase::Streaming(attempt, relay);
+            }
+            phase => {
+                self.say_in_stream(now, &fault, out);
+                self.phase = phase;
+            }
+        }
+        self.abandon(desk, now, crate::shard::Outcome::Cancelled, out)
+    }
+
+    /// The client left while the provider works: the policy of the tenant, or of the request, says what becomes of it.
+    pub fn unwatched(
+        &mut self,
+        desk: &mut Desk,
+        phase: Phase,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        desk.meters.clients_gone += 1;
+        if self.on_disconnect() == OnDisconnect::Cancel {
+            self.down = Down::Gone;
+            self.phase = phase;
+            return self.abandon(desk, now, crate::shard::Outcome::Cancelled, out);
+        }
+        let paused = self.congested_since.take().is_some();
+        self.down = Down::Gone;
+        if let (Phase::Streaming(attempt, _), true) = (&phase, paused) {
+            out.push(Output::Resume {
+                attempt: attempt.id,
+            });
+        }
+        phase
+    }
+}
+
+/// The first value of a header.
+fn header<'a>(head: &'a ClientHead, name: &[u8]) -> Option<&'a [u8]> {
+    head.headers
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| &value[..])
+}
+
+fn text_header(head: &ClientHead, name: &[u8]) -> Option<String> {
+    header(head, name)
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .map(str::to_owned)
+}
+
+/// `authorization: Bearer KEY` (OpenAI's clients, and current ones of Anthropic) or `x-api-key: KEY`.
+fn shown_key(head: &ClientHead) -> Option<&[u8]> {
+    let bearer = header(head, b"authorization").and_then(|value| {
+        let (scheme, key) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
+    });
+    bearer
+        .or_else(|| header(head, b"x-api-key"))
+        .map(<[u8]>::trim_ascii)
+        .filter(|key| !key.is_empty())
+}
+
+fn passing(head: &ClientHead) -> PassingHeaders {
+    PassingHeaders {
+        anthropic_version: text_header(head, b"anthropic-version"),
+        anthropic_beta: text_header(head, b"anthropic-beta"),
+        openai_beta: text_header(head, b"openai-beta"),
+    }
+}

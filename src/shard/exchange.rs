@@ -1,0 +1,442 @@
+//! The life of an exchange: one enum, one match.
+
+use crate::base::{
+    AttemptId, Broken, ClientId, ClientKeyId, EndpointId, ExchangeId, Instant, KeyId, ModelId,
+    NanoUsd, Now, PoolId, Str, TenantId, WallTime, must,
+};
+use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
+use crate::config::{Config, LogLevel, OnDisconnect, Timeouts};
+use crate::policy::capacity::{Ask, Reservation, Used};
+use crate::protocol::dialect::splice::Peek;
+use crate::protocol::provider::hints::Hints;
+use crate::shard::desk::{Desk, Hold};
+use crate::shard::relay::Relay;
+use crate::shard::{BodyFault, Headers, LogLine, Outcome, Output, UpstreamFault};
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One request's life.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub id: ExchangeId,
+    /// What the client knows it by.
+    pub name: Str,
+    pub epoch: u32,
+    pub config: Arc<Config>,
+    pub phase: Phase,
+    pub down: Down,
+    /// Who listened when the exchange settled, so that the shard can forget the client.
+    pub dialect: DialectName,
+    /// What the path says about streaming, over the body.
+    pub path_streams: Option<bool>,
+    pub tenant: TenantId,
+    pub client_key: ClientKeyId,
+    pub controls: Controls,
+    pub passing: PassingHeaders,
+    pub begun: Now,
+    pub body: Bytes,
+    pub asked: Asked,
+    /// The request in canon, once some endpoint needed it so.
+    pub request: Option<Box<Request>>,
+    pub tenant_hold: Option<Reservation>,
+    pub tally: Tally,
+    /// The last failure, to be told if nothing better comes.
+    pub last: Option<LastFailure>,
+    /// What was left out by rule of the request that was sent.
+    pub dropped: Vec<String>,
+    /// The answer's head has gone out (perhaps only with a keep-alive comment).
+    pub head_sent: bool,
+    /// The client has seen a part of the answer.
+    pub saw: bool,
+    /// The client's side is complete: nothing more may be written.
+    pub ended: bool,
+    pub congested_since: Option<Instant>,
+    pub comment_at: Instant,
+    /// When the shard's timers wake this exchange.
+    pub armed: Instant,
+}
+
+/// Where an answer goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Down {
+    Http(ClientId),
+    Socket {
+        client: ClientId,
+        request_id: Str,
+    },
+    /// The client left; what still comes is counted, not sent.
+    Gone,
+}
+
+/// Headers of the client that its provider may need.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PassingHeaders {
+    pub anthropic_version: Option<String>,
+    pub anthropic_beta: Option<String>,
+    pub openai_beta: Option<String>,
+}
+
+/// What is asked, as far as routing needs it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub peek: Peek,
+    pub model: ModelIdOrNone,
+    pub ask: Ask,
+}
+
+/// No model before the body is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ModelIdOrNone(pub Option<ModelId>);
+
+/// What an exchange has tried.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub attempts: u8,
+    pub failed_at: SmallVec<[(EndpointId, PoolId); 4]>,
+    /// Keys that were refused within this exchange.
+    pub dead_keys: SmallVec<[KeyId; 2]>,
+    /// Endpoints that cannot be asked this at all.
+    pub incapable: SmallVec<[EndpointId; 2]>,
+    pub queued: Duration,
+    pub counted_as_retrying: bool,
+    /// What all attempts used together; `None` while nothing was sent.
+    pub used: Option<Used>,
+    pub cost: NanoUsd,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct LastFailure {
+    pub fault: Fault,
+    /// The provider's own words, when its dialect is the client's.
+    pub verbatim: Option<(u16, Bytes)>,
+}
+
+/// One try at one endpoint.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub id: AttemptId,
+    pub number: u8,
+    pub endpoint: EndpointId,
+    pub pool: PoolId,
+    pub key: Option<KeyId>,
+    pub dialect: DialectName,
+    pub hold: Hold,
+    pub timeouts: Timeouts,
+    pub began: Now,
+    pub queued: Duration,
+    pub decision: &'static str,
+    pub sent: bool,
+    pub streams: bool,
+    pub status: Option<u16>,
+    pub first_byte: Option<Instant>,
+    pub upstream_id: String,
+    /// What the answer's headers said of limits.
+    pub hints: Hints,
+    pub deadline: Deadline,
+}
+
+/// The next time limit of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline {
+    pub at: Instant,
+    pub total_at: Instant,
+    pub what: Limit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    Connect,
+    FirstByte,
+    Stall,
+    Total,
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    /// The body is on its way.
+    Reading,
+    /// For headroom, or for a time to try again.
+    Waiting {
+        since: Instant,
+        until: Instant,
+    },
+    /// The call is out; no answer yet.
+    Calling(Box<Attempt>),
+    /// The provider refuses, and says why.
+    Refused(Box<Attempt>, BytesMut),
+    Streaming(Box<Attempt>, Box<Relay>),
+    /// All is said; only HTTP's own end is missing.
+    Closing(Box<Attempt>, Box<Relay>),
+    #[default]
+    Settled,
+}
+
+/// What can happen to an exchange.
+#[derive(Debug)]
+pub(super) enum Happening {
+    Body(Bytes),
+    BodyFailed(BodyFault),
+    ClientGone,
+    /// The client says that it wants no answer any more.
+    Cancelled,
+    Congested,
+    Eased,
+    /// Its turn to try for headroom.
+    Retry,
+    Sent,
+    Head {
+        status: u16,
+        headers: Headers,
+    },
+    Bytes(Bytes),
+    End,
+    Failed(UpstreamFault),
+    Timer,
+}
+
+impl Exchange {
+    /// Takes one step. All branching of an exchange's life is here; the methods named do the work and return the next phase.
+    pub fn on(&mut self, desk: &mut Desk, now: Now, what: Happening, out: &mut Vec<Output>) {
+        use Happening as H;
+        use Phase::{Calling, Closing, Reading, Refused, Settled, Streaming, Waiting};
+        if matches!(what, H::Timer) {
+            self.comment(now, out);
+        }
+        let phase = std::mem::take(&mut self.phase);
+        self.phase = match (phase, what) {
+            (Reading, H::Body(body)) => self.begin(desk, now, body, out),
+            (Reading, H::BodyFailed(why)) => self.body_failed(desk, now, why, out),
+            (Reading, H::ClientGone) => self.leave(desk, now, out),
+
+            (Waiting { since, .. }, H::Retry) => self.try_again(desk, now, since, out),
+            (Waiting { since, until }, H::Timer) if now.instant >= until => {
+                self.waited_long(desk, now, since, out)
+            }
+            // Nothing is out, so nothing can have been paid for.
+            (Waiting { .. }, H::ClientGone) => self.leave(desk, now, out),
+
+            (Calling(a), H::Sent) => self.sent(a, now),
+            (Calling(a), H::Head { status, headers }) => self.head(desk, a, now, status, &headers),
+            (Calling(a), H::Failed(why)) => self.unreached(desk, a, now, &why, out),
+            (Calling(a), H::End) => self.unreached(desk, a, now, &UpstreamFault::Reset, out),
+
+            (Refused(a, body), H::Bytes(bytes)) => refused_more(a, body, &bytes),
+            (Refused(a, body), H::End | H::Failed(_)) => self.refused(desk, a, now, &body, out),
+
+            (Streaming(a, r), H::Bytes(bytes)) => self.forward(desk, a, r, now, bytes, out),
+            (Streaming(a, r), H::End) => self.answer_ended(desk, a, r, now, out),
+            (Streaming(a, r), H::Failed(why)) => self.broke_off(desk, a, r, now, &why, out),
+            // The provider has said its last word; how HTTP ends after it changes nothing.
+            (Closing(a, r), H::End | H::Failed(_)) => self.close(desk, a, &r, now, out),
+
+            // The answer is paid for: read on to its end, for whom it may be kept.
+            (phase @ (Calling(_) | Refused(..) | Streaming(..)), H::ClientGone) => {
+                self.unwatched(desk, phase, now, out)
+            }
+            (phase @ Closing(..), H::ClientGone) => {
+                self.down = Down::Gone;
+                phase
+            }
+            (
+                phase @ (Reading | Waiting { .. } | Calling(_) | Refused(..) | Streaming(..)),
+                H::Cancelled,
+            ) => self.cancelled(desk, phase, now, out),
+            (phase @ Closing(..), H::Cancelled) => phase,
+            (Streaming(a, r), H::Congested) => self.pause(a, r, now, out),
+            (Streaming(a, r), H::Eased) => self.resume(a, r, now, out),
+            (Calling(a), H::Timer) => self.calling_timer(desk, a, now, out),
+            (Refused(a, body), H::Timer) if now.instant >= a.deadline.at => {
+                self.refused_slowly(desk, a, now, &body, out)
+            }
+            (Streaming(a, r), H::Timer) => self.streaming_timer(desk, a, r, now, out),
+            (Closing(a, r), H::Timer) if now.instant >= a.deadline.at => {
+                self.cut_tail(desk, a, &r, now, out)
+            }
+
+            // Early timers, and flow control of a client whose answer is not flowing.
+            (
+                phase @ (Reading | Waiting { .. } | Calling(_) | Refused(..) | Closing(..)),
+                H::Timer | H::Congested | H::Eased | H::Retry,
+            ) => phase,
+            // A repeated word about what is known already.
+            (phase @ (Refused(..) | Streaming(..) | Closing(..)), H::Sent | H::Retry) => phase,
+            // Bytes after the end mark: a provider's business.
+            (phase @ Closing(..), H::Bytes(_)) => phase,
+            // A timer or a byte may be under way when we settle.
+            (Settled, _) => Settled,
+            (phase, what) => self.broken(desk, phase, now, &what, out),
+        };
+    }
+
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Settled)
+    }
+
+    pub fn down(&self) -> Down {
+        self.down.clone()
+    }
+
+    /// When this exchange must be woken, whatever else happens.
+    #[must_use]
+    pub fn wants_tick(&self) -> Instant {
+        let phase = match &self.phase {
+            Phase::Waiting { until, .. } => *until,
+            Phase::Calling(a) | Phase::Refused(a, _) | Phase::Closing(a, _) => a.deadline.at,
+            Phase::Streaming(a, _) => match self.congested_since {
+                // A paused provider is not silent by its own will.
+                Some(since) => (since + self.config.limits.slow_client).min(a.deadline.total_at),
+                None => a.deadline.at.min(a.deadline.total_at),
+            },
+            Phase::Reading | Phase::Settled => Instant::NEVER,
+        };
+        phase.min(self.comments_at())
+    }
+
+    fn comments_at(&self) -> Instant {
+        let waits = matches!(
+            self.phase,
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+        );
+        let quiet = self.streams() && !self.ended && self.congested_since.is_none() && waits;
+        if quiet && matches!(self.down, Down::Http(_)) {
+            self.comment_at
+        } else {
+            Instant::NEVER
+        }
+    }
+
+    /// Whether the client gets a stream.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.asked.peek.stream
+    }
+
+    #[must_use]
+    pub fn model(&self) -> ModelId {
+        self.asked.model.0.unwrap_or(ModelId(0))
+    }
+
+    /// What becomes of the answer when the client leaves.
+    #[must_use]
+    pub fn on_disconnect(&self) -> OnDisconnect {
+        self.controls
+            .on_disconnect
+            .unwrap_or(self.config.tenants[self.tenant.0 as usize].on_disconnect)
+    }
+
+    /// How long the client is willing to wait in all.
+    #[must_use]
+    pub fn gives_up_at(&self) -> Instant {
+        self.controls
+            .deadline
+            .map_or(Instant::NEVER, |deadline| self.begun.instant + deadline)
+    }
+
+    /// Something that must not happen: the exchange ends, counted and logged; the others go on.
+    fn broken(
+        &mut self,
+        desk: &mut Desk,
+        phase: Phase,
+        now: Now,
+        what: &Happening,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        if let Err(Broken(promise)) = must(false, "an exchange gets only what its phase can meet") {
+            desk.meters.broken_promises += 1;
+            let fields = vec![
+                ("exchange", self.name.to_string()),
+                ("phase", phase.name().to_owned()),
+                ("input", what.name().to_owned()),
+            ];
+            desk.log(
+                LogLine {
+                    at: now.wall,
+                    level: LogLevel::Error,
+                    message: promise,
+                    fields,
+                },
+                out,
+            );
+        }
+        self.phase = phase;
+        self.abandon(desk, now, Outcome::Failed(FaultClass::Internal), out)
+    }
+
+    pub fn log(
+        &self,
+        desk: &Desk,
+        at: WallTime,
+        level: LogLevel,
+        message: &'static str,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) {
+        let mut fields = vec![
+            ("exchange", self.name.to_string()),
+            (
+                "tenant",
+                self.config.tenants[self.tenant.0 as usize].name.clone(),
+            ),
+            ("class", fault.class.as_str().to_owned()),
+            ("message", fault.message.clone()),
+        ];
+        if let Some(status) = fault.upstream_status {
+            fields.push(("upstream_status", status.to_string()));
+        }
+        desk.log(
+            LogLine {
+                at,
+                level,
+                message,
+                fields,
+            },
+            out,
+        );
+    }
+}
+
+/// A refusal longer than this is cut: what matters stands at its head.
+const REFUSAL_BYTES_MAX: usize = 65_536;
+
+fn refused_more(attempt: Box<Attempt>, mut body: BytesMut, bytes: &Bytes) -> Phase {
+    let room = REFUSAL_BYTES_MAX.saturating_sub(body.len());
+    body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    Phase::Refused(attempt, body)
+}
+
+impl Phase {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Waiting { .. } => "waiting",
+            Self::Calling(_) => "calling",
+            Self::Refused(..) => "refused",
+            Self::Streaming(..) => "streaming",
+            Self::Closing(..) => "closing",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+impl Happening {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Body(_) => "body",
+            Self::BodyFailed(_) => "body failed",
+            Self::ClientGone => "client gone",
+            Self::Cancelled => "cancelled",
+            Self::Congested => "congested",
+            Self::Eased => "eased",
+            Self::Retry => "retry",
+            Self::Sent => "sent",
+            Self::Head { .. } => "head",
+            Self::Bytes(_) => "bytes",
+            Self::End => "end",
+            Self::Failed(_) => "failed",
+            Self::Timer => "timer",
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Counters and histograms of one core. Plain numbers: the owner adds, others read a copy.
+
+use crate::base::{NanoUsd, Tokens};
+use crate::canon::{FaultClass, Usage};
+use crate::shard::Outcome;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What one core has counted since it started.
+#[derive(Clone, Debug)]
+pub struct Meters {
+    pub exchanges_begun: u64,
+    pub exchanges_done: u64,
+    /// By how the client was told.
+    pub exchanges_failed: BTreeMap<FaultClass, u64>,
+    pub clients_gone: u64,
+    pub slow_clients_dropped: u64,
+    pub attempts: u64,
+    pub attempts_done: u64,
+    pub attempts_failed: BTreeMap<FaultClass, u64>,
+    pub attempts_cancelled: u64,
+    pub retries: u64,
+    pub waited: u64,
+    pub unauthenticated: u64,
+    pub broken_promises: u64,
+    pub tokens_input: Tokens,
+    pub tokens_cache_read: Tokens,
+    pub tokens_cache_write: Tokens,
+    pub tokens_output: Tokens,
+    pub cost: NanoUsd,
+    /// Microseconds from the call to the provider's first byte, and to the end.
+    pub first_byte_us: Histogram<u64>,
+    pub total_us: Histogram<u64>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        // Two significant digits up to an hour: 14 KiB each.
+        let histogram =
+            || Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("the bounds are in order");
+        Self {
+            exchanges_begun: 0,
+            exchanges_done: 0,
+            exchanges_failed: BTreeMap::new(),
+            clients_gone: 0,
+            slow_clients_dropped: 0,
+            attempts: 0,
+            attempts_done: 0,
+            attempts_failed: BTreeMap::new(),
+            attempts_cancelled: 0,
+            retries: 0,
+            waited: 0,
+            unauthenticated: 0,
+            broken_promises: 0,
+            tokens_input: Tokens::ZERO,
+            tokens_cache_read: Tokens::ZERO,
+            tokens_cache_write: Tokens::ZERO,
+            tokens_output: Tokens::ZERO,
+            cost: NanoUsd::ZERO,
+            first_byte_us: histogram(),
+            total_us: histogram(),
+        }
+    }
+}
+
+impl Meters {
+    /// One attempt has ended.
+    pub(super) fn attempt(&mut self, outcome: Outcome, usage: &Usage, cost: NanoUsd) {
+        match outcome {
+            Outcome::Done => self.attempts_done += 1,
+            Outcome::Failed(class) => *self.attempts_failed.entry(class).or_default() += 1,
+            Outcome::Cancelled => self.attempts_cancelled += 1,
+        }
+        self.tokens_input += usage.input_total();
+        self.tokens_cache_read += usage.cache_read.unwrap_or_default();
+        self.tokens_cache_write += usage.cache_write_total();
+        self.tokens_output += usage.output.unwrap_or_default();
+        self.cost += cost;
+    }
+
+    pub(super) fn times(&mut self, first_byte: Option<Duration>, total: Duration) {
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        if let Some(first_byte) = first_byte {
+            self.first_byte_us.saturating_record(us(first_byte));
+        }
+        self.total_us.saturating_record(us(total));
+    }
+
+    pub(super) fn failed(&mut self, class: FaultClass) {
+        *self.exchanges_failed.entry(class).or_default() += 1;
+    }
+}

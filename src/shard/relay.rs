@@ -1,0 +1,286 @@
+//! How one answer is read and written, by form.
+//!
+//! | the provider streams | same dialect | the client gets |
+//! |---|---|---|
+//! | yes | yes, and the client streams | the bytes as they are, watched by `Lift` |
+//! | no | yes, and the client does not stream | the body as it is |
+//! | anything else | | decoded to canon, then encoded as a stream or folded to one answer |
+//!
+//! Cost of a chunk that passes: one scan for event ends, one keyword scan, one copy into the buffer that is written; no allocation once the
+//! buffers have grown.
+
+use crate::base::{Str, Tokens};
+use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
+use crate::protocol::dialect::splice::{Lift, Pass};
+use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
+use crate::protocol::framing::sse;
+use bytes::{Bytes, BytesMut};
+
+#[derive(Debug)]
+pub(super) struct Relay {
+    up: Up,
+    down: Down,
+    meaning: Meaning,
+    /// Reused between chunks.
+    events: Vec<Event>,
+    pub usage: Usage,
+    /// The provider's end mark was seen.
+    pub done: bool,
+    pub upstream_id: Str,
+    /// Pieces of an answer that came, to estimate its length by when nobody says.
+    pieces: u64,
+    answer_bytes_max: usize,
+}
+
+#[derive(Debug)]
+enum Up {
+    Stream(sse::Decoder),
+    Whole(BytesMut),
+}
+
+#[derive(Debug)]
+enum Meaning {
+    Lift(Lift),
+    Decode(Decoder),
+}
+
+#[derive(Debug)]
+enum Down {
+    Pass,
+    PassWhole(Bytes),
+    Encode(Box<Encoder>),
+    Fold(Box<Fold>),
+}
+
+/// What a relay is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub client: DialectName,
+    pub provider: DialectName,
+    pub client_streams: bool,
+    pub provider_streams: bool,
+    pub stream_usage: bool,
+    pub event_bytes_max: usize,
+    pub answer_bytes_max: usize,
+    /// The client listens on a WebSocket, where nothing can pass as it is.
+    pub framed: bool,
+}
+
+impl Relay {
+    pub fn new(form: Form, opening: impl FnOnce() -> Opening) -> Self {
+        let same = form.client == form.provider && !form.framed;
+        let (meaning, down) = match (form.client_streams, form.provider_streams) {
+            (true, true) if same => (
+                Meaning::Lift(Lift::new(form.client, form.stream_usage)),
+                Down::Pass,
+            ),
+            (false, false) if same => (
+                Meaning::Decode(Decoder::new(form.provider)),
+                Down::PassWhole(Bytes::new()),
+            ),
+            (true, _) => {
+                let encoder = Encoder::new(form.client, opening());
+                (
+                    Meaning::Decode(Decoder::new(form.provider)),
+                    Down::Encode(Box::new(encoder)),
+                )
+            }
+            (false, _) => (
+                Meaning::Decode(Decoder::new(form.provider)),
+                Down::Fold(Box::default()),
+            ),
+        };
+        let up = if form.provider_streams {
+            Up::Stream(sse::Decoder::new(form.event_bytes_max))
+        } else {
+            Up::Whole(BytesMut::new())
+        };
+        Self {
+            up,
+            down,
+            meaning,
+            events: Vec::new(),
+            usage: Usage::default(),
+            done: false,
+            upstream_id: Str::new(),
+            pieces: 0,
+            answer_bytes_max: form.answer_bytes_max,
+        }
+    }
+
+    /// Takes what the network brought and appends to `out` what the client is to be sent. `Err`: the attempt is broken; what was appended
+    /// before it may still be sent.
+    pub fn feed(&mut self, bytes: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
+        match &mut self.up {
+            Up::Stream(decoder) => decoder.feed(bytes),
+            Up::Whole(body) if body.len() + bytes.len() > self.answer_bytes_max => {
+                let most = self.answer_bytes_max;
+                return Err(broken(format!(
+                    "the provider's answer is larger than {most} bytes"
+                )));
+            }
+            Up::Whole(body) => {
+                body.extend_from_slice(&bytes);
+                return Ok(());
+            }
+        }
+        while let Some(event) = self.next_event()? {
+            self.event(&event, out)?;
+        }
+        Ok(())
+    }
+
+    /// The provider's answer ended as HTTP says an answer ends. `Err` when its own end mark is missing.
+    pub fn end(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
+        match &mut self.up {
+            Up::Stream(decoder) => {
+                if let Some(event) = decoder.rest() {
+                    self.event(&event, out)?;
+                }
+                self.finish_meaning(out)
+            }
+            Up::Whole(body) => {
+                let body = std::mem::take(body).freeze();
+                self.whole(body, out)
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> Result<Option<sse::SseEvent>, Fault> {
+        match &mut self.up {
+            Up::Stream(decoder) => decoder
+                .next()
+                .map_err(|sse::TooLong| broken("an event of the provider is too long")),
+            Up::Whole(_) => Ok(None),
+        }
+    }
+
+    fn event(&mut self, event: &sse::SseEvent, out: &mut BytesMut) -> Result<(), Fault> {
+        match &mut self.meaning {
+            Meaning::Lift(lift) => {
+                let pass = lift.event(event, &mut self.events).map_err(malformed)?;
+                self.pieces += 1;
+                if pass == Pass::Forward {
+                    out.extend_from_slice(&event.raw);
+                }
+            }
+            Meaning::Decode(decoder) => {
+                decoder.event(event, &mut self.events).map_err(malformed)?
+            }
+        }
+        self.absorb(out)
+    }
+
+    fn finish_meaning(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
+        match &mut self.meaning {
+            Meaning::Lift(lift) => lift.finish(&mut self.events),
+            Meaning::Decode(decoder) => decoder.finish(&mut self.events),
+        }
+        .map_err(malformed)?;
+        self.absorb(out)?;
+        self.done = true;
+        Ok(())
+    }
+
+    fn whole(&mut self, body: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
+        if let Meaning::Decode(decoder) = &mut self.meaning {
+            decoder.whole(&body, &mut self.events).map_err(malformed)?;
+        }
+        if let Down::PassWhole(kept) = &mut self.down {
+            *kept = body;
+        }
+        self.absorb(out)?;
+        self.done = true;
+        Ok(())
+    }
+
+    /// Takes note of the events at hand and writes them on. `Err` with the provider's own error event.
+    fn absorb(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
+        let mut fault = None;
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match &event {
+                Event::Usage(usage) => self.usage.update(usage),
+                Event::Started { id, .. } => self.upstream_id = id.clone(),
+                Event::BlockDelta { .. } => self.pieces += 1,
+                Event::Done => self.done = true,
+                Event::Error(said) => fault = Some((**said).clone()),
+                _ => {}
+            }
+            match &mut self.down {
+                Down::Encode(encoder) => encoder.event(&event, out),
+                Down::Fold(fold) => fold.event(&event),
+                Down::Pass | Down::PassWhole(_) => {}
+            }
+        }
+        self.events = events;
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// The good end, appended to `out`: the end mark of a stream, or the whole answer.
+    pub fn finish(
+        &mut self,
+        dialect: DialectName,
+        opening: impl FnOnce() -> Opening,
+        closing: &Closing,
+        out: &mut BytesMut,
+    ) {
+        match &mut self.down {
+            Down::Pass => {}
+            Down::PassWhole(body) => out.extend_from_slice(body),
+            Down::Encode(encoder) => encoder.finish(closing, out),
+            Down::Fold(fold) => {
+                let body = dialect::write_answer(dialect, fold.answer(), &opening(), closing);
+                out.extend_from_slice(&body);
+            }
+        }
+    }
+
+    /// The bad end of a stream that has begun, appended to `out`.
+    pub fn fail(
+        &mut self,
+        dialect: DialectName,
+        opening: impl FnOnce() -> Opening,
+        fault: &Fault,
+        closing: &Closing,
+        out: &mut BytesMut,
+    ) {
+        match &mut self.down {
+            Down::Encode(encoder) => encoder.fail(fault, closing, out),
+            Down::Pass | Down::PassWhole(_) | Down::Fold(_) => {
+                Encoder::new(dialect, opening()).fail(fault, closing, out);
+            }
+        }
+    }
+
+    /// The usage to bill, made up where the provider did not say: input by its bytes, output by the pieces that came.
+    #[must_use]
+    pub fn usage_or_estimate(&self, input: Tokens) -> Usage {
+        let mut usage = self.usage.clone();
+        let silent = usage.input_uncached.is_none() && usage.cache_read.is_none();
+        if silent {
+            usage.input_uncached = Some(input);
+        }
+        if !self.done || usage.output.is_none() {
+            usage.output = Some(usage.output.unwrap_or_default().max(Tokens(self.pieces)));
+        }
+        usage.estimated = silent || !self.done;
+        usage
+    }
+
+    /// Names of what the answer held and the client's dialect has no words for.
+    pub fn dropped(&self) -> &[String] {
+        match &self.down {
+            Down::Encode(encoder) => encoder.dropped(),
+            Down::Pass | Down::PassWhole(_) | Down::Fold(_) => &[],
+        }
+    }
+}
+
+fn malformed(what: Malformed) -> Fault {
+    broken(format!("the provider's answer is {what}"))
+}
+
+fn broken(message: impl Into<String>) -> Fault {
+    Fault::new(FaultClass::UpstreamBroken, message)
+}

@@ -1,0 +1,161 @@
+//! What answers without a provider: the catalogue, and refusals before there is an exchange.
+
+use crate::base::ClientId;
+use crate::canon::{DialectName, Fault, FaultClass};
+use crate::config::{Config, Model};
+use crate::protocol::dialect;
+use crate::shard::desk::whole_seconds;
+use crate::shard::stream::{JSON, request_id_header};
+use crate::shard::{Output, ResponseHead};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// Says no, in the client's dialect. `id`: what the client may name when it asks why.
+pub(super) fn refuse(
+    client: ClientId,
+    dialect: DialectName,
+    fault: &Fault,
+    id: &str,
+    out: &mut Vec<Output>,
+) {
+    let (status, body) = dialect::write_error(dialect, fault, id);
+    let mut head = head(status, dialect, id);
+    head.headers.extend(retry_after(fault));
+    if fault.class == FaultClass::UpgradeRequired {
+        head.headers.push(("upgrade", "websocket".to_owned()));
+    }
+    if fault.class == FaultClass::Unauthenticated {
+        head.headers.push(("www-authenticate", "Bearer".to_owned()));
+    }
+    out.push(Output::Respond {
+        client,
+        head,
+        body,
+        end: true,
+    });
+}
+
+/// `retry-after` where another try can succeed later; whole seconds, rounded up (RFC 9110, 10.2.3).
+pub(super) fn retry_after(fault: &Fault) -> Vec<(&'static str, String)> {
+    fault
+        .retry_after
+        .map(|wait| ("retry-after", whole_seconds(wait).max(1).to_string()))
+        .into_iter()
+        .collect()
+}
+
+/// The models a client may name, in the listing of its dialect.
+pub(super) fn models(
+    client: ClientId,
+    dialect: DialectName,
+    config: &Config,
+    out: &mut Vec<Output>,
+) {
+    let offered: Vec<&Model> = config.models.iter().filter(|m| offered(m)).collect();
+    let list: Vec<Value> = offered.iter().map(|m| entry(m, dialect, config)).collect();
+    let ends = (
+        offered.first().map(|m| &m.name),
+        offered.last().map(|m| &m.name),
+    );
+    let body = match dialect {
+        DialectName::Chat => json!({"object": "list", "data": list}),
+        DialectName::Messages => {
+            json!({"data": list, "has_more": false, "first_id": ends.0, "last_id": ends.1})
+        }
+        DialectName::Native => json!({"models": list}),
+    };
+    answer(client, dialect, &body, out);
+}
+
+pub(super) fn model(
+    client: ClientId,
+    dialect: DialectName,
+    config: &Config,
+    name: &str,
+    id: &str,
+    out: &mut Vec<Output>,
+) {
+    let known = config
+        .model_names
+        .get(name)
+        .map(|id| &config.models[id.0 as usize])
+        .filter(|m| offered(m));
+    match known {
+        Some(model) => answer(client, dialect, &entry(model, dialect, config), out),
+        None => {
+            let shown: String = name.chars().take(100).collect();
+            let message = format!("the model `{shown}` does not exist here");
+            refuse(
+                client,
+                dialect,
+                &Fault::new(FaultClass::ModelNotFound, message).with_code("model_not_found"),
+                id,
+                out,
+            );
+        }
+    }
+}
+
+fn offered(model: &Model) -> bool {
+    model.retired.is_none() && !model.endpoints.is_empty()
+}
+
+fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {
+    let takes = model.takes;
+    match dialect {
+        DialectName::Chat => json!({
+            "id": model.name, "object": "model", "created": 0, "owned_by": owner(model, config),
+        }),
+        DialectName::Messages => json!({
+            "type": "model", "id": model.name, "display_name": model.name, "created_at": "1970-01-01T00:00:00Z",
+            "max_input_tokens": model.context.map(|t| t.0), "max_tokens": model.output_max.map(|t| t.0),
+            "capabilities": {
+                "image_input": {"supported": takes.images}, "pdf_input": {"supported": takes.documents},
+            },
+        }),
+        DialectName::Native => json!({
+            "id": model.name, "aliases": model.aliases, "context_tokens": model.context.map(|t| t.0),
+            "output_tokens_max": model.output_max.map(|t| t.0),
+            "takes": {
+                "images": takes.images, "documents": takes.documents, "audio": takes.audio,
+                "video": takes.video, "tools": takes.tools,
+            },
+            "providers": providers(model, config),
+        }),
+    }
+}
+
+fn providers(model: &Model, config: &Config) -> Vec<String> {
+    let of = |e: &crate::base::EndpointId| config.endpoints[e.0 as usize].provider;
+    model
+        .endpoints
+        .iter()
+        .map(|e| config.providers[of(e).0 as usize].name.clone())
+        .collect()
+}
+
+fn owner(model: &Model, config: &Config) -> String {
+    providers(model, config)
+        .into_iter()
+        .next()
+        .unwrap_or_default()
+}
+
+fn answer(client: ClientId, dialect: DialectName, body: &Value, out: &mut Vec<Output>) {
+    let body = Bytes::from(body.to_string());
+    out.push(Output::Respond {
+        client,
+        head: head(200, dialect, ""),
+        body,
+        end: true,
+    });
+}
+
+fn head(status: u16, dialect: DialectName, id: &str) -> ResponseHead {
+    let mut headers = vec![("content-type", JSON.to_owned())];
+    if !id.is_empty() {
+        headers.push(("x-stokehold-id", id.to_owned()));
+        headers.push((request_id_header(dialect), id.to_owned()));
+    }
+    ResponseHead { status, headers }
+}

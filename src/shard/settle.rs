@@ -1,0 +1,495 @@
+//! Phase 5: bill, release, record; reached exactly once.
+
+use crate::base::{Instant, NanoUsd, Now};
+use crate::canon::{Fault, FaultClass, Usage};
+use crate::config::LogLevel;
+use crate::policy::bill::bill;
+use crate::policy::capacity::Used;
+use crate::policy::retry::{self, AttemptError, Next};
+use crate::protocol::dialect;
+use crate::shard::desk::Desk;
+use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
+use crate::shard::relay::Relay;
+use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, reply, stream};
+use bytes::BytesMut;
+
+impl Exchange {
+    /// The answer is whole and told: its attempt settles, and with it the exchange.
+    pub fn close(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: &Relay,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let usage = relay.usage_or_estimate(self.asked.ask.input);
+        self.settle_attempt(
+            desk,
+            attempt,
+            usage,
+            &relay.upstream_id,
+            Outcome::Done,
+            now,
+            true,
+            out,
+        );
+        desk.meters.exchanges_done += 1;
+        if !relay.dropped().is_empty() {
+            let fields = vec![
+                ("exchange", self.name.to_string()),
+                ("parts", relay.dropped().join(", ")),
+            ];
+            let message = "the client's dialect has no words for parts of the answer";
+            desk.log(
+                LogLine {
+                    at: now.wall,
+                    level: LogLevel::Info,
+                    message,
+                    fields,
+                },
+                out,
+            );
+        }
+        self.settled(desk, now)
+    }
+
+    /// An attempt failed: it settles, and what follows is decided.
+    pub fn attempt_failed(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: Option<Box<Relay>>,
+        now: Now,
+        failure: LastFailure,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let error = self.error_of(&attempt, &failure.fault);
+        self.note_failure(desk, &attempt, error, &failure.fault, now);
+        let next = self.next(desk, &attempt, error, now);
+        let last = next == Next::GiveUp;
+        let outcome = Outcome::Failed(failure.fault.class);
+        self.log_outcome(desk, now.wall, outcome, &failure.fault, out);
+        let usage = self.usage_of_failed(&attempt, relay.as_deref());
+        if let (true, true, Some(mut relay)) = (last, self.saw, relay) {
+            self.fail_stream(&attempt, &mut relay, &failure.fault, now, out);
+        }
+        let id = String::new();
+        self.settle_attempt(desk, attempt, usage, &id, outcome, now, last, out);
+        match next {
+            Next::GiveUp => self.give_up(desk, now, failure, out),
+            Next::Elsewhere => {
+                self.last = Some(failure);
+                self.route(desk, now, now.instant, out)
+            }
+            Next::AgainIn(wait) => {
+                self.last = Some(failure);
+                // The same place may serve after its wait, so it is not left out as failed.
+                self.tally.failed_at.clear();
+                // Never sooner than asked, and a little apart, so that those who failed together do not come back together.
+                let until = now.instant + wait + wait.mul_f64(desk.rng.unit() / 10.0);
+                desk.wait(self.id, self.tenant, self.model(), until);
+                Phase::Waiting {
+                    since: now.instant,
+                    until,
+                }
+            }
+        }
+    }
+
+    /// Our own finding where no answer came; else what the provider's words amount to.
+    fn error_of(&self, attempt: &Attempt, fault: &Fault) -> AttemptError {
+        if attempt.status.is_none() && !attempt.sent {
+            AttemptError::Unreachable
+        } else {
+            retry::of_fault(fault)
+        }
+    }
+
+    /// What the failure says about key, pool and endpoint.
+    fn note_failure(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &Attempt,
+        error: AttemptError,
+        fault: &Fault,
+        now: Now,
+    ) {
+        let place = (attempt.endpoint, attempt.pool);
+        let dead_for = self.config.routing.dead_key;
+        let epoch = desk.epoch(self.epoch);
+        let patience = epoch.patience();
+        match error {
+            AttemptError::KeyRefused | AttemptError::Exhausted => {
+                if let Some(key) = attempt.key {
+                    epoch.kill_key(key, now.instant + dead_for);
+                    self.tally.dead_keys.push(key);
+                } else {
+                    self.tally.failed_at.push(place);
+                }
+                self.answered(desk, attempt);
+            }
+            AttemptError::Limited { .. } => {
+                let wait =
+                    stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
+                let until = now.instant + wait;
+                epoch.each_limit(attempt.endpoint, attempt.pool, |limit| {
+                    limit.close_until(until)
+                });
+                self.tally.failed_at.push(place);
+                self.answered(desk, attempt);
+            }
+            AttemptError::Rejected => self.answered(desk, attempt),
+            AttemptError::NotThere => {
+                self.tally.failed_at.push(place);
+                self.answered(desk, attempt);
+            }
+            AttemptError::Overloaded { .. }
+            | AttemptError::Unreachable
+            | AttemptError::Broken
+            | AttemptError::TimedOut => {
+                self.tally.failed_at.push(place);
+                if let Some(breaker) = epoch.breaker(attempt.endpoint, attempt.pool) {
+                    breaker.failed(now.instant, patience);
+                }
+            }
+        }
+    }
+
+    /// The endpoint is alive, whatever it said.
+    fn answered(&self, desk: &mut Desk, attempt: &Attempt) {
+        if let Some(breaker) = desk
+            .epoch(self.epoch)
+            .breaker(attempt.endpoint, attempt.pool)
+        {
+            breaker.succeeded();
+        }
+    }
+
+    pub fn succeeded(&self, desk: &mut Desk, attempt: &Attempt) {
+        self.answered(desk, attempt);
+    }
+
+    fn next(&self, desk: &mut Desk, attempt: &Attempt, error: AttemptError, now: Now) -> Next {
+        if self.down == Down::Gone && !self.keeps_answer() {
+            return Next::GiveUp;
+        }
+        let others = match error {
+            AttemptError::KeyRefused | AttemptError::Exhausted => {
+                self.others_or_keys(desk, now.instant)
+            }
+            _ => self.others(desk, now.instant, (attempt.endpoint, attempt.pool)),
+        };
+        let routing = &self.config.routing;
+        let deadline = self
+            .gives_up_at()
+            .min(self.begun.instant + self.config.limits.queue_time + attempt.timeouts.total);
+        let standing = retry::Standing {
+            client_saw_bytes: self.saw,
+            attempts: self.tally.attempts,
+            attempts_max: routing.attempts_max,
+            others,
+            left: deadline - now.instant,
+            budget: self.tally.counted_as_retrying || desk.retry_budget(routing.retry_budget),
+            backoff: routing.backoff,
+            backoff_max: routing.backoff_max,
+        };
+        retry::next(error, &standing)
+    }
+
+    /// What a failed attempt is billed: nothing when the provider refused or was not reached; what came when it broke off.
+    fn usage_of_failed(&self, attempt: &Attempt, relay: Option<&Relay>) -> Usage {
+        match relay {
+            Some(relay) if attempt.first_byte.is_some() => {
+                relay.usage_or_estimate(self.asked.ask.input)
+            }
+            _ => Usage::default(),
+        }
+    }
+
+    /// The client has seen a beginning: it is told in its stream that there is no more.
+    pub fn fail_stream(
+        &mut self,
+        attempt: &Attempt,
+        relay: &mut Relay,
+        fault: &Fault,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let mut said = BytesMut::new();
+        let closing = self.closing(attempt, relay, now);
+        let told = for_client(fault);
+        relay.fail(
+            self.dialect,
+            || self.opening(attempt),
+            &told,
+            &closing,
+            &mut said,
+        );
+        self.write(said, out);
+        self.end(out);
+    }
+
+    /// Nothing better will come: the client is told what went wrong last.
+    pub fn give_up(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        last: LastFailure,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        if self.ended {
+            desk.meters.failed(last.fault.class);
+            return self.settled(desk, now);
+        }
+        let told = for_client(&last.fault);
+        match (last.verbatim, &self.down) {
+            // The provider's own words, in the client's own dialect; but what is between us and the provider (keys, money) stays there.
+            (Some((status, body)), Down::Http(client)) if told == last.fault && !self.head_sent => {
+                let client = *client;
+                let head =
+                    self.response_head(None, status, stream::JSON, &reply::retry_after(&told));
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body,
+                    end: true,
+                });
+                self.ended = true;
+                desk.meters.failed(told.class);
+                self.settled(desk, now)
+            }
+            _ => self.refuse(desk, now, &told, out),
+        }
+    }
+
+    /// Tells the client `fault` in its dialect, by status where the head is not out, else as an event; and settles.
+    pub fn refuse(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        desk.meters.failed(fault.class);
+        match self.down.clone() {
+            Down::Http(client) if !self.head_sent => {
+                let (status, body) = dialect::write_error(self.dialect, fault, &self.name);
+                let head =
+                    self.response_head(None, status, stream::JSON, &reply::retry_after(fault));
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body,
+                    end: true,
+                });
+                self.ended = true;
+            }
+            Down::Http(_) | Down::Socket { .. } => self.say_in_stream(now, fault, out),
+            Down::Gone => {}
+        }
+        self.settled(desk, now)
+    }
+
+    /// Tells the client `fault` as an event of its stream, and ends it.
+    pub fn say_in_stream(&mut self, now: Now, fault: &Fault, out: &mut Vec<Output>) {
+        let mut said = BytesMut::new();
+        let opening = self.opening_without_attempt();
+        let closing = dialect::Closing {
+            cost: self.tally.cost,
+            total: now.instant - self.begun.instant,
+            ..dialect::Closing::default()
+        };
+        dialect::Encoder::new(self.dialect, opening).fail(fault, &closing, &mut said);
+        self.write(said, out);
+        self.end(out);
+    }
+
+    fn opening_without_attempt(&self) -> dialect::Opening {
+        let request_id = match &self.down {
+            Down::Socket { request_id, .. } => Some(request_id.clone()),
+            Down::Http(_) | Down::Gone => None,
+        };
+        dialect::Opening {
+            id: self.name.clone(),
+            created: self.begun.wall.seconds(),
+            model: self.asked.peek.model.clone(),
+            bare: request_id.is_some(),
+            request_id,
+            ..dialect::Opening::default()
+        }
+    }
+
+    fn write(&self, said: BytesMut, out: &mut Vec<Output>) {
+        match &self.down {
+            Down::Http(client) | Down::Socket { client, .. } if !said.is_empty() => {
+                out.push(Output::Write {
+                    client: *client,
+                    bytes: said.freeze(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives up an exchange whatever it is doing: for a client that wants no answer any more, and for our own broken promises.
+    pub fn abandon(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        outcome: Outcome,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        match std::mem::take(&mut self.phase) {
+            Phase::Calling(attempt) | Phase::Refused(attempt, _) => {
+                out.push(Output::Cancel {
+                    attempt: attempt.id,
+                });
+                // The provider may have read all of it; what it does with a call that is dropped before its first byte, it alone knows.
+                let usage = Usage {
+                    estimated: attempt.sent,
+                    ..Usage::default()
+                };
+                self.settle_attempt(desk, attempt, usage, "", outcome, now, true, out);
+            }
+            Phase::Streaming(attempt, relay) | Phase::Closing(attempt, relay) => {
+                out.push(Output::Cancel {
+                    attempt: attempt.id,
+                });
+                let usage = relay.usage_or_estimate(self.asked.ask.input);
+                self.settle_attempt(
+                    desk,
+                    attempt,
+                    usage,
+                    &relay.upstream_id,
+                    outcome,
+                    now,
+                    true,
+                    out,
+                );
+            }
+            Phase::Waiting { .. } | Phase::Reading | Phase::Settled => {}
+        }
+        if let (Outcome::Failed(class), Down::Http(client), false) =
+            (outcome, &self.down, self.ended)
+        {
+            desk.meters.failed(class);
+            out.push(Output::Abort { client: *client });
+        }
+        self.settled(desk, now)
+    }
+
+    /// Bills, releases, records: the one place where an attempt ends.
+    #[expect(clippy::too_many_arguments, reason = "one row says all of it")]
+    fn settle_attempt(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        usage: Usage,
+        upstream_id: &str,
+        outcome: Outcome,
+        now: Now,
+        last: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let config = self.config.clone();
+        let endpoint = &config.endpoints[attempt.endpoint.0 as usize];
+        let cost = bill(&usage, &endpoint.price);
+        let used = attempt.sent.then(|| used(&usage));
+        self.add_up(used, cost);
+        desk.end_attempt(attempt.id);
+        desk.epoch(self.epoch)
+            .release(attempt.hold, used, now.instant);
+        desk.freed(now.instant);
+        desk.meters.attempt(outcome, &usage, cost);
+        let first_byte = attempt.first_byte.map(|at| at - attempt.began.instant);
+        let total = now.instant - attempt.began.instant;
+        desk.meters.times(first_byte, total);
+        desk.ledger_room = desk.ledger_room.saturating_sub(1);
+        let upstream_id = if upstream_id.is_empty() {
+            attempt.upstream_id
+        } else {
+            upstream_id.to_owned()
+        };
+        out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
+            exchange: self.name.to_string(),
+            attempt: attempt.number,
+            last,
+            started: attempt.began.wall,
+            tenant: self.tenant,
+            client_key: self.client_key,
+            model: self.model(),
+            endpoint: attempt.endpoint,
+            pool: attempt.pool,
+            key: attempt.key,
+            dialect: self.dialect,
+            streamed: self.streams(),
+            outcome,
+            status: attempt.status,
+            upstream_id,
+            usage,
+            cost,
+            queued: attempt.queued,
+            first_byte,
+            total,
+            decision: attempt.decision,
+        }))));
+    }
+
+    fn add_up(&mut self, used: Option<Used>, cost: NanoUsd) {
+        self.tally.cost += cost;
+        if let Some(used) = used {
+            let sum = self.tally.used.get_or_insert_default();
+            sum.input += used.input;
+            sum.cache_read += used.cache_read;
+            sum.output += used.output;
+        }
+    }
+
+    /// The end of an exchange: what it holds of its tenant goes back, exactly once.
+    pub fn settled(&mut self, desk: &mut Desk, now: Now) -> Phase {
+        if let Some(hold) = self.tenant_hold.take() {
+            let allowance = &mut desk.epoch(self.epoch).tenants[self.tenant.0 as usize];
+            allowance.settle(
+                hold,
+                self.tally.used,
+                self.tally.cost,
+                now.instant,
+                now.wall,
+            );
+        }
+        if std::mem::take(&mut self.tally.counted_as_retrying) {
+            desk.retrying = desk.retrying.saturating_sub(1);
+        }
+        desk.parted(self.epoch);
+        self.armed = Instant::NEVER;
+        Phase::Settled
+    }
+}
+
+/// What a provider's limits count.
+fn used(usage: &Usage) -> Used {
+    let cache_read = usage.cache_read.unwrap_or_default();
+    Used {
+        input: usage.input_total() - cache_read,
+        cache_read,
+        output: usage.output.unwrap_or_default(),
+    }
+}
+
+/// A failure between us and a provider, as its client may hear of it: that our key is dead or our money spent there is not the client's doing.
+fn for_client(fault: &Fault) -> Fault {
+    let ours = match fault.class {
+        FaultClass::Unauthenticated | FaultClass::Forbidden => {
+            "the provider refused every key this router has for the model"
+        }
+        FaultClass::Billing => {
+            "the provider's spending limit is reached for every key this router has for the model"
+        }
+        _ => return fault.clone(),
+    };
+    if fault.upstream_status.is_none() {
+        return fault.clone();
+    }
+    Fault::new(FaultClass::Unavailable, ours).with_code("no_working_key")
+}

@@ -1,0 +1,709 @@
+//! Phase 4: decode, forward, meter.
+
+use crate::base::{Now, WallTime};
+use crate::canon::{DialectName, Fault, FaultClass};
+use crate::config::{LogLevel, OnDisconnect};
+use crate::protocol::dialect::{Closing, Opening};
+use crate::protocol::framing::sse;
+use crate::protocol::provider::hints::Hints;
+use crate::shard::desk::Desk;
+use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase};
+use crate::shard::relay::{Form, Relay};
+use crate::shard::{Headers, LogLine, Outcome, Output, ResponseHead, UpstreamFault};
+use bytes::{Bytes, BytesMut};
+use std::time::Duration;
+
+impl Exchange {
+    /// The provider has answered: with an answer, or with a refusal.
+    pub fn head(
+        &mut self,
+        desk: &mut Desk,
+        mut attempt: Box<Attempt>,
+        now: Now,
+        status: u16,
+        headers: &Headers,
+    ) -> Phase {
+        attempt.status = Some(status);
+        attempt.sent = true;
+        let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
+        attempt.hints = self.config.providers[provider.0 as usize]
+            .kind
+            .hints(headers, now.wall);
+        attempt.upstream_id = request_id(headers);
+        self.heed(desk, &attempt, now);
+        attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
+        attempt.deadline.what = Limit::Stall;
+        if !(200..300).contains(&status) {
+            return Phase::Refused(attempt, BytesMut::new());
+        }
+        let provider_streams = is_event_stream(headers).unwrap_or(attempt.streams);
+        if !attempt.streams {
+            attempt.deadline.at = attempt.deadline.total_at;
+        }
+        let form = Form {
+            client: self.dialect,
+            provider: attempt.dialect,
+            client_streams: self.streams(),
+            provider_streams,
+            stream_usage: self.asked.peek.stream_usage,
+            event_bytes_max: self.config.limits.event_bytes_max,
+            answer_bytes_max: self.config.limits.answer_bytes_max,
+            framed: matches!(self.down, Down::Socket { .. }),
+        };
+        let relay = Relay::new(form, || self.opening(&attempt));
+        Phase::Streaming(attempt, Box::new(relay))
+    }
+
+    /// What the headers say of limits corrects our own count.
+    fn heed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
+        let hints = &attempt.hints;
+        let left =
+            |l: &Option<crate::protocol::provider::hints::Limit>| l.and_then(|l| l.remaining);
+        desk.epoch(self.epoch)
+            .each_limit(attempt.endpoint, attempt.pool, |limit| {
+                for (remaining, correct) in [
+                    (
+                        left(&hints.requests),
+                        crate::policy::capacity::Limit::correct_requests as fn(&mut _, _, _),
+                    ),
+                    (
+                        left(&hints.tokens),
+                        crate::policy::capacity::Limit::correct_tokens,
+                    ),
+                    (
+                        left(&hints.input_tokens),
+                        crate::policy::capacity::Limit::correct_input,
+                    ),
+                    (
+                        left(&hints.output_tokens),
+                        crate::policy::capacity::Limit::correct_output,
+                    ),
+                ] {
+                    if let Some(remaining) = remaining {
+                        correct(limit, remaining, now.instant);
+                    }
+                }
+            });
+    }
+
+    /// A piece of the answer.
+    pub fn forward(
+        &mut self,
+        desk: &mut Desk,
+        mut attempt: Box<Attempt>,
+        mut relay: Box<Relay>,
+        now: Now,
+        bytes: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        attempt.first_byte.get_or_insert(now.instant);
+        if attempt.streams {
+            attempt.deadline.at =
+                (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
+        }
+        let mut said = std::mem::take(&mut desk.scratch);
+        let fed = relay.feed(bytes, &mut said);
+        match fed {
+            Ok(()) if relay.done => {
+                self.finish(&attempt, &mut relay, now, &mut said, out);
+                desk.scratch = said;
+                self.succeeded(desk, &attempt);
+                attempt.deadline.at = now.instant + TAIL;
+                Phase::Closing(attempt, relay)
+            }
+            Ok(()) => {
+                self.tell(&attempt, now, &mut said, out);
+                desk.scratch = said;
+                Phase::Streaming(attempt, relay)
+            }
+            Err(fault) => {
+                // What came before the failure was good.
+                if self.saw {
+                    self.tell(&attempt, now, &mut said, out);
+                }
+                said.clear();
+                desk.scratch = said;
+                out.push(Output::Cancel {
+                    attempt: attempt.id,
+                });
+                self.attempt_failed(
+                    desk,
+                    attempt,
+                    Some(relay),
+                    now,
+                    LastFailure {
+                        fault,
+                        verbatim: None,
+                    },
+                    out,
+                )
+            }
+        }
+    }
+
+    /// The provider's answer ended as HTTP says an answer ends.
+    pub fn answer_ended(
+        &mut self,
+        desk: &mut Desk,
+        mut attempt: Box<Attempt>,
+        mut relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        attempt.first_byte.get_or_insert(now.instant);
+        let mut said = std::mem::take(&mut desk.scratch);
+        let ended = relay.end(&mut said);
+        if let Err(fault) = ended {
+            said.clear();
+            desk.scratch = said;
+            return self.attempt_failed(
+                desk,
+                attempt,
+                Some(relay),
+                now,
+                LastFailure {
+                    fault,
+                    verbatim: None,
+                },
+                out,
+            );
+        }
+        self.finish(&attempt, &mut relay, now, &mut said, out);
+        desk.scratch = said;
+        self.succeeded(desk, &attempt);
+        self.close(desk, attempt, &relay, now, out)
+    }
+
+    /// The connection broke before the provider's last word.
+    pub fn broke_off(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        why: &UpstreamFault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let fault = Fault::new(
+            FaultClass::UpstreamBroken,
+            format!("the provider broke off: {}", told(why)),
+        );
+        self.attempt_failed(
+            desk,
+            attempt,
+            Some(relay),
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
+    }
+
+    /// The call came to nothing before an answer began.
+    pub fn unreached(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        now: Now,
+        why: &UpstreamFault,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        let class = if attempt.sent {
+            FaultClass::UpstreamBroken
+        } else {
+            FaultClass::Unavailable
+        };
+        let fault = Fault::new(
+            class,
+            format!("the provider could not be reached: {}", told(why)),
+        );
+        self.attempt_failed(
+            desk,
+            attempt,
+            None,
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
+    }
+
+    /// The provider has said why it refuses.
+    pub fn refused(
+        &mut self,
+        desk: &mut Desk,
+        mut attempt: Box<Attempt>,
+        now: Now,
+        body: &[u8],
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        attempt.first_byte.get_or_insert(now.instant);
+        let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
+        let kind = self.config.providers[provider.0 as usize].kind;
+        let status = attempt.status.unwrap_or(502);
+        let mut fault = kind.fault(attempt.dialect, status, body, &attempt.hints);
+        fault.upstream_status = Some(status);
+        let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
+        let verbatim =
+            (same && body.starts_with(b"{")).then(|| (status, Bytes::copy_from_slice(body)));
+        self.attempt_failed(
+            desk,
+            attempt,
+            None,
+            now,
+            LastFailure { fault, verbatim },
+            out,
+        )
+    }
+
+    /// The head of a refusal came, its body does not: what is there must do.
+    pub fn refused_slowly(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        now: Now,
+        body: &[u8],
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
+        self.refused(desk, attempt, now, body, out)
+    }
+
+    /// A time limit before the answer began.
+    pub fn calling_timer(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        if now.instant < attempt.deadline.at {
+            return Phase::Calling(attempt);
+        }
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
+        let fault = self.timed_out(&attempt, now);
+        self.attempt_failed(
+            desk,
+            attempt,
+            None,
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
+    }
+
+    /// A stall, the total limit, or a client that does not read.
+    pub fn streaming_timer(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        if let Some(since) = self.congested_since
+            && now.instant >= since + self.config.limits.slow_client
+        {
+            return self.drop_slow_client(desk, attempt, relay, now, out);
+        }
+        let stalled = self.congested_since.is_none() && now.instant >= attempt.deadline.at;
+        if !stalled && now.instant < attempt.deadline.total_at {
+            return Phase::Streaming(attempt, relay);
+        }
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
+        let fault = self.timed_out(&attempt, now);
+        self.attempt_failed(
+            desk,
+            attempt,
+            Some(relay),
+            now,
+            LastFailure {
+                fault,
+                verbatim: None,
+            },
+            out,
+        )
+    }
+
+    fn timed_out(&self, attempt: &Attempt, now: Now) -> Fault {
+        let what = if now.instant >= attempt.deadline.total_at {
+            Limit::Total
+        } else {
+            attempt.deadline.what
+        };
+        let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
+        let (class, message) = match what {
+            Limit::Connect => (
+                FaultClass::Unavailable,
+                format!(
+                    "no connection to the provider within {}",
+                    seconds(attempt.timeouts.connect)
+                ),
+            ),
+            Limit::FirstByte => (
+                FaultClass::UpstreamTimeout,
+                format!(
+                    "the provider did not answer within {}",
+                    seconds(attempt.timeouts.first_byte)
+                ),
+            ),
+            Limit::Stall => (
+                FaultClass::UpstreamTimeout,
+                format!(
+                    "the provider fell silent for {}",
+                    seconds(attempt.timeouts.stall)
+                ),
+            ),
+            Limit::Total => (
+                FaultClass::UpstreamTimeout,
+                format!(
+                    "the answer took longer than {}",
+                    seconds(attempt.timeouts.total)
+                ),
+            ),
+        };
+        Fault::new(class, message)
+    }
+
+    /// The client left its buffer full for too long: it is dropped, its answer is read to its end.
+    fn drop_slow_client(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        desk.meters.slow_clients_dropped += 1;
+        let fields = vec![("exchange", self.name.to_string())];
+        desk.log(
+            LogLine {
+                at: now.wall,
+                level: LogLevel::Warn,
+                message: "slow client dropped",
+                fields,
+            },
+            out,
+        );
+        if let Down::Http(client) | Down::Socket { client, .. } = &self.down {
+            out.push(Output::Abort { client: *client });
+        }
+        self.congested_since = None;
+        self.down = Down::Gone;
+        out.push(Output::Resume {
+            attempt: attempt.id,
+        });
+        Phase::Streaming(attempt, relay)
+    }
+
+    pub fn pause(
+        &mut self,
+        attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        if self.congested_since.is_none() {
+            self.congested_since = Some(now.instant);
+            out.push(Output::Pause {
+                attempt: attempt.id,
+            });
+        }
+        Phase::Streaming(attempt, relay)
+    }
+
+    pub fn resume(
+        &mut self,
+        mut attempt: Box<Attempt>,
+        relay: Box<Relay>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        if self.congested_since.take().is_some() {
+            // The silence was ours.
+            attempt.deadline.at =
+                (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
+            out.push(Output::Resume {
+                attempt: attempt.id,
+            });
+        }
+        Phase::Streaming(attempt, relay)
+    }
+
+    /// Sends the client what `said` holds, and leaves it empty.
+    fn tell(&mut self, attempt: &Attempt, now: Now, said: &mut BytesMut, out: &mut Vec<Output>) {
+        if said.is_empty() {
+            return;
+        }
+        let bytes = said.split().freeze();
+        self.saw = true;
+        self.comment_at = now.instant + self.config.limits.sse_comment;
+        match &self.down {
+            Down::Gone => {}
+            Down::Socket { client, .. } => out.push(Output::Write {
+                client: *client,
+                bytes,
+            }),
+            Down::Http(client) if self.head_sent => out.push(Output::Write {
+                client: *client,
+                bytes,
+            }),
+            Down::Http(client) => {
+                let client = *client;
+                self.head_sent = true;
+                let head = self.response_head(Some(attempt), 200, EVENT_STREAM, &[]);
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body: bytes,
+                    end: false,
+                });
+            }
+        }
+    }
+
+    /// The good end towards the client.
+    fn finish(
+        &mut self,
+        attempt: &Attempt,
+        relay: &mut Relay,
+        now: Now,
+        said: &mut BytesMut,
+        out: &mut Vec<Output>,
+    ) {
+        let closing = self.closing(attempt, relay, now);
+        relay.finish(self.dialect, || self.opening(attempt), &closing, said);
+        if !self.streams() && !matches!(self.down, Down::Socket { .. }) {
+            return self.finish_whole(attempt, said.split().freeze(), out);
+        }
+        self.tell(attempt, now, said, out);
+        self.end(out);
+    }
+
+    fn finish_whole(&mut self, attempt: &Attempt, body: Bytes, out: &mut Vec<Output>) {
+        self.saw = true;
+        self.ended = true;
+        if let Down::Http(client) = self.down {
+            let head = self.response_head(Some(attempt), 200, JSON, &[]);
+            self.head_sent = true;
+            out.push(Output::Respond {
+                client,
+                head,
+                body,
+                end: true,
+            });
+        }
+    }
+
+    /// Nothing more is written for this exchange.
+    pub fn end(&mut self, out: &mut Vec<Output>) {
+        if let (Down::Http(client), false) = (&self.down, self.ended) {
+            out.push(Output::End { client: *client });
+        }
+        self.ended = true;
+    }
+
+    /// A quiet stream is kept alive: proxies in between drop what is silent for a minute (FIELD-BUGS 46).
+    pub fn comment(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Down::Http(client) = self.down else {
+            return;
+        };
+        let runs = matches!(
+            self.phase,
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+        );
+        if !runs
+            || !self.streams()
+            || self.ended
+            || self.congested_since.is_some()
+            || now.instant < self.comment_at
+        {
+            return;
+        }
+        self.comment_at = now.instant + self.config.limits.sse_comment;
+        let body = Bytes::from_static(sse::KEEP_ALIVE);
+        if self.head_sent {
+            out.push(Output::Write {
+                client,
+                bytes: body,
+            });
+        } else {
+            self.head_sent = true;
+            let head = self.response_head(None, 200, EVENT_STREAM, &[]);
+            out.push(Output::Respond {
+                client,
+                head,
+                body,
+                end: false,
+            });
+        }
+    }
+
+    pub fn closing(&self, attempt: &Attempt, relay: &Relay, now: Now) -> Closing {
+        let usage = relay.usage_or_estimate(self.asked.ask.input);
+        let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
+        Closing {
+            cost: self.tally.cost + crate::policy::bill::bill(&usage, &endpoint.price),
+            first_byte: attempt.first_byte.map(|at| at - self.begun.instant),
+            total: now.instant - self.begun.instant,
+        }
+    }
+
+    pub fn opening(&self, attempt: &Attempt) -> Opening {
+        let request_id = match &self.down {
+            Down::Socket { request_id, .. } => Some(request_id.clone()),
+            Down::Http(_) | Down::Gone => None,
+        };
+        Opening {
+            id: self.name.clone(),
+            created: self.begun.wall.seconds(),
+            model: self.asked.peek.model.clone(),
+            endpoint: self.endpoint_name(attempt).into(),
+            decision: attempt.decision.into(),
+            stream_usage: self.asked.peek.stream_usage,
+            bare: request_id.is_some(),
+            request_id,
+        }
+    }
+
+    fn endpoint_name(&self, attempt: &Attempt) -> String {
+        let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
+        format!(
+            "{}/{}",
+            self.config.providers[endpoint.provider.0 as usize].name, endpoint.name
+        )
+    }
+
+    pub fn response_head(
+        &self,
+        attempt: Option<&Attempt>,
+        status: u16,
+        kind: &'static str,
+        more: &[(&'static str, String)],
+    ) -> ResponseHead {
+        let mut headers = Vec::with_capacity(8);
+        headers.push(("content-type", kind.to_owned()));
+        headers.push(("x-stokehold-id", self.name.to_string()));
+        if kind == EVENT_STREAM {
+            // Buffering proxies would turn a stream into a lump.
+            headers.push(("cache-control", "no-cache".to_owned()));
+            headers.push(("x-accel-buffering", "no".to_owned()));
+        }
+        if let Some(attempt) = attempt {
+            headers.push(("x-stokehold-endpoint", self.endpoint_name(attempt)));
+            headers.push(("x-stokehold-decision", attempt.decision.to_owned()));
+            let id = if attempt.upstream_id.is_empty() {
+                self.name.to_string()
+            } else {
+                attempt.upstream_id.clone()
+            };
+            headers.push((request_id_header(self.dialect), id));
+        } else {
+            headers.push((request_id_header(self.dialect), self.name.to_string()));
+        }
+        if !self.dropped.is_empty() {
+            headers.push(("x-stokehold-dropped", self.dropped.join(", ")));
+        }
+        headers.extend(more.iter().cloned());
+        ResponseHead { status, headers }
+    }
+
+    /// HTTP's own end of an answer that is whole does not come: the connection is given up, the answer is not.
+    pub fn cut_tail(
+        &mut self,
+        desk: &mut Desk,
+        attempt: Box<Attempt>,
+        relay: &Relay,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        out.push(Output::Cancel {
+            attempt: attempt.id,
+        });
+        self.close(desk, attempt, relay, now, out)
+    }
+
+    /// What a client that is gone wanted.
+    #[must_use]
+    pub fn keeps_answer(&self) -> bool {
+        self.on_disconnect() == OnDisconnect::Finish
+    }
+
+    pub fn log_outcome(
+        &self,
+        desk: &Desk,
+        at: WallTime,
+        outcome: Outcome,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) {
+        if let Outcome::Failed(_) = outcome {
+            self.log(desk, at, LogLevel::Warn, "attempt failed", fault, out);
+        }
+    }
+}
+
+pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+pub(super) const JSON: &str = "application/json";
+
+/// After the provider's end mark, how long HTTP's own end may take: it lets the connection be used again.
+const TAIL: Duration = Duration::from_secs(2);
+
+/// The header in which this dialect's clients look for the id of a request.
+pub(super) fn request_id_header(dialect: DialectName) -> &'static str {
+    match dialect {
+        DialectName::Messages => "request-id",
+        DialectName::Chat | DialectName::Native => "x-request-id",
+    }
+}
+
+fn request_id(headers: &Headers) -> String {
+    let names: [&[u8]; 2] = [b"request-id", b"x-request-id"];
+    let found = headers.iter().find(|(name, _)| names.contains(&&name[..]));
+    found.map_or(String::new(), |(_, value)| {
+        String::from_utf8_lossy(value).chars().take(128).collect()
+    })
+}
+
+/// Whether the answer says that it is a stream; `None` when it says nothing of use.
+fn is_event_stream(headers: &Headers) -> Option<bool> {
+    let (_, kind) = headers
+        .iter()
+        .find(|(name, _)| &name[..] == b"content-type")?;
+    if kind.starts_with(b"text/event-stream") {
+        Some(true)
+    } else if kind.starts_with(b"application/json") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn told(why: &UpstreamFault) -> String {
+    match why {
+        UpstreamFault::Resolve(why) => format!("its name has no address ({why})"),
+        UpstreamFault::Connect(why) => format!("no connection ({why})"),
+        UpstreamFault::Tls(why) => format!("no secure connection ({why})"),
+        UpstreamFault::Reset => "the connection was closed".to_owned(),
+        UpstreamFault::Malformed(why) => format!("its answer is not HTTP ({why})"),
+        UpstreamFault::Full => "all connections to it are in use".to_owned(),
+    }
+}
+
+/// The limits a provider spoke of.
+pub(super) fn wait_of(hints: &Hints, fault: &Fault) -> Option<Duration> {
+    fault.retry_after.or(hints.retry_after)
+}
