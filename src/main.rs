@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use stokehold::config::{Loaded, Problem};
 use stokehold::node;
 use stokehold::offline::check::Report;
+use stokehold::offline::usage;
 
 /// An inference router: one appliance between programs that use large language models and the providers that serve them.
 #[derive(Parser)]
@@ -24,14 +25,14 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Serve (the default)
     Serve,
     /// Tell every problem of the configuration, or what it amounts to
     Check,
     /// What was spent
-    Usage,
+    Usage(usage::Args),
 }
 
 const EXIT_CODES: &str =
@@ -41,6 +42,10 @@ const MISCONFIGURED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Reads the ledger and no configuration.
+    if let Some(Command::Usage(args)) = cli.command {
+        return ended(usage::run(args, &mut std::io::stdout()));
+    }
     let Some(path) = cli.config.clone().or_else(node::default_config) else {
         eprintln!(
             "no configuration: neither ./config/stokehold.yaml nor /etc/stokehold/stokehold.yaml is there; name one by --config"
@@ -48,32 +53,30 @@ fn main() -> ExitCode {
         return MISCONFIGURED.into();
     };
     let loaded = node::read_config(&path);
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Check => check(&loaded, cli.json),
-        Command::Serve => with(loaded, node::serve),
-        Command::Usage => with(loaded, |loaded| usage(&loaded, cli.json)),
+    match cli.command {
+        Some(Command::Check) => check(&loaded, cli.json),
+        _ => serve(loaded),
     }
 }
 
-/// Runs `command` with the configuration, if it is right.
-fn with(
-    loaded: Result<Loaded, Vec<Problem>>,
-    command: impl FnOnce(Loaded) -> anyhow::Result<()>,
-) -> ExitCode {
+fn serve(loaded: Result<Loaded, Vec<Problem>>) -> ExitCode {
     match loaded {
         // Standard output is for what was asked for.
         Err(_) => {
-            let report = Report::of(&loaded);
-            eprint!("{}", report.text());
+            eprint!("{}", Report::of(&loaded).text());
             MISCONFIGURED.into()
         }
-        Ok(loaded) => match command(loaded) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("stokehold: {error:#}");
-                FAILED.into()
-            }
-        },
+        Ok(loaded) => ended(node::serve(loaded)),
+    }
+}
+
+fn ended(how: anyhow::Result<()>) -> ExitCode {
+    match how {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stokehold: {error:#}");
+            FAILED.into()
+        }
     }
 }
 
@@ -94,11 +97,4 @@ fn check(loaded: &Result<Loaded, Vec<Problem>>, json: bool) -> ExitCode {
     } else {
         MISCONFIGURED.into()
     }
-}
-
-fn usage(loaded: &Loaded, _json: bool) -> anyhow::Result<()> {
-    anyhow::bail!(
-        "usage is not wired: the ledger is in {}",
-        loaded.config.data_dir.display()
-    )
 }

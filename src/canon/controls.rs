@@ -171,7 +171,11 @@ impl ProviderWishes {
         if names(&self.deny) || (!self.allow.is_empty() && !names(&self.allow)) {
             return None;
         }
-        let place = self.order.iter().position(|name| **name == *provider).unwrap_or(self.order.len());
+        let place = self
+            .order
+            .iter()
+            .position(|name| **name == *provider)
+            .unwrap_or(self.order.len());
         Some(u16::try_from(place).unwrap_or(u16::MAX))
     }
 

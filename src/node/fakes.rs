@@ -36,7 +36,11 @@ const CONNECTIONS_MAX: usize = 60_000;
 
 /// Binds and serves each fake of the configuration on a port of its own on loopback.
 pub fn start(config: &Config) -> io::Result<Fakes> {
-    let mut fakes = Fakes { addresses: Vec::new(), stops: Vec::new(), threads: Vec::new() };
+    let mut fakes = Fakes {
+        addresses: Vec::new(),
+        stops: Vec::new(),
+        threads: Vec::new(),
+    };
     for provider in &config.fakes {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 4_096)?;
         fakes.addresses.push(listener.local_addr()?);
@@ -47,7 +51,11 @@ pub fn start(config: &Config) -> io::Result<Fakes> {
 
 /// One fake at an address of the caller's, until the process ends; for `bench/` and tests.
 pub fn serve_at(at: SocketAddr, settings: Settings) -> io::Result<Fakes> {
-    let mut fakes = Fakes { addresses: Vec::new(), stops: Vec::new(), threads: Vec::new() };
+    let mut fakes = Fakes {
+        addresses: Vec::new(),
+        stops: Vec::new(),
+        threads: Vec::new(),
+    };
     let listener = bind(at, 4_096)?;
     fakes.addresses.push(listener.local_addr()?);
     fakes.add(listener, settings)?;
@@ -85,10 +93,17 @@ impl Fakes {
 }
 
 fn settings(config: &Config, provider: &FakeProvider) -> Settings {
-    let keys = config.pools.iter().filter(|pool| pool.provider == provider.provider).flat_map(|pool| {
-        let of = |key: &crate::base::KeyId| config.keys[key.0 as usize].secret.as_ref();
-        pool.keys.iter().filter_map(of).map(|secret| (secret.expose().to_owned(), pool.cache_scope.clone()))
-    });
+    let keys = config
+        .pools
+        .iter()
+        .filter(|pool| pool.provider == provider.provider)
+        .flat_map(|pool| {
+            let of = |key: &crate::base::KeyId| config.keys[key.0 as usize].secret.as_ref();
+            pool.keys
+                .iter()
+                .filter_map(of)
+                .map(|secret| (secret.expose().to_owned(), pool.cache_scope.clone()))
+        });
     let keys: Vec<_> = keys.collect();
     Settings {
         first_token: provider.first_token,
@@ -105,7 +120,11 @@ fn settings(config: &Config, provider: &FakeProvider) -> Settings {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, settings: Settings, stopped: tokio::sync::oneshot::Receiver<()>) -> io::Result<()> {
+async fn serve(
+    listener: std::net::TcpListener,
+    settings: Settings,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+) -> io::Result<()> {
     let runtime = Epoll::here();
     let listener = runtime.listen(listener)?;
     let fake = Rc::new(RefCell::new(Fake::new(settings)));
@@ -116,7 +135,9 @@ async fn serve(listener: std::net::TcpListener, settings: Settings, stopped: tok
                 runtime.sleep(std::time::Duration::from_millis(10)).await;
                 continue;
             }
-            let Ok((stream, _)) = runtime.accept(&listener).await else { continue };
+            let Ok((stream, _)) = runtime.accept(&listener).await else {
+                continue;
+            };
             let (fake, open) = (Rc::clone(&fake), Rc::clone(&open));
             open.set(open.get() + 1);
             runtime.spawn(async move {
@@ -144,7 +165,11 @@ where
     if stream.read_exact(&mut begin).await.is_err() {
         return;
     }
-    let stream = HyperStream::new(Begun { begin, said: 0, stream });
+    let stream = HyperStream::new(Begun {
+        begin,
+        said: 0,
+        stream,
+    });
     let service = service_fn(move |request| answer(Rc::clone(&fake), request));
     // How a connection ends is the caller's business, and in the book.
     if &begin == H2_BEGINS {
@@ -153,23 +178,40 @@ where
             .serve_connection(stream, service)
             .await;
     } else {
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(stream, service)
+            .await;
     }
 }
 
-async fn answer(fake: Rc<RefCell<Fake>>, request: hyper::Request<Incoming>) -> Result<hyper::Response<Reply>, io::Error> {
+async fn answer(
+    fake: Rc<RefCell<Fake>>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Reply>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let path = head.uri.path();
-    let asked = Request { method: head.method.as_str(), path, header: &header, body: &body };
+    let asked = Request {
+        method: head.method.as_str(),
+        path,
+        header: &header,
+        body: &body,
+    };
     let id = fake.borrow_mut().handle(clock(), &asked);
-    let mut reply = Reply { fake, id, wait: None, over: false };
+    let mut reply = Reply {
+        fake,
+        id,
+        wait: None,
+        over: false,
+    };
     let (status, headers) = std::future::poll_fn(|cx| reply.poll_head(cx)).await?;
     let mut response = hyper::Response::new(reply);
     *response.status_mut() = hyper::StatusCode::from_u16(status).map_err(io::Error::other)?;
     for (name, value) in headers {
-        response.headers_mut().append(name, value.parse().map_err(io::Error::other)?);
+        response
+            .headers_mut()
+            .append(name, value.parse().map_err(io::Error::other)?);
     }
     Ok(response)
 }
@@ -200,8 +242,14 @@ impl Reply {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "status and headers, taken apart by the one caller")]
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(u16, Vec<(&'static str, String)>)>> {
+    #[expect(
+        clippy::type_complexity,
+        reason = "status and headers, taken apart by the one caller"
+    )]
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(u16, Vec<(&'static str, String)>)>> {
         match ready!(self.poll_step(cx)) {
             Step::Head { status, headers } => Poll::Ready(Ok((status, headers))),
             _ => {
@@ -216,7 +264,10 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
         match ready!(this.poll_step(cx)) {
             Step::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -248,7 +299,11 @@ struct Begun<S> {
 }
 
 impl<S: futures_lite::AsyncRead + Unpin> futures_lite::AsyncRead for Begun<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let left = &self.begin[self.said..];
         if left.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, into);
@@ -261,11 +316,19 @@ impl<S: futures_lite::AsyncRead + Unpin> futures_lite::AsyncRead for Begun<S> {
 }
 
 impl<S: futures_lite::AsyncWrite + Unpin> futures_lite::AsyncWrite for Begun<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, from)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, from)
     }
 
@@ -277,4 +340,3 @@ impl<S: futures_lite::AsyncWrite + Unpin> futures_lite::AsyncWrite for Begun<S> 
         Pin::new(&mut self.stream).poll_close(cx)
     }
 }
-

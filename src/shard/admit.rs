@@ -94,7 +94,8 @@ impl Shard {
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         self.desk.may_begin(self.exchanges.is_full())?;
-        let controls = Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
+        let controls =
+            Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
         let bytes_max = self.desk.config().limits.body_bytes_max.0;
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
@@ -312,7 +313,10 @@ impl Exchange {
             self.controls = controls.over(std::mem::take(&mut self.controls));
             self.request = Some(Box::new(request));
         }
-        let request = self.request.as_mut().ok_or_else(|| Fault::new(FaultClass::Internal, "the request was not read"))?;
+        let request = self
+            .request
+            .as_mut()
+            .ok_or_else(|| Fault::new(FaultClass::Internal, "the request was not read"))?;
         request.stream = self.path_streams.unwrap_or(request.stream);
         Ok(splice::peek_of(request))
     }

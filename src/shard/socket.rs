@@ -131,13 +131,23 @@ impl Shard {
     fn message(&mut self, now: Now, client: ClientId, text: &Str, out: &mut Vec<Output>) {
         use native::socket::ClientMessage as M;
         let done = match native::socket::read(text) {
-            Ok(M::Auth { api_key }) => self.socket_auth(client, api_key.expose()).map_err(|fault| (None, fault)),
-            Ok(M::Request { id, request, controls }) => {
-                self.socket_request(now, client, &id, request, *controls, out).map_err(|fault| (Some(id), fault))
-            }
-            Ok(M::Cancel { id }) => self.socket_cancel(now, client, &id, out).map_err(|fault| (Some(id), fault)),
+            Ok(M::Auth { api_key }) => self
+                .socket_auth(client, api_key.expose())
+                .map_err(|fault| (None, fault)),
+            Ok(M::Request {
+                id,
+                request,
+                controls,
+            }) => self
+                .socket_request(now, client, &id, request, *controls, out)
+                .map_err(|fault| (Some(id), fault)),
+            Ok(M::Cancel { id }) => self
+                .socket_cancel(now, client, &id, out)
+                .map_err(|fault| (Some(id), fault)),
             Ok(M::Resume { id, response, .. }) => {
-                let message = format!("the answer {response} cannot be resumed: this version keeps no answers");
+                let message = format!(
+                    "the answer {response} cannot be resumed: this version keeps no answers"
+                );
                 Err((id, Fault::new(FaultClass::NotFound, message)))
             }
             Err(refused) => Err((refused.id, refused.fault)),

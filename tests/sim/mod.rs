@@ -34,12 +34,19 @@ fn every_seed_keeps_every_promise() {
     }
     println!("{seeds} seeds: {sum:?}");
     // A simulation in which nothing goes wrong shows nothing.
-    assert!(sum.answered > seeds && sum.failed > 0 && sum.retried > 0 && sum.gone > 0 && sum.waited > 0, "{sum:?}");
+    assert!(
+        sum.answered > seeds && sum.failed > 0 && sum.retried > 0 && sum.gone > 0 && sum.waited > 0,
+        "{sum:?}"
+    );
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [3, 14, 159] {
-        assert_eq!(World::drawn(seed).run(), World::drawn(seed).run(), "seed {seed}");
+        assert_eq!(
+            World::drawn(seed).run(),
+            World::drawn(seed).run(),
+            "seed {seed}"
+        );
     }
 }

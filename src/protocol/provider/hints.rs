@@ -74,12 +74,23 @@ enum Order {
 
 /// Most headers are passed over by their first letter.
 fn speaks_of_limits((name, value): &(Bytes, Bytes)) -> Option<(&str, &str)> {
-    let ours: [&[u8]; 4] = [b"x-ratelimit-", b"anthropic-ratelimit-", b"retry-after", b"x-should-retry"];
-    let speaks = ours.iter().any(|start| name.get(..start.len()).is_some_and(|n| n.eq_ignore_ascii_case(start)));
+    let ours: [&[u8]; 4] = [
+        b"x-ratelimit-",
+        b"anthropic-ratelimit-",
+        b"retry-after",
+        b"x-should-retry",
+    ];
+    let speaks = ours.iter().any(|start| {
+        name.get(..start.len())
+            .is_some_and(|n| n.eq_ignore_ascii_case(start))
+    });
     if !speaks {
         return None;
     }
-    Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?.trim()))
+    Some((
+        std::str::from_utf8(name).ok()?,
+        std::str::from_utf8(value).ok()?.trim(),
+    ))
 }
 
 struct View<'a> {
@@ -89,7 +100,10 @@ struct View<'a> {
 
 impl View<'_> {
     fn get(&self, name: &str) -> Option<&str> {
-        self.told.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.told
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
     }
 
     fn limit(&self, family: &str, bucket: &str, order: Order) -> Option<Limit> {
@@ -293,7 +307,8 @@ mod tests {
 
     fn hints(headers: &[(&str, &str)]) -> Hints {
         let bytes = |s: &str| Bytes::copy_from_slice(s.as_bytes());
-        let headers: Vec<(Bytes, Bytes)> = headers.iter().map(|(n, v)| (bytes(n), bytes(v))).collect();
+        let headers: Vec<(Bytes, Bytes)> =
+            headers.iter().map(|(n, v)| (bytes(n), bytes(v))).collect();
         read(&headers, NOW)
     }
 
