@@ -473,6 +473,8 @@ impl Choice {
     }
 
     fn close(&mut self, sink: &mut Sink<'_>) {
+        // The next thinking may be of any entry.
+        self.detail = None;
         if let Some((block, _)) = self.open.take() {
             sink.stop(block);
         }
