@@ -30,7 +30,7 @@ pub fn read(status: u16, body: &[u8]) -> Fault {
 }
 
 /// As `read`, of a body that is JSON; without a status for an error within a stream.
-pub(super) fn read_value(status: Option<u16>, value: &Value) -> Fault {
+pub(in crate::protocol::dialect) fn read_value(status: Option<u16>, value: &Value) -> Fault {
     let said = Said::find(value);
     // In a stream the body is all there is; several speakers put the status there.
     let status = status.filter(|s| *s != 200).or(said.status);

@@ -16,7 +16,7 @@ pub fn read(status: u16, body: &[u8]) -> Fault {
 }
 
 /// The `error` event of a stream, or an error in a body of status 200.
-pub(super) fn read_event(data: &str) -> Fault {
+pub(in crate::protocol::dialect) fn read_event(data: &str) -> Fault {
     Envelope::of(data).fault(None)
 }
 

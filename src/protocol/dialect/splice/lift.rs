@@ -6,7 +6,7 @@
 use super::Pass;
 use super::lift_chat::ChatLift;
 use crate::base::Str;
-use crate::canon::{DialectName, Event, Fault, Malformed, StopReason};
+use crate::canon::{DialectName, Event, Malformed, StopReason};
 use crate::protocol::dialect::{messages, native};
 use crate::protocol::framing::sse::SseEvent;
 use bytes::Bytes;
@@ -66,7 +66,8 @@ impl Lift {
     }
 }
 
-fn is_lifted(event: &Event) -> bool {
+/// What a `Lift` tells of all that a decoder reads.
+pub(crate) fn is_lifted(event: &Event) -> bool {
     match event {
         Event::Started { .. }
         | Event::Usage(_)
@@ -152,12 +153,8 @@ impl MessagesLift {
             b"message_stop" => self.stop(out)?,
             b"error" => {
                 self.ended = true;
-                // The stream's own status was 200: the fault has none.
-                let fault = messages::errors::read(200, data);
-                out.push(Event::Error(Box::new(Fault {
-                    upstream_status: None,
-                    ..fault
-                })));
+                let text = String::from_utf8_lossy(data);
+                out.push(Event::Error(Box::new(messages::errors::read_event(&text))));
                 return Ok(Pass::Broken);
             }
             // Blocks pass; so does `ping`, and every name to come, as the provider's contract says.
@@ -252,8 +249,11 @@ pub(super) fn read<'a, T: Deserialize<'a>>(place: &str, data: &'a [u8]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Tokens;
+    use crate::base::{Rng, Tokens};
+    use crate::canon::{BlockStart, Delta, ToolKind, Usage};
+    use crate::protocol::dialect::{Closing, Decoder, Encoder, Opening};
     use crate::protocol::framing::sse;
+    use bytes::BytesMut;
 
     fn events(stream: &str) -> Vec<SseEvent> {
         let mut decoder = sse::Decoder::new(1 << 20);
@@ -345,6 +345,99 @@ mod tests {
         Lift::new(DialectName::Chat, true)
             .finish(&mut out)
             .expect_err("nothing came");
+    }
+
+    /// An answer of random blocks, as its events.
+    fn answer(rng: &mut Rng) -> Vec<Event> {
+        let mut events = vec![Event::Started {
+            id: "a".into(),
+            model: "m".into(),
+            created: Some(3),
+        }];
+        let words = [
+            "\"usage\":{}",
+            "\"error\"",
+            "finish_reason",
+            "x\n",
+            "error",
+            "\"index\":7",
+        ];
+        for index in 0..rng.below(4) as u32 {
+            let word: Str = words[rng.below(words.len() as u64) as usize].into();
+            let (block, delta) = match rng.below(3) {
+                0 => (BlockStart::Text, Delta::Text(word)),
+                1 => (BlockStart::Refusal, Delta::Refusal(word)),
+                _ => {
+                    let name = Str::from_static("f");
+                    let start = BlockStart::ToolCall {
+                        id: format!("i{index}").into(),
+                        name,
+                        kind: ToolKind::Function,
+                    };
+                    (start, Delta::ToolInput("{}".into()))
+                }
+            };
+            events.push(Event::BlockStart {
+                index,
+                choice: 0,
+                block,
+            });
+            events.push(Event::BlockDelta { index, delta });
+            events.push(Event::BlockStop { index });
+        }
+        let reasons = [
+            StopReason::EndTurn,
+            StopReason::MaxTokens,
+            StopReason::ToolUse,
+            StopReason::Other("new".into()),
+        ];
+        let reason = reasons[rng.below(4) as usize].clone();
+        events.push(Event::Stop {
+            choice: 0,
+            reason,
+            sequence: None,
+        });
+        let usage = Usage {
+            input_uncached: Some(Tokens(rng.below(9))),
+            output: Some(Tokens(2)),
+            ..Usage::default()
+        };
+        events.push(Event::Usage(Box::new(usage)));
+        events
+    }
+
+    #[test]
+    fn what_is_lifted_is_what_the_decoder_reads() {
+        for seed in 0..500 {
+            let mut rng = Rng::seeded(seed);
+            let events_said = answer(&mut rng);
+            for dialect in [
+                DialectName::Chat,
+                DialectName::Messages,
+                DialectName::Native,
+            ] {
+                let opening = Opening {
+                    stream_usage: true,
+                    ..Opening::default()
+                };
+                let (mut encoder, mut bytes) = (Encoder::new(dialect, opening), BytesMut::new());
+                events_said
+                    .iter()
+                    .for_each(|e| encoder.event(e, &mut bytes));
+                encoder.finish(&Closing::default(), &mut bytes);
+                let stream = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+                let (mut decoder, mut decoded) = (Decoder::new(dialect), Vec::new());
+                for event in events(&stream) {
+                    decoder.event(&event, &mut decoded).expect("right");
+                }
+                decoder.finish(&mut decoded).expect("whole");
+                decoded.retain(is_lifted);
+                let mut lift = Lift::new(dialect, true);
+                let (_, mut told) = lifted(&mut lift, &stream);
+                lift.finish(&mut told).expect("whole");
+                assert_eq!(told, decoded, "{dialect:?}, seed {seed}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Pass;
 use super::lift::read;
 use crate::base::{Json, Str};
-use crate::canon::{Event, Malformed, StopReason, Usage};
+use crate::canon::{Event, Fault, FaultClass, Malformed, StopReason, Usage};
 use crate::protocol::dialect::chat;
 use crate::protocol::framing::sse::SseEvent;
 use memchr::memmem::Finder;
@@ -174,8 +174,7 @@ impl ChatLift {
         let chunk: Chunk<'_> = read("chunk", data)?;
         if is_error(&chunk, &sse.name) {
             self.ended = true;
-            // The stream's own status was 200: what the error says of a status counts.
-            out.push(Event::Error(Box::new(chat::errors::read(200, data))));
+            out.push(Event::Error(Box::new(fault_of(&chunk, data))));
             return Ok(Pass::Broken);
         }
         self.chunk(&chunk, out)
@@ -307,10 +306,23 @@ const CHOICES_MAX: usize = 128;
 
 /// An error that came as a chunk: with `error`, flat as SGLang's, under SSE's own name for it, or with no field of an answer at all.
 fn is_error(chunk: &Chunk<'_>, name: &[u8]) -> bool {
-    let nothing = chunk.choices.is_none() && chunk.usage.is_none() && chunk.moderation.is_none();
-    let foreign = nothing && chunk.id.is_none() && chunk.object.is_none();
     let flat = chunk.object.is_some_and(|o| o.get() == "\"error\"");
-    chunk.error.is_some() || flat || foreign || name == b"error"
+    chunk.error.is_some() || flat || is_foreign(chunk) || name == b"error"
+}
+
+/// `{"detail":…}` and the like.
+fn is_foreign(chunk: &Chunk<'_>) -> bool {
+    let nothing = chunk.choices.is_none() && chunk.usage.is_none() && chunk.moderation.is_none();
+    nothing && chunk.id.is_none() && chunk.object.is_none()
+}
+
+fn fault_of(chunk: &Chunk<'_>, data: &[u8]) -> Fault {
+    let value: serde_json::Value = serde_json::from_slice(data).unwrap_or_default();
+    let mut fault = chat::errors::read_value(None, &value);
+    if fault.upstream_status.is_none() && fault.class == FaultClass::Invalid && is_foreign(chunk) {
+        fault.class = FaultClass::UpstreamBroken;
+    }
+    fault
 }
 
 /// Groq's place for usage.

@@ -10,6 +10,9 @@ pub use request::splice_request;
 mod lift;
 mod lift_chat;
 pub use lift::Lift;
+pub(crate) use lift::is_lifted;
+#[cfg(test)]
+mod recorded;
 
 use crate::base::Str;
 use crate::canon::{BlockKind, Request, Source, Tool, ToolInput};
