@@ -3,10 +3,21 @@
 //! glommio (io_uring) is the default, tokio's current-thread runtime (epoll) the control and the fall-back. No other room can tell
 //! which is running.
 
+pub mod glommio;
+pub mod tokio;
+
+mod choice;
+pub use choice::{Chosen, Kind, choose, io_uring_available};
+
+use crate::base::{Instant, Now, WallTime};
 use futures_lite::{AsyncRead, AsyncWrite};
+use futures_util::FutureExt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A handle on the executor of this thread; cheap to clone.
@@ -33,4 +44,74 @@ pub trait Runtime: Clone + 'static {
 
     /// Runs `task` to its end on this thread, never before this call has returned. A panic in it ends only it, and is counted.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
+}
+
+/// A listening socket for one shard: SO_REUSEADDR, so that a restart need not wait for old connections, SO_REUSEPORT, so that
+/// every shard has its own, and `backlog` connections that may wait (the kernel caps it at `net.core.somaxconn`).
+/// Errors: the address is taken by a program that does not share it, or is not ours.
+pub fn bind(to: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(to),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&to.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Both clocks, read once. The only reading of a clock in this room.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the hot path where time comes in"
+)]
+pub fn clock() -> Now {
+    let instant = instant_of(std::time::Instant::now());
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let wall = wall.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    });
+    Now {
+        instant,
+        wall: WallTime(wall),
+    }
+}
+
+/// A point of the system's monotonic clock on ours, which began when it was first asked.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where our clock begins, read once"
+)]
+pub(crate) fn instant_of(point: std::time::Instant) -> Instant {
+    static BEGAN: OnceLock<std::time::Instant> = OnceLock::new();
+    // A second before the first asking, so that the first point is not zero, which reads like "never".
+    let began = BEGAN.get_or_init(|| {
+        let now = std::time::Instant::now();
+        now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
+    });
+    let since = point.saturating_duration_since(*began);
+    Instant(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// How many spawned tasks of this process ended in a panic, since it began.
+#[must_use]
+pub fn task_panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Runs `task` so that its panic, also one while it is dropped, ends only it and is counted. glommio's executor would end.
+async fn contained(task: impl Future<Output = ()>) {
+    let mut task = Box::pin(task);
+    let ran = AssertUnwindSafe(task.as_mut()).catch_unwind().await;
+    let dropped = catch_unwind(AssertUnwindSafe(move || drop(task)));
+    if ran.is_err() || dropped.is_err() {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+    }
 }
