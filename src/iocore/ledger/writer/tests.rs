@@ -1,3 +1,5 @@
+use crate::config::Config;
+use crate::shard::Under;
 use super::*;
 use crate::base::{ClientKeyId, EndpointId, ModelId, PoolId, TenantId, WallTime};
 use crate::canon::{DialectName, FaultClass, Usage};
