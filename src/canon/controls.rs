@@ -1,22 +1,23 @@
-//! What a client says to the router, not to the model: by `x-stokehold-*` headers in every dialect, by fields in the native one.
+//! How a request is to be handled, beside what it asks: the same words as headers of every dialect and as fields of the native one.
 
 use crate::base::{NanoUsd, Str};
 use crate::canon::Fault;
 use std::time::Duration;
 
-/// What a request asks of the router. What is `None` was not said, and the tenant's or the router's default holds.
+/// What the client said; `None` and empty lists were not said, and the configuration's default holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Controls {
-    /// Requests of one conversation carry the same.
+    /// Requests of one session should meet the same warm caches.
     pub session: Option<Str>,
     pub priority: Option<Priority>,
-    /// From the request's arrival: after it nothing more is tried.
+    /// From the request's arrival to the end of its answer.
     pub deadline: Option<Duration>,
     pub on_disconnect: Option<OnDisconnect>,
     pub providers: ProviderWishes,
-    /// No endpoint that is expected to cost more.
+    /// The request is refused rather than expected to cost more.
     pub max_cost: Option<NanoUsd>,
     pub cache: Option<CacheMode>,
+    /// Same key, same tenant: the running or finished answer instead of a second one.
     pub idempotency_key: Option<Str>,
 }
 
@@ -26,32 +27,140 @@ pub enum Priority {
     Batch,
 }
 
-/// What becomes of an answer whose client is gone.
+/// What becomes of an answer whose client has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDisconnect {
-    /// It is paid for: read it to its end and keep it.
     Finish,
-    /// Stop the provider, and bill what was used.
     Cancel,
 }
 
-/// Whether the router may place cache marks for the client.
+/// Who places cache marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheMode {
+    /// The router, beside the client's own.
     Auto,
+    /// Nobody: the client's are taken out.
     Off,
-    /// Only the client's own marks.
+    /// The client alone.
     Client,
 }
 
-/// Which providers may serve, by their names in the configuration.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Providers by the configuration's ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderWishes {
-    /// Empty: all.
+    /// None but these; empty: all.
     pub allow: Vec<Str>,
     pub deny: Vec<Str>,
-    /// The first that has room serves; those not named come last.
+    /// These first, in this order, whatever the others would cost.
     pub order: Vec<Str>,
+}
+
+/// The words of each choice, in headers and in the native dialect.
+pub const PRIORITIES: &[(&str, Priority)] = &[
+    ("interactive", Priority::Interactive),
+    ("batch", Priority::Batch),
+];
+pub const ON_DISCONNECT: &[(&str, OnDisconnect)] = &[
+    ("finish", OnDisconnect::Finish),
+    ("cancel", OnDisconnect::Cancel),
+];
+pub const CACHE_MODES: &[(&str, CacheMode)] = &[
+    ("auto", CacheMode::Auto),
+    ("off", CacheMode::Off),
+    ("client", CacheMode::Client),
+];
+
+impl Controls {
+    /// Reads the `x-stokehold-…` headers and `idempotency-key`; other headers are passed over. Names in any case. `Err` names the header:
+    /// unknown, said twice, or with a value that is none of its own.
+    pub fn from_headers<N, V>(headers: impl IntoIterator<Item = (N, V)>) -> Result<Self, Fault>
+    where
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut controls = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for (name, value) in headers {
+            let Some(name) = ours(name.as_ref()) else {
+                continue;
+            };
+            if seen.contains(&name) {
+                return Err(Fault::invalid(
+                    name.as_str(),
+                    format!("the header {name} stands twice"),
+                ));
+            }
+            let value = std::str::from_utf8(value.as_ref()).unwrap_or("").trim();
+            controls.header(&name, value)?;
+            seen.push(name);
+        }
+        Ok(controls)
+    }
+
+    fn header(&mut self, name: &str, value: &str) -> Result<(), Fault> {
+        let wrong =
+            |right: &str| Fault::invalid(name, format!("the header {name} must be {right}"));
+        match name {
+            "idempotency-key" => self.idempotency_key = Some(id(value).ok_or_else(|| wrong(ID))?),
+            "x-stokehold-session" => self.session = Some(id(value).ok_or_else(|| wrong(ID))?),
+            "x-stokehold-priority" => {
+                self.priority =
+                    Some(word(value, PRIORITIES).ok_or_else(|| wrong("interactive or batch"))?);
+            }
+            "x-stokehold-on-disconnect" => {
+                self.on_disconnect =
+                    Some(word(value, ON_DISCONNECT).ok_or_else(|| wrong("finish or cancel"))?);
+            }
+            "x-stokehold-cache" => {
+                self.cache =
+                    Some(word(value, CACHE_MODES).ok_or_else(|| wrong("auto, off or client"))?);
+            }
+            "x-stokehold-deadline" => {
+                self.deadline = Some(duration(value).ok_or_else(|| {
+                    wrong("a whole number over 0 with its unit: 1500ms, 30s or 2m")
+                })?);
+            }
+            "x-stokehold-max-cost-usd" => {
+                self.max_cost =
+                    Some(usd(value).ok_or_else(|| wrong("a number of dollars, as 0.25"))?);
+            }
+            "x-stokehold-providers" => {
+                self.providers = ProviderWishes::parse(value).ok_or_else(|| {
+                    wrong("lists of provider ids, as allow=a,b; deny=c; order=b,a")
+                })?;
+            }
+            _ => {
+                return Err(Fault::invalid(
+                    name,
+                    format!(
+                        "unknown header {name}; known are x-stokehold-session, -priority, -deadline, -on-disconnect, -providers, \
+                         -max-cost-usd, -cache"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `self` says, and where it says nothing, what `other` says: the body's words stand over the headers'.
+    #[must_use]
+    pub fn over(self, other: Self) -> Self {
+        let silent = self.providers == ProviderWishes::default();
+        Self {
+            session: self.session.or(other.session),
+            priority: self.priority.or(other.priority),
+            deadline: self.deadline.or(other.deadline),
+            on_disconnect: self.on_disconnect.or(other.on_disconnect),
+            providers: if silent {
+                other.providers
+            } else {
+                self.providers
+            },
+            max_cost: self.max_cost.or(other.max_cost),
+            cache: self.cache.or(other.cache),
+            idempotency_key: self.idempotency_key.or(other.idempotency_key),
+        }
+    }
 }
 
 impl ProviderWishes {
@@ -69,237 +178,137 @@ impl ProviderWishes {
             .unwrap_or(self.order.len());
         Some(u16::try_from(place).unwrap_or(u16::MAX))
     }
-}
 
-impl Controls {
-    /// Reads the `x-stokehold-*` headers and `idempotency-key`; names must be in lower case. `Err` names the header and what would be right.
-    pub fn from_headers<'a>(
-        headers: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, Fault> {
-        let mut controls = Self::default();
-        for (name, value) in headers {
-            match name.strip_prefix("x-stokehold-") {
-                Some(control) => controls.set(control, name, value.trim())?,
-                None if name == "idempotency-key" => {
-                    controls.idempotency_key = Some(named(name, value.trim())?)
-                }
-                None => {}
+    /// `allow=a,b; deny=c; order=b,a`, each list once at most.
+    fn parse(value: &str) -> Option<Self> {
+        let mut wishes = Self::default();
+        for part in value.split(';') {
+            let (name, ids) = part.split_once('=')?;
+            let list = match name.trim() {
+                "allow" => &mut wishes.allow,
+                "deny" => &mut wishes.deny,
+                "order" => &mut wishes.order,
+                _ => return None,
+            };
+            if !list.is_empty() {
+                return None;
+            }
+            for provider in ids.split(',') {
+                list.push(id(provider.trim())?);
             }
         }
-        Ok(controls)
-    }
-
-    fn set(&mut self, control: &str, header: &str, value: &str) -> Result<(), Fault> {
-        match control {
-            "session" => self.session = Some(named(header, value)?),
-            "priority" => self.priority = Some(one_of(header, value, &PRIORITIES)?),
-            "deadline" => self.deadline = Some(duration(header, value)?),
-            "on-disconnect" => self.on_disconnect = Some(one_of(header, value, &ON_DISCONNECT)?),
-            "providers" => self.providers = providers(header, value)?,
-            "max-cost-usd" => self.max_cost = Some(usd(header, value)?),
-            "cache" => self.cache = Some(one_of(header, value, &CACHE_MODES)?),
-            _ => {
-                let known =
-                    "session, priority, deadline, on-disconnect, providers, max-cost-usd, cache";
-                return Err(Fault::invalid(
-                    header,
-                    format!("this header is not known; known are x-stokehold-{{{known}}}"),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// These, and where they say nothing, `under`.
-    #[must_use]
-    pub fn over(self, under: Self) -> Self {
-        let no_wishes = self.providers == ProviderWishes::default();
-        Self {
-            session: self.session.or(under.session),
-            priority: self.priority.or(under.priority),
-            deadline: self.deadline.or(under.deadline),
-            on_disconnect: self.on_disconnect.or(under.on_disconnect),
-            providers: if no_wishes {
-                under.providers
-            } else {
-                self.providers
-            },
-            max_cost: self.max_cost.or(under.max_cost),
-            cache: self.cache.or(under.cache),
-            idempotency_key: self.idempotency_key.or(under.idempotency_key),
-        }
+        Some(wishes)
     }
 }
 
-const PRIORITIES: [(&str, Priority); 2] = [
-    ("interactive", Priority::Interactive),
-    ("batch", Priority::Batch),
-];
-const ON_DISCONNECT: [(&str, OnDisconnect); 2] = [
-    ("finish", OnDisconnect::Finish),
-    ("cancel", OnDisconnect::Cancel),
-];
-const CACHE_MODES: [(&str, CacheMode); 3] = [
-    ("auto", CacheMode::Auto),
-    ("off", CacheMode::Off),
-    ("client", CacheMode::Client),
-];
+/// The header's name in lower case, if it is one of ours.
+fn ours(name: &[u8]) -> Option<String> {
+    const PREFIX: &[u8] = b"x-stokehold-";
+    let prefixed = name
+        .get(..PREFIX.len())
+        .is_some_and(|p| p.eq_ignore_ascii_case(PREFIX));
+    (prefixed || name.eq_ignore_ascii_case(b"idempotency-key"))
+        .then(|| String::from_utf8_lossy(name).to_ascii_lowercase())
+}
 
-fn one_of<T: Copy>(header: &str, value: &str, known: &[(&str, T)]) -> Result<T, Fault> {
-    let found = known
+fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Option<T> {
+    words
         .iter()
-        .find(|(word, _)| *word == value)
-        .map(|(_, is)| *is);
-    found.ok_or_else(|| {
-        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        Fault::invalid(
-            header,
-            format!("`{}` is none of {}", shown(value), words.join(", ")),
-        )
-    })
+        .find(|(word, _)| value.eq_ignore_ascii_case(word))
+        .map(|(_, meaning)| *meaning)
 }
 
-/// A name that is stored and compared: bounded, and printable.
-fn named(header: &str, value: &str) -> Result<Str, Fault> {
-    if value.is_empty() || value.len() > 256 || value.chars().any(char::is_control) {
-        return Err(Fault::invalid(
-            header,
-            "must be 1 to 256 printable characters",
-        ));
-    }
-    Ok(Str::from(value))
+const ID: &str = "1 to 256 visible characters";
+
+/// An id that a client chose: bounded, since it is kept.
+#[must_use]
+pub fn id(value: &str) -> Option<Str> {
+    let fits = (1..=256).contains(&value.len()) && value.chars().all(|c| !c.is_control());
+    fits.then(|| Str::from(value))
 }
 
-/// `30s`, `1500ms`, `5m`; a bare number is seconds.
-fn duration(header: &str, value: &str) -> Result<Duration, Fault> {
-    let digits = value.len()
-        - value
-            .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-            .len();
-    let (number, unit) = value.split_at(digits);
-    let times = match unit {
-        "ms" => Some(0.001),
-        "s" | "" => Some(1.0),
-        "m" => Some(60.0),
-        "h" => Some(3600.0),
-        _ => None,
+fn duration(value: &str) -> Option<Duration> {
+    let (number, milliseconds) = if let Some(n) = value.strip_suffix("ms") {
+        (n, 1)
+    } else if let Some(n) = value.strip_suffix('s') {
+        (n, 1_000)
+    } else {
+        (value.strip_suffix('m')?, 60_000)
     };
-    let seconds = number
-        .parse::<f64>()
-        .ok()
-        .zip(times)
-        .map(|(n, times)| n * times);
-    // A day: longer than any answer, and short enough that sums of it do not overflow.
-    let fits = seconds.filter(|s| s.is_finite() && *s > 0.0 && *s <= 86_400.0);
-    fits.map(Duration::from_secs_f64).ok_or_else(|| {
-        Fault::invalid(
-            header,
-            format!(
-                "`{}` is no time; write it as 30s, 1500ms or 5m, at most 24h",
-                shown(value)
-            ),
-        )
-    })
-}
-
-fn usd(header: &str, value: &str) -> Result<NanoUsd, Fault> {
-    let usd = value
-        .parse::<f64>()
-        .ok()
-        .and_then(NanoUsd::of_usd)
-        .filter(|usd| usd.0 >= 0);
-    usd.ok_or_else(|| {
-        Fault::invalid(
-            header,
-            format!(
-                "`{}` is no amount of dollars; write it as 0.25",
-                shown(value)
-            ),
-        )
-    })
-}
-
-/// `allow=a,b; deny=c; order=b,a`; a bare list is `allow`.
-fn providers(header: &str, value: &str) -> Result<ProviderWishes, Fault> {
-    let mut wishes = ProviderWishes::default();
-    for part in value
-        .split(';')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
-        let (word, list) = part.split_once('=').unwrap_or(("allow", part));
-        let into = match word.trim() {
-            "allow" => &mut wishes.allow,
-            "deny" => &mut wishes.deny,
-            "order" => &mut wishes.order,
-            other => {
-                let message = format!(
-                    "`{}` is none of allow, deny, order; write allow=a,b; deny=c; order=b,a",
-                    shown(other)
-                );
-                return Err(Fault::invalid(header, message));
-            }
-        };
-        into.extend(
-            list.split(',')
-                .map(str::trim)
-                .filter(|name| !name.is_empty())
-                .map(Str::from),
-        );
+    // `u64::from_str` would take a plus sign.
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
     }
-    Ok(wishes)
+    let wait = number.parse::<u64>().ok()?.checked_mul(milliseconds)?;
+    (wait > 0).then(|| Duration::from_millis(wait))
 }
 
-fn shown(value: &str) -> String {
-    value.chars().take(60).collect()
+fn usd(value: &str) -> Option<NanoUsd> {
+    NanoUsd::of_usd(value.parse().ok()?).filter(|cost| *cost >= NanoUsd::ZERO)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(headers: &[(&'static str, &'static str)]) -> Result<Controls, Fault> {
-        Controls::from_headers(headers.iter().copied())
-    }
-
     #[test]
     fn every_header_is_read() {
-        let controls = read(&[
-            ("x-stokehold-session", "s-1"),
+        let controls = Controls::from_headers([
+            ("content-type", "x"),
+            ("X-Stokehold-Session", " s1 "),
             ("x-stokehold-priority", "batch"),
-            ("x-stokehold-deadline", "1500ms"),
+            ("x-stokehold-deadline", "2m"),
             ("x-stokehold-on-disconnect", "cancel"),
-            ("x-stokehold-providers", "allow=a,b; deny=c; order=b,a"),
+            ("x-stokehold-providers", "allow=a, b; order=b"),
             ("x-stokehold-max-cost-usd", "0.25"),
             ("x-stokehold-cache", "off"),
-            ("idempotency-key", "k"),
-            ("accept", "*/*"),
-        ])
-        .expect("all are right");
-        assert_eq!(controls.deadline, Some(Duration::from_millis(1500)));
-        assert_eq!(controls.on_disconnect, Some(OnDisconnect::Cancel));
-        assert_eq!(controls.max_cost, Some(NanoUsd(250_000_000)));
-        assert_eq!(controls.providers.preference("a"), Some(1));
-        assert_eq!(controls.providers.preference("b"), Some(0));
-        assert_eq!(controls.providers.preference("c"), None);
-        assert_eq!(controls.providers.preference("d"), None, "not allowed");
+            ("Idempotency-Key", "k"),
+        ]);
+        let expected = Controls {
+            session: Some("s1".into()),
+            priority: Some(Priority::Batch),
+            deadline: Some(Duration::from_secs(120)),
+            on_disconnect: Some(OnDisconnect::Cancel),
+            providers: ProviderWishes {
+                allow: vec!["a".into(), "b".into()],
+                deny: vec![],
+                order: vec!["b".into()],
+            },
+            max_cost: Some(NanoUsd(250_000_000)),
+            cache: Some(CacheMode::Off),
+            idempotency_key: Some("k".into()),
+        };
+        assert_eq!(controls, Ok(expected.clone()));
+        assert_eq!(Controls::default().over(expected.clone()), expected);
+        assert_eq!(expected.clone().over(Controls::default()), expected);
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        for (header, value) in [
-            ("x-stokehold-priority", "high"),
-            ("x-stokehold-deadline", "soon"),
-            ("x-stokehold-deadline", "-1s"),
-            ("x-stokehold-deadline", "1e400"),
-            ("x-stokehold-max-cost-usd", "NaN"),
-            ("x-stokehold-max-cost-usd", "-1"),
-            ("x-stokehold-session", ""),
-            ("x-stokehold-providers", "like=a"),
-            ("x-stokehold-colour", "red"),
+    fn a_bad_value_names_its_header_and_what_would_be_right() {
+        for (name, value, right) in [
+            ("x-stokehold-session", "", "visible"),
+            ("x-stokehold-priority", "high", "interactive or batch"),
+            ("x-stokehold-deadline", "30", "1500ms"),
+            ("x-stokehold-deadline", "+3s", "1500ms"),
+            ("x-stokehold-deadline", "0s", "1500ms"),
+            ("x-stokehold-deadline", "99999999999999999999s", "1500ms"),
+            ("x-stokehold-on-disconnect", "stop", "finish or cancel"),
+            ("x-stokehold-providers", "a,b", "allow=a,b"),
+            ("x-stokehold-providers", "allow=", "allow=a,b"),
+            ("x-stokehold-max-cost-usd", "-1", "dollars"),
+            ("x-stokehold-max-cost-usd", "NaN", "dollars"),
+            ("x-stokehold-cache", "on", "auto, off or client"),
+            ("x-stokehold-sesion", "a", "known are"),
         ] {
-            let fault = read(&[(header, value)]).expect_err(value);
-            assert_eq!(fault.field.as_deref(), Some(header));
+            let fault = Controls::from_headers([(name, value)]).expect_err(name);
+            assert_eq!(fault.field.as_deref(), Some(name), "{value}");
+            assert!(
+                fault.message.contains(name) && fault.message.contains(right),
+                "{}",
+                fault.message
+            );
         }
+        Controls::from_headers([("idempotency-key", "a"), ("Idempotency-Key", "b")])
+            .expect_err("twice");
     }
 }

@@ -9,7 +9,7 @@ pub use request::{
     Block, BlockKind, CacheHints, CacheMark, CacheTtl, Effort, Extra, OutputFormat, Reasoning,
     ReasoningMode, Request, Role, Sampling, Source, Tool, ToolChoice, ToolInput, ToolKind, Turn,
 };
-mod controls;
+pub mod controls;
 pub use controls::{CacheMode, Controls, OnDisconnect, Priority, ProviderWishes};
 mod event;
 pub use event::{BlockStart, Citation, Delta, Event, StopReason};

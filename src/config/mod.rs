@@ -1,7 +1,25 @@
 //! YAML → values, once. No other room knows that YAML exists, and no other has defaults.
 //!
 //! `raw` is what was written, every field optional and with its place; `resolve` makes the values below of it or says all that is
-//! wrong at once. A reload makes a new `Config` and mails it to the shards; nothing is edited in place. In reading order.
+//! wrong at once; it opens no file and reads no environment itself, both are arguments of `load`. A reload makes a new `Config` and mails it to the shards; nothing is edited in place. In reading order.
+
+pub mod problem;
+pub use problem::{Place, Problem};
+mod env;
+mod load;
+mod raw;
+mod read;
+mod secret;
+mod url;
+mod value;
+mod yaml;
+pub use load::{Loaded, fields, load, parse_for_tests};
+mod resolve;
+pub use resolve::hash as hash_client_key;
+mod catalogue;
+mod providers;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{
     ByteCount, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, ProviderId,
@@ -19,6 +37,8 @@ use std::time::Duration;
 /// Everything a node needs to know, checked. Ids are positions in these tables.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which reading of the files this is: 0 at the start, one more at each reload. Ids mean the same under the same number.
+    pub generation: u64,
     pub server: Server,
     pub data_dir: PathBuf,
     pub limits: Limits,
@@ -339,5 +359,11 @@ impl Config {
     #[must_use]
     pub fn client_key(&self, id: ClientKeyId) -> Option<&ClientKey> {
         self.client_keys.get(id.0 as usize)
+    }
+
+    /// SHA-256 of a client key → the key: what a shard looks credentials up in. Built anew by each call; keep it.
+    #[must_use]
+    pub fn client_keys_by_hash(&self) -> BTreeMap<[u8; 32], ClientKeyId> {
+        resolve::keys_by_hash(&self.client_keys)
     }
 }

@@ -28,6 +28,9 @@ pub mod hyper_rt;
 /// Connections to origins that are kept.
 mod pool;
 pub mod ring_flags;
+pub mod ring;
+pub mod watch;
+pub mod threads;
 /// The loop of a core.
 pub mod run;
 pub mod runtime;

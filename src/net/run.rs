@@ -13,7 +13,7 @@ use super::upstream::Calls;
 use super::wheel::{Sleep, Wheel};
 use crate::base::{Instant, Now};
 use crate::config::{Config, Limits};
-use crate::shard::{Input, Mail, Output, Shard};
+use crate::shard::{Gossip, Input, Mail, Output, Shard};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -56,6 +56,8 @@ pub struct Setup {
     pub resolve: Resolve,
     /// Takes mail to the I/O core; must not step the core.
     pub post: Box<dyn FnMut(Mail)>,
+    /// Takes letters to the other shards; must not step the core.
+    pub tell: Box<dyn FnMut(Gossip)>,
     /// The shard panicked: its state can no longer be believed. The core takes no further step; the node makes a new one.
     pub on_broken: Box<dyn FnOnce()>,
 }
@@ -98,6 +100,7 @@ pub struct Inner<R: Runtime> {
     broken: Cell<bool>,
     on_broken: Cell<Option<Box<dyn FnOnce()>>>,
     post: RefCell<Box<dyn FnMut(Mail)>>,
+    tell: RefCell<Box<dyn FnMut(Gossip)>>,
     alarm: RefCell<Sleep>,
     armed: Cell<Instant>,
     steps: Cell<u64>,
@@ -143,6 +146,7 @@ impl<R: Runtime> Core<R> {
             broken: Cell::new(false),
             on_broken: Cell::new(Some(setup.on_broken)),
             post: RefCell::new(setup.post),
+            tell: RefCell::new(setup.tell),
             alarm: RefCell::new(alarm),
             armed: Cell::new(Instant::NEVER),
             steps: Cell::new(0),
@@ -258,6 +262,7 @@ impl<R: Runtime> Core<R> {
             Output::Pause { attempt } => self.calls.pause(attempt, true),
             Output::Resume { attempt } => self.calls.pause(attempt, false),
             Output::Post(mail) => (self.post.borrow_mut())(mail),
+            Output::Tell(gossip) => (self.tell.borrow_mut())(gossip),
         }
     }
 

@@ -127,13 +127,16 @@ struct Entry {
     waker: AtomicWaker,
 }
 
+type Nap = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Turning<R: Runtime> {
     shared: Arc<Shared>,
     runtime: R,
     /// By tick: the first that is not before the deadline.
     slots: BTreeMap<u64, Vec<Weak<Entry>>>,
     held: usize,
-    waiting: Option<(u64, Pin<Box<dyn Future<Output = ()>>>)>,
+    /// The earliest tick, and the runtime's sleep until then.
+    waiting: Option<(u64, Nap)>,
 }
 
 impl<R: Runtime> Turning<R> {
@@ -204,7 +207,7 @@ impl<R: Runtime> Turning<R> {
         self.held = self.slots.values().map(Vec::len).sum();
     }
 
-    fn wait_for(&mut self, tick: u64) -> &mut Pin<Box<dyn Future<Output = ()>>> {
+    fn wait_for(&mut self, tick: u64) -> &mut Nap {
         if self.waiting.as_ref().is_none_or(|(at, _)| *at != tick) {
             let at = Instant(tick.saturating_mul(TICK_NANOS));
             let sleep = self.runtime.sleep(at.since(clock().instant).min(FAR));
@@ -216,3 +219,81 @@ impl<R: Runtime> Turning<R> {
 
 /// Runtimes overflow on sleeps of centuries; the wheel looks again after an hour.
 const FAR: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::runtime::tests::{Case, on_both};
+
+    #[derive(Clone, Copy)]
+    struct Moves;
+    impl Case for Moves {
+        async fn run<R: Runtime>(self, rt: R) {
+            let wheel = Wheel::start(&rt);
+            let begun = clock().instant;
+            let mut moved = wheel.sleep(Duration::from_millis(20));
+            moved.reset(begun + Duration::from_millis(80));
+            moved.await;
+            let took = clock().instant.since(begun);
+            assert!(
+                took >= Duration::from_millis(80) && took < Duration::from_secs(2),
+                "{took:?}"
+            );
+            let begun = clock().instant;
+            let mut earlier = wheel.sleep(Duration::from_secs(3600));
+            rt.sleep(Duration::from_millis(20)).await;
+            earlier.reset(begun + Duration::from_millis(40));
+            (&mut earlier).await;
+            earlier.reset(clock().instant + Duration::from_millis(20));
+            earlier.await;
+            let took = clock().instant.since(begun);
+            assert!(
+                took >= Duration::from_millis(60) && took < Duration::from_secs(2),
+                "{took:?}"
+            );
+        }
+    }
+    #[test]
+    fn a_time_out_fires_when_it_was_last_moved_to_and_never_early() {
+        on_both(Moves);
+    }
+
+    #[derive(Clone, Copy)]
+    struct Dropped;
+    impl Case for Dropped {
+        async fn run<R: Runtime>(self, rt: R) {
+            let shared = Arc::new(Shared::default());
+            let mut turning = Turning {
+                shared: Arc::clone(&shared),
+                runtime: rt,
+                slots: BTreeMap::new(),
+                held: 0,
+                waiting: None,
+            };
+            let wheel = Wheel(shared);
+            let kept: Vec<_> = (0..100)
+                .map(|_| wheel.sleep(Duration::from_secs(60)))
+                .collect();
+            for n in 0..10_000 {
+                drop(wheel.sleep(Duration::from_secs(30)));
+                let live = wheel.sleep(Duration::from_secs(30));
+                poll_fn(|cx| {
+                    let _ = turning.step(cx);
+                    Poll::Ready(())
+                })
+                .await;
+                drop(live);
+                assert!(
+                    turning.held <= 100 + 2 * DEAD_KEPT,
+                    "{} at {n}",
+                    turning.held
+                );
+            }
+            assert!(turning.held >= kept.len());
+        }
+    }
+    #[test]
+    fn time_outs_that_were_dropped_do_not_pile_up() {
+        on_both(Dropped);
+    }
+}

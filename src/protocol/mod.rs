@@ -2,5 +2,6 @@
 
 pub mod dialect;
 pub mod framing;
+pub mod fuzz;
 pub mod json;
 pub mod provider;

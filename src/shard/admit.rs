@@ -94,7 +94,8 @@ impl Shard {
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         self.desk.may_begin(self.exchanges.is_full())?;
-        let controls = Controls::from_headers(text_headers(head))?;
+        let controls =
+            Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
         let bytes_max = self.desk.config().limits.body_bytes_max.0;
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
@@ -135,6 +136,7 @@ impl Shard {
                 config,
                 phase: Phase::Reading,
                 down: opened.down,
+                parted: None,
                 dialect: opened.dialect,
                 path_streams: opened.path_streams,
                 tenant,
@@ -147,6 +149,7 @@ impl Shard {
                 request: None,
                 tenant_hold: None,
                 tally: Tally::default(),
+                open: None,
                 last: None,
                 dropped: Vec::new(),
                 head_sent: false,
@@ -304,15 +307,19 @@ impl Exchange {
     }
 
     /// A native request is read whole at once: its controls stand in its body, and no provider speaks native, so nothing could pass.
+    /// One that came on a WebSocket is read already.
     fn understand_native(&mut self) -> Result<splice::Peek, Fault> {
-        let (mut request, controls) = native::request::read_with_controls(&self.body)?;
-        self.controls = controls.over(std::mem::take(&mut self.controls));
-        if let Some(stream) = self.path_streams {
-            request.stream = stream;
+        if self.request.is_none() {
+            let (request, controls) = native::request::read_with_controls(&self.body)?;
+            self.controls = controls.over(std::mem::take(&mut self.controls));
+            self.request = Some(Box::new(request));
         }
-        let peek = splice::peek(DialectName::Native, &self.body)?;
-        self.request = Some(Box::new(request));
-        Ok(peek)
+        let request = self
+            .request
+            .as_mut()
+            .ok_or_else(|| Fault::new(FaultClass::Internal, "the request was not read"))?;
+        request.stream = self.path_streams.unwrap_or(request.stream);
+        Ok(splice::peek_of(request))
     }
 
     fn find_model(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
@@ -427,12 +434,12 @@ impl Exchange {
     ) -> Phase {
         desk.meters.clients_gone += 1;
         if self.on_disconnect() == OnDisconnect::Cancel {
-            self.down = Down::Gone;
+            self.part();
             self.phase = phase;
             return self.abandon(desk, now, crate::shard::Outcome::Cancelled, out);
         }
         let paused = self.congested_since.take().is_some();
-        self.down = Down::Gone;
+        self.part();
         if let (Phase::Streaming(attempt, _), true) = (&phase, paused) {
             out.push(Output::Resume {
                 attempt: attempt.id,
@@ -454,15 +461,6 @@ fn text_header(head: &ClientHead, name: &[u8]) -> Option<String> {
     header(head, name)
         .and_then(|value| std::str::from_utf8(value).ok())
         .map(str::to_owned)
-}
-
-fn text_headers(head: &ClientHead) -> impl Iterator<Item = (&str, &str)> {
-    head.headers.iter().filter_map(|(name, value)| {
-        Some((
-            std::str::from_utf8(name).ok()?,
-            std::str::from_utf8(value).ok()?,
-        ))
-    })
 }
 
 /// `authorization: Bearer KEY` (OpenAI's clients, and current ones of Anthropic) or `x-api-key: KEY`.

@@ -27,7 +27,8 @@ pub(super) struct Exchange {
     pub config: Arc<Config>,
     pub phase: Phase,
     pub down: Down,
-    /// Who listened when the exchange settled, so that the shard can forget the client.
+    /// Who listened until now, for the shard to forget.
+    pub parted: Option<Down>,
     pub dialect: DialectName,
     /// What the path says about streaming, over the body.
     pub path_streams: Option<bool>,
@@ -42,6 +43,8 @@ pub(super) struct Exchange {
     pub request: Option<Box<Request>>,
     pub tenant_hold: Option<Reservation>,
     pub tally: Tally,
+    /// The attempt under way, kept beside the phase so that it survives a panic in a step.
+    pub open: Option<OpenAttempt>,
     /// The last failure, to be told if nothing better comes.
     pub last: Option<LastFailure>,
     /// What was left out by rule of the request that was sent.
@@ -111,6 +114,17 @@ pub(super) struct LastFailure {
     pub fault: Fault,
     /// The provider's own words, when its dialect is the client's.
     pub verbatim: Option<(u16, Bytes)>,
+}
+
+/// What an attempt's row needs if all else about it is lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenAttempt {
+    pub number: u8,
+    pub endpoint: EndpointId,
+    pub pool: PoolId,
+    pub key: Option<KeyId>,
+    pub began: Now,
+    pub decision: &'static str,
 }
 
 /// One try at one endpoint.
@@ -236,7 +250,7 @@ impl Exchange {
                 self.unwatched(desk, phase, now, out)
             }
             (phase @ Closing(..), H::ClientGone) => {
-                self.down = Down::Gone;
+                self.part();
                 phase
             }
             (
@@ -277,6 +291,11 @@ impl Exchange {
 
     pub fn down(&self) -> Down {
         self.down.clone()
+    }
+
+    /// Nobody listens any more.
+    pub fn part(&mut self) {
+        self.parted = Some(std::mem::replace(&mut self.down, Down::Gone));
     }
 
     /// When this exchange must be woken, whatever else happens.

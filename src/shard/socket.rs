@@ -1,8 +1,8 @@
 //! Many requests on one WebSocket (DESIGN section 3, native): a session that shows its key once, then begins and cancels exchanges.
 
 use crate::base::{BoundedMap, ClientId, ClientKeyId, ExchangeId, Now, Str};
-use crate::canon::{Controls, DialectName, Fault, FaultClass};
-use crate::protocol::dialect::{self, Opening, native};
+use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
+use crate::protocol::dialect::native;
 use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation};
 use crate::shard::admit::Opened;
 use crate::shard::exchange::{Down, Happening, PassingHeaders};
@@ -132,32 +132,39 @@ impl Shard {
         use native::socket::ClientMessage as M;
         let done = match native::socket::read(text) {
             Ok(M::Auth { api_key }) => self
-                .socket_auth(client, api_key.expose())
+                .socket_auth(client, api_key.expose(), out)
                 .map_err(|fault| (None, fault)),
-            Ok(M::Request { request_id, body }) => self
-                .socket_request(now, client, &request_id, body, out)
-                .map_err(|fault| (Some(request_id), fault)),
-            Ok(M::Cancel { request_id }) => self
-                .socket_cancel(now, client, &request_id, out)
-                .map_err(|fault| (Some(request_id), fault)),
-            Ok(M::Resume { response_id, .. }) => {
+            Ok(M::Request {
+                id,
+                request,
+                controls,
+            }) => self
+                .socket_request(now, client, &id, request, *controls, out)
+                .map_err(|fault| (Some(id), fault)),
+            Ok(M::Cancel { id }) => self
+                .socket_cancel(now, client, &id, out)
+                .map_err(|fault| (Some(id), fault)),
+            Ok(M::Resume { id, response, .. }) => {
                 let message = format!(
-                    "the answer {response_id} cannot be resumed: answers are not kept by this version"
+                    "the answer {response} cannot be resumed: this version keeps no answers"
                 );
-                Err((None, Fault::new(FaultClass::NotFound, message)))
+                Err((id, Fault::new(FaultClass::NotFound, message)))
             }
-            Err((request_id, fault)) => Err((request_id, fault)),
+            Err(refused) => Err((refused.id, refused.fault)),
         };
         if let Err((request_id, fault)) = done {
-            self.socket_refuse(now, client, request_id, &fault, out);
+            self.socket_refuse(client, request_id.as_ref(), &fault, out);
         }
     }
 
-    fn socket_auth(&mut self, client: ClientId, key: &str) -> Result<(), Fault> {
+    fn socket_auth(&mut self, client: ClientId, key: &str, out: &mut Vec<Output>) -> Result<(), Fault> {
         let found = self.desk.client_key(key.as_bytes())?;
         if let Some(Client::Socket(session)) = self.client(client) {
             session.key = Some(found);
         }
+        let mut said = BytesMut::new();
+        native::socket::write_authenticated(&mut said);
+        out.push(Output::Write { client, bytes: said.freeze() });
         Ok(())
     }
 
@@ -166,7 +173,8 @@ impl Shard {
         now: Now,
         client: ClientId,
         request_id: &Str,
-        body: Bytes,
+        request: Box<Request>,
+        controls: Controls,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         let full_table = self.exchanges.is_full();
@@ -200,7 +208,7 @@ impl Shard {
                 dialect: DialectName::Native,
                 path_streams: Some(true),
                 key,
-                controls: Controls::default(),
+                controls,
                 passing: PassingHeaders::default(),
             },
         )?;
@@ -209,7 +217,10 @@ impl Shard {
             // There is room: `order` holds as many as `running`.
             let _ = session.running.insert(request_id.clone(), id);
         }
-        self.step(id, Happening::Body(body), now, out);
+        if let Some(exchange) = self.exchanges.get_mut(id.0) {
+            exchange.request = Some(request);
+        }
+        self.step(id, Happening::Body(Bytes::new()), now, out);
         Ok(())
     }
 
@@ -234,30 +245,9 @@ impl Shard {
         Ok(())
     }
 
-    fn socket_refuse(
-        &mut self,
-        now: Now,
-        client: ClientId,
-        request_id: Option<Str>,
-        fault: &Fault,
-        out: &mut Vec<Output>,
-    ) {
-        let opening = Opening {
-            id: Str::from(self.desk.name_exchange()),
-            created: now.wall.seconds(),
-            request_id,
-            bare: true,
-            ..Opening::default()
-        };
+    fn socket_refuse(&mut self, client: ClientId, request_id: Option<&Str>, fault: &Fault, out: &mut Vec<Output>) {
         let mut said = BytesMut::new();
-        dialect::Encoder::new(DialectName::Native, opening).fail(
-            fault,
-            &dialect::Closing::default(),
-            &mut said,
-        );
-        out.push(Output::Write {
-            client,
-            bytes: said.freeze(),
-        });
+        native::socket::write_refused(request_id.map(|id| &**id), fault, &mut said);
+        out.push(Output::Write { client, bytes: said.freeze() });
     }
 }

@@ -402,7 +402,7 @@ impl Exchange {
             out.push(Output::Abort { client: *client });
         }
         self.congested_since = None;
-        self.down = Down::Gone;
+        self.part();
         out.push(Output::Resume {
             attempt: attempt.id,
         });

@@ -89,9 +89,7 @@ impl Runtime for IoUring {
     }
 
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + 'static {
-        async move {
-            glommio::timer::sleep(time).await;
-        }
+        glommio::timer::sleep(time)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

@@ -115,3 +115,6 @@ async fn contained(task: impl Future<Output = ()>) {
         PANICS.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -321,6 +321,12 @@ pub fn write_text(text: &str, out: &mut BytesMut) {
     write_frame(OpCode::Data(Data::Text), text.as_bytes(), None, out);
 }
 
+/// As `write_text`, of bytes that the caller wrote as text.
+pub fn write_text_bytes(text: &[u8], out: &mut BytesMut) {
+    debug_assert!(std::str::from_utf8(text).is_ok(), "a text message is UTF-8");
+    write_frame(OpCode::Data(Data::Text), text, None, out);
+}
+
 /// Appends a binary message in one frame, as a server sends it.
 pub fn write_binary(bytes: &[u8], out: &mut BytesMut) {
     write_frame(OpCode::Data(Data::Binary), bytes, None, out);

@@ -1,33 +1,5 @@
-use crate::canon::{Answer, Event, Fault, Malformed};
-use crate::protocol::dialect::{Closing, Opening};
-use crate::protocol::framing::sse::SseEvent;
-use bytes::{Bytes, BytesMut};
-#[derive(Debug, Default)]
-pub struct Decoder;
-impl Decoder {
-    pub fn event(&mut self, _sse: &SseEvent, _out: &mut Vec<Event>) -> Result<(), Malformed> {
-        Err(Malformed::at("outline"))
-    }
-    pub fn whole(&mut self, _body: &Bytes, _out: &mut Vec<Event>) -> Result<(), Malformed> {
-        Err(Malformed::at("outline"))
-    }
-    pub fn finish(&mut self, _out: &mut Vec<Event>) -> Result<(), Malformed> {
-        Err(Malformed::at("outline"))
-    }
-}
-#[derive(Debug)]
-pub struct Encoder;
-impl Encoder {
-    pub fn new(_opening: Opening) -> Self {
-        Self
-    }
-    pub fn event(&mut self, _event: &Event, _out: &mut BytesMut) {}
-    pub fn finish(&mut self, _closing: &Closing, _out: &mut BytesMut) {}
-    pub fn fail(&mut self, _fault: &Fault, _closing: &Closing, _out: &mut BytesMut) {}
-    pub fn dropped(&self) -> &[String] {
-        &[]
-    }
-}
-pub fn write_whole(_answer: &Answer, _opening: &Opening, _closing: &Closing) -> Bytes {
-    Bytes::new()
-}
+//! Answers: read a provider's, write a client's; streamed or whole.
+
+pub use super::decode::Decoder;
+pub use super::encode::Encoder;
+pub use super::whole::write_whole;

@@ -3,13 +3,13 @@
 //! A scan for a few words decides whether an event is parsed at all; what is lifted comes from the parse alone, so a word within
 //! the model's text may cost a parse and is never taken for the provider's own.
 
-use super::{Pass, usage};
+use super::Pass;
+use super::lift_chat::ChatLift;
 use crate::base::Str;
-use crate::canon::{DialectName, Event, Fault, FaultClass, Malformed, StopReason};
-use crate::protocol::dialect::{chat, messages, native};
+use crate::canon::{DialectName, Event, Malformed, StopReason};
+use crate::protocol::dialect::{messages, native};
 use crate::protocol::framing::sse::SseEvent;
 use bytes::Bytes;
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -66,7 +66,8 @@ impl Lift {
     }
 }
 
-fn is_lifted(event: &Event) -> bool {
+/// What a `Lift` tells of all that a decoder reads.
+pub(crate) fn is_lifted(event: &Event) -> bool {
     match event {
         Event::Started { .. }
         | Event::Usage(_)
@@ -80,211 +81,14 @@ fn is_lifted(event: &Event) -> bool {
     }
 }
 
-/// One chunk, without its content. OpenAI docs, chat.completion.chunk, read 2026-08.
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    id: Option<String>,
-    model: Option<String>,
-    created: Option<i64>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    index: Option<u32>,
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
-}
-
-#[derive(Debug)]
-struct ChatLift {
-    stream_usage: bool,
-    started: bool,
-    ended: bool,
-    /// Choices that were met, and whether each has its finish reason.
-    choices: Vec<(u32, bool)>,
-    words: Words,
-}
-
-/// The fields whose values may matter, ready to be searched for.
-#[derive(Debug)]
-struct Words {
-    usage: Finder<'static>,
-    finish: Finder<'static>,
-    error: Finder<'static>,
-    index: Finder<'static>,
-}
-
-impl Words {
-    /// Whether `data` must be parsed: one of the fields has a value that tells something.
-    fn tell(&self, data: &[u8]) -> bool {
-        let not_null = |value: &[u8]| !value.starts_with(b"null");
-        has(data, &self.usage, not_null)
-            || has(data, &self.finish, not_null)
-            || has(data, &self.error, not_null)
-            // A choice (or, at the cost of a parse, a tool call) beyond the first.
-            || has(data, &self.index, |value| !value.starts_with(b"0"))
-    }
-}
-
-/// Whether `word` stands in `data` as a field's name with a value that is `wanted`.
-fn has(data: &[u8], word: &Finder<'_>, wanted: impl Fn(&[u8]) -> bool) -> bool {
-    word.find_iter(data).any(|at| {
-        let rest = data[at + word.needle().len()..].trim_ascii_start();
-        rest.strip_prefix(b":")
-            .is_some_and(|value| wanted(value.trim_ascii_start()))
-    })
-}
-
-impl ChatLift {
-    fn new(stream_usage: bool) -> Self {
-        Self {
-            stream_usage,
-            started: false,
-            ended: false,
-            choices: Vec::new(),
-            words: Words {
-                usage: Finder::new(b"\"usage\""),
-                finish: Finder::new(b"\"finish_reason\""),
-                error: Finder::new(b"\"error\""),
-                index: Finder::new(b"\"index\""),
-            },
-        }
-    }
-
-    fn event(&mut self, sse: &SseEvent, out: &mut Vec<Event>) -> Result<Pass, Malformed> {
-        let data = sse.data.trim_ascii();
-        if data == b"[DONE]" {
-            if !self.ended {
-                self.ended = true;
-                out.push(Event::Done);
-            }
-            return Ok(Pass::Forward);
-        }
-        if data.is_empty() || (self.started && !self.words.tell(data)) {
-            return Ok(Pass::Forward);
-        }
-        let chunk: Chunk<'_> = read("chunk", data)?;
-        if let Some(error) = chunk.error {
-            out.push(Event::Error(Box::new(chat_error(&sse.data, error))));
-            return Ok(Pass::Broken);
-        }
-        self.chunk(chunk, out)
-    }
-
-    fn chunk(&mut self, chunk: Chunk<'_>, out: &mut Vec<Event>) -> Result<Pass, Malformed> {
-        if !self.started {
-            self.started = true;
-            out.push(Event::Started {
-                id: chunk.id.unwrap_or_default().into(),
-                model: chunk.model.unwrap_or_default().into(),
-                created: chunk.created,
-            });
-        }
-        let choices = chunk.choices.unwrap_or_default();
-        for choice in &choices {
-            self.choice(choice, out)?;
-        }
-        let Some(raw) = chunk.usage else {
-            return Ok(Pass::Forward);
-        };
-        let usage = usage::chat(raw).ok_or_else(|| Malformed::at("chunk: usage"))?;
-        out.push(Event::Usage(Box::new(usage)));
-        // Some speakers put usage on a chunk that has content: that one belongs to the client.
-        Ok(if choices.is_empty() && !self.stream_usage {
-            Pass::Strip
-        } else {
-            Pass::Forward
-        })
-    }
-
-    fn choice(&mut self, choice: &Choice<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        let index = choice.index.unwrap_or(0);
-        let known = match self.choices.iter().position(|(known, _)| *known == index) {
-            Some(known) => known,
-            None if self.choices.len() >= CHOICES_MAX => {
-                return Err(Malformed::at("chunk: too many choices"));
-            }
-            None => {
-                self.choices.push((index, false));
-                self.choices.len() - 1
-            }
-        };
-        let Some(raw) = choice.finish_reason else {
-            return Ok(());
-        };
-        let word: String = read("chunk: finish_reason", raw.get().as_bytes())?;
-        if !std::mem::replace(&mut self.choices[known].1, true) {
-            out.push(Event::Stop {
-                choice: index,
-                reason: chat_stop(word),
-                sequence: None,
-            });
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        if self.ended {
-            return Ok(());
-        }
-        if self.choices.is_empty() || self.choices.iter().any(|(_, finished)| !finished) {
-            return Err(Malformed::at(
-                "end of stream: neither [DONE] nor a finish_reason for every choice",
-            ));
-        }
-        self.ended = true;
-        out.push(Event::Done);
-        Ok(())
-    }
-}
-
-// OpenAI docs, Chat Completions, read 2026-08: `n` is at most 128.
-const CHOICES_MAX: usize = 128;
-
-/// OpenAI docs, Chat Completions object, read 2026-08.
-fn chat_stop(word: String) -> StopReason {
-    match &*word {
-        "stop" => StopReason::EndTurn,
-        "length" => StopReason::MaxTokens,
-        "tool_calls" | "function_call" => StopReason::ToolUse,
-        "content_filter" => StopReason::ContentFilter,
-        _ => StopReason::Other(Str::from(word)),
-    }
-}
-
-/// The stream's status was 200: a status that fits the error's own words is given to the dialect's reader.
-fn chat_error(data: &Bytes, error: &RawValue) -> Fault {
-    #[derive(Default, Deserialize)]
-    struct Schema<'a> {
-        #[serde(borrow)]
-        code: Option<&'a RawValue>,
-        #[serde(borrow, rename = "type")]
-        kind: Option<&'a RawValue>,
-    }
-    let schema: Schema<'_> = serde_json::from_str(error.get()).unwrap_or_default();
-    let number = schema
-        .code
-        .and_then(|c| c.get().trim_matches('"').parse::<u16>().ok());
-    let status = match (number, schema.kind.map(RawValue::get)) {
-        (Some(status @ 400..=599), _) => status,
-        (_, Some("\"invalid_request_error\"")) => 400,
-        (_, Some("\"rate_limit_error\"" | "\"insufficient_quota\"")) => 429,
-        _ => 500,
-    };
-    chat::errors::read(status, data)
-}
-
 /// Anthropic docs, streaming messages, read 2026-08. One `Started`, usage as a running sum, one end mark.
 #[derive(Debug, Default)]
 struct MessagesLift {
     started: bool,
     ended: bool,
+    /// Of the last `message_delta` that had one; told when `message_stop` says that it was the last.
+    stop: Option<(StopReason, Option<Str>)>,
+    meter: messages::usage::Meter,
 }
 
 #[derive(Deserialize)]
@@ -299,6 +103,8 @@ struct Message<'a> {
     model: Option<String>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    stop_reason: Option<String>,
+    stop_sequence: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -322,6 +128,9 @@ struct Named {
 
 impl MessagesLift {
     fn event(&mut self, sse: &SseEvent, out: &mut Vec<Event>) -> Result<Pass, Malformed> {
+        if self.ended || sse.data.is_empty() {
+            return Ok(Pass::Forward);
+        }
         if !sse.name.is_empty() {
             return self.named(&sse.name, &sse.data, out);
         }
@@ -340,13 +149,12 @@ impl MessagesLift {
     ) -> Result<Pass, Malformed> {
         match name {
             b"message_start" => self.start(read("message_start", data)?, out)?,
-            b"message_delta" => delta(read("message_delta", data)?, out)?,
-            b"message_stop" if !self.ended => {
-                self.ended = true;
-                out.push(Event::Done);
-            }
+            b"message_delta" => self.delta(read("message_delta", data)?, out)?,
+            b"message_stop" => self.stop(out)?,
             b"error" => {
-                out.push(Event::Error(Box::new(messages_error(data))));
+                self.ended = true;
+                let text = String::from_utf8_lossy(data);
+                out.push(Event::Error(Box::new(messages::errors::read_event(&text))));
                 return Ok(Pass::Broken);
             }
             // Blocks pass; so does `ping`, and every name to come, as the provider's contract says.
@@ -356,49 +164,66 @@ impl MessagesLift {
     }
 
     fn start(&mut self, start: MessageStart<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        if !self.started {
-            self.started = true;
-            out.push(Event::Started {
-                id: start.message.id.unwrap_or_default().into(),
-                model: start.message.model.unwrap_or_default().into(),
-                created: None,
-            });
+        if std::mem::replace(&mut self.started, true) {
+            return Err(Malformed::at("event message_start: a second one"));
         }
-        usage_event("message_start", start.message.usage, out)
+        out.push(Event::Started {
+            id: start.message.id.unwrap_or_default().into(),
+            model: start.message.model.unwrap_or_default().into(),
+            created: None,
+        });
+        self.usage(start.message.usage, out);
+        self.take_stop(StopDelta {
+            stop_reason: start.message.stop_reason,
+            stop_sequence: start.message.stop_sequence,
+        });
+        Ok(())
+    }
+
+    fn delta(&mut self, delta: MessageDelta<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        if !self.started {
+            return Err(Malformed::at("event message_delta: out of place"));
+        }
+        self.usage(delta.usage, out);
+        if let Some(stop) = delta.delta {
+            self.take_stop(stop);
+        }
+        Ok(())
+    }
+
+    fn take_stop(&mut self, said: StopDelta) {
+        if let Some(word) = said.stop_reason {
+            self.stop = Some((messages_stop(word), said.stop_sequence.map(Str::from)));
+        }
+    }
+
+    fn usage(&mut self, raw: Option<&RawValue>, out: &mut Vec<Event>) {
+        if let Some(usage) = raw.and_then(|raw| self.meter.read(&Str::new(), raw)) {
+            out.push(Event::Usage(Box::new(usage)));
+        }
+    }
+
+    fn stop(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        let Some((reason, sequence)) = self.stop.take() else {
+            return Err(Malformed::at("event message_stop: no stop_reason came"));
+        };
+        self.ended = true;
+        out.push(Event::Stop {
+            choice: 0,
+            reason,
+            sequence,
+        });
+        out.push(Event::Done);
+        Ok(())
     }
 
     fn finish(&self) -> Result<(), Malformed> {
         if self.ended {
             Ok(())
         } else {
-            Err(Malformed::at("end of stream: no message_stop"))
+            Err(Malformed::at("the stream ended before message_stop"))
         }
     }
-}
-
-fn delta(delta: MessageDelta<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-    usage_event("message_delta", delta.usage, out)?;
-    if let Some(StopDelta {
-        stop_reason: Some(word),
-        stop_sequence,
-    }) = delta.delta
-    {
-        out.push(Event::Stop {
-            choice: 0,
-            reason: messages_stop(word),
-            sequence: stop_sequence.map(Str::from),
-        });
-    }
-    Ok(())
-}
-
-fn usage_event(place: &str, raw: Option<&RawValue>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-    let Some(raw) = raw else {
-        return Ok(());
-    };
-    let usage = usage::messages(raw).ok_or_else(|| Malformed::at(format!("{place}: usage")))?;
-    out.push(Event::Usage(Box::new(usage)));
-    Ok(())
 }
 
 /// Anthropic docs, stop reasons, read 2026-08.
@@ -415,35 +240,7 @@ fn messages_stop(word: String) -> StopReason {
     }
 }
 
-/// Anthropic docs, errors, read 2026-08: each type and the status it has outside a stream.
-fn messages_error(data: &Bytes) -> Fault {
-    #[derive(Deserialize)]
-    struct Schema {
-        error: Named,
-    }
-    let kind = serde_json::from_slice::<Schema>(data).map(|s| s.error.kind);
-    let status = match kind.as_deref() {
-        Ok("invalid_request_error") => 400,
-        Ok("authentication_error") => 401,
-        Ok("billing_error") => 402,
-        Ok("permission_error") => 403,
-        Ok("not_found_error") => 404,
-        Ok("request_too_large") => 413,
-        Ok("rate_limit_error") => 429,
-        Ok("timeout_error") => 504,
-        Ok("overloaded_error") => 529,
-        Ok(_) => 500,
-        Err(_) => {
-            return Fault::new(
-                FaultClass::UpstreamBroken,
-                "the provider broke off with an error event that is not readable",
-            );
-        }
-    };
-    messages::errors::read(status, data)
-}
-
-fn read<'a, T: Deserialize<'a>>(place: &str, data: &'a [u8]) -> Result<T, Malformed> {
+pub(super) fn read<'a, T: Deserialize<'a>>(place: &str, data: &'a [u8]) -> Result<T, Malformed> {
     // Its words for wrong types quote the value, so only the place is taken.
     serde_json::from_slice(data)
         .map_err(|e| Malformed::at(format!("{place} at byte {}", e.column())))
@@ -452,8 +249,11 @@ fn read<'a, T: Deserialize<'a>>(place: &str, data: &'a [u8]) -> Result<T, Malfor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Tokens;
+    use crate::base::{Rng, Tokens};
+    use crate::canon::{BlockStart, Delta, ToolKind, Usage};
+    use crate::protocol::dialect::{Closing, Decoder, Encoder, Opening};
     use crate::protocol::framing::sse;
+    use bytes::BytesMut;
 
     fn events(stream: &str) -> Vec<SseEvent> {
         let mut decoder = sse::Decoder::new(1 << 20);
@@ -523,7 +323,7 @@ mod tests {
     #[test]
     fn a_chat_answer_that_was_cut_is_not_whole() {
         let mut out = Vec::new();
-        for (until, whole) in [(4, false), (5, true), (6, true), (7, true)] {
+        for (until, whole) in [(0, false), (4, false), (5, true), (6, true), (7, true)] {
             let mut lift = Lift::new(DialectName::Chat, true);
             for event in &events(CHAT)[..until] {
                 lift.event(event, &mut out).expect("right");
@@ -545,6 +345,185 @@ mod tests {
         Lift::new(DialectName::Chat, true)
             .finish(&mut out)
             .expect_err("nothing came");
+    }
+
+    /// An answer of random blocks, as its events.
+    fn answer(rng: &mut Rng) -> Vec<Event> {
+        let mut events = vec![Event::Started {
+            id: "a".into(),
+            model: "m".into(),
+            created: Some(3),
+        }];
+        let words = [
+            "\"usage\":{}",
+            "\"error\"",
+            "finish_reason",
+            "x\n",
+            "error",
+            "\"index\":7",
+        ];
+        for index in 0..rng.below(4) as u32 {
+            let word: Str = words[rng.below(words.len() as u64) as usize].into();
+            let (block, delta) = match rng.below(3) {
+                0 => (BlockStart::Text, Delta::Text(word)),
+                1 => (BlockStart::Refusal, Delta::Refusal(word)),
+                _ => {
+                    let name = Str::from_static("f");
+                    let start = BlockStart::ToolCall {
+                        id: format!("i{index}").into(),
+                        name,
+                        kind: ToolKind::Function,
+                    };
+                    (start, Delta::ToolInput("{}".into()))
+                }
+            };
+            events.push(Event::BlockStart {
+                index,
+                choice: 0,
+                block,
+            });
+            events.push(Event::BlockDelta { index, delta });
+            events.push(Event::BlockStop { index });
+        }
+        let reasons = [
+            StopReason::EndTurn,
+            StopReason::MaxTokens,
+            StopReason::ToolUse,
+            StopReason::Other("new".into()),
+        ];
+        let reason = reasons[rng.below(4) as usize].clone();
+        events.push(Event::Stop {
+            choice: 0,
+            reason,
+            sequence: None,
+        });
+        let usage = Usage {
+            input_uncached: Some(Tokens(rng.below(9))),
+            output: Some(Tokens(2)),
+            ..Usage::default()
+        };
+        events.push(Event::Usage(Box::new(usage)));
+        events
+    }
+
+    #[test]
+    fn what_is_lifted_is_what_the_decoder_reads() {
+        for seed in 0..500 {
+            let mut rng = Rng::seeded(seed);
+            let events_said = answer(&mut rng);
+            for dialect in [
+                DialectName::Chat,
+                DialectName::Messages,
+                DialectName::Native,
+            ] {
+                let opening = Opening {
+                    stream_usage: true,
+                    ..Opening::default()
+                };
+                let (mut encoder, mut bytes) = (Encoder::new(dialect, opening), BytesMut::new());
+                events_said
+                    .iter()
+                    .for_each(|e| encoder.event(e, &mut bytes));
+                encoder.finish(&Closing::default(), &mut bytes);
+                let stream = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+                let (mut decoder, mut decoded) = (Decoder::new(dialect), Vec::new());
+                for event in events(&stream) {
+                    decoder.event(&event, &mut decoded).expect("right");
+                }
+                decoder.finish(&mut decoded).expect("whole");
+                decoded.retain(is_lifted);
+                let mut lift = Lift::new(dialect, true);
+                let (_, mut told) = lifted(&mut lift, &stream);
+                lift.finish(&mut told).expect("whole");
+                assert_eq!(told, decoded, "{dialect:?}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_mark_that_is_not_true_does_not_pass() {
+        let mut lift = Lift::new(DialectName::Chat, true);
+        let mut out = Vec::new();
+        let cut = "data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\ndata: [DONE]\n\n";
+        let passed: Vec<bool> = events(cut)
+            .iter()
+            .map(|e| lift.event(e, &mut out).is_ok())
+            .collect();
+        assert_eq!(passed, [true, false]);
+        let mut lift = Lift::new(DialectName::Messages, true);
+        let early = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        lift.event(&events(early)[0], &mut out)
+            .expect_err("no stop_reason");
+    }
+
+    #[test]
+    fn a_stop_means_what_the_choice_did_before() {
+        for (delta, end, expected) in [
+            (r#"{"tool_calls":[{"index":0}]}"#, "", StopReason::ToolUse),
+            (r#"{"function_call":{"name":"f"}}"#, "", StopReason::ToolUse),
+            (r#"{"refusal":"no"}"#, "", StopReason::Refusal),
+            (
+                r#"{"refusal":""}"#,
+                r#","stop_reason":"END""#,
+                StopReason::StopSequence,
+            ),
+            (
+                r#"{"refusal":null,"tool_calls":null}"#,
+                r#","stop_reason":7"#,
+                StopReason::EndTurn,
+            ),
+        ] {
+            let stream = format!(
+                "data: {{\"choices\":[{{\"index\":0,\"delta\":{{}}}}]}}\n\ndata: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\ndata: {{\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"stop\"{end}}}]}}\n\n"
+            );
+            let (_, out) = lifted(&mut Lift::new(DialectName::Chat, true), &stream);
+            assert!(
+                matches!(&out[..], [_, Event::Stop { reason, .. }] if *reason == expected),
+                "{delta}: {out:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn speakers_errors_in_every_form_break_the_stream() {
+        for (name, data) in [
+            ("", r#"{"error":{"message":"m"}}"#),
+            ("", r#"{"object": "error","message":"m","code":500}"#),
+            ("", r#"{"detail":"m"}"#),
+            ("error", r#"{"choices":[],"message":"m"}"#),
+        ] {
+            let mut lift = Lift::new(DialectName::Chat, true);
+            lifted(
+                &mut lift,
+                "data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\n",
+            );
+            let event = SseEvent {
+                name: name.into(),
+                data: data.into(),
+                ..SseEvent::default()
+            };
+            let mut out = Vec::new();
+            assert_eq!(lift.event(&event, &mut out), Ok(Pass::Broken), "{data}");
+            assert!(matches!(&out[..], [Event::Error(_)]));
+        }
+    }
+
+    #[test]
+    fn usage_in_other_places_is_found_and_not_told_twice() {
+        let stream = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"usage\":{\"prompt_tokens\":3}}]}\n\ndata: {\"choices\":[],\"x_groq\":{\"usage\":{\"prompt_tokens\":3}}}\n\ndata: {\"choices\":[{\"index\":0}],\"usage\":{\"prompt_tokens\":4},\"service_tier\":\"flex\"}\n\n";
+        let (passes, out) = lifted(&mut Lift::new(DialectName::Chat, false), stream);
+        assert_eq!(passes, [Pass::Forward; 3]);
+        let told: Vec<_> = out
+            .iter()
+            .filter_map(|e| match e {
+                Event::Usage(u) => Some((u.input_uncached, u.service_tier.as_deref())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [(Some(Tokens(3)), None), (Some(Tokens(4)), Some("flex"))]
+        );
     }
 
     #[test]
@@ -582,7 +561,8 @@ mod tests {
             &mut lift,
             "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
         );
-        assert_eq!(end, [Event::Done]);
+        assert_eq!(end.last(), Some(&Event::Done));
+        out.extend(end);
         lift.finish(&mut out).expect("whole");
         let mut fold = crate::canon::Fold::default();
         out.iter().for_each(|e| fold.event(e));

@@ -8,10 +8,14 @@ mod request;
 pub use peek::peek;
 pub use request::splice_request;
 mod lift;
-mod usage;
+mod lift_chat;
 pub use lift::Lift;
+pub(crate) use lift::is_lifted;
+#[cfg(test)]
+mod recorded;
 
 use crate::base::Str;
+use crate::canon::{BlockKind, Request, Source, Tool, ToolInput};
 use std::ops::Range;
 
 /// What must be known of a request to route it, read in one pass without building its content.
@@ -37,6 +41,79 @@ pub struct Peek {
     pub turns: u32,
     /// Bytes of content that become input tokens (text, tools), images and other data left out.
     pub prompt_bytes: usize,
+}
+
+/// The same of a request that was read whole, as native ones are. `model_at` is empty: nothing of it passes.
+#[must_use]
+pub fn peek_of(request: &Request) -> Peek {
+    let mut peek = Peek {
+        model: request.model.clone(),
+        stream: request.stream,
+        max_output: request.sampling.max_output.map(|t| t.0),
+        stream_usage: true,
+        tools: !request.tools.is_empty(),
+        turns: u32::try_from(request.turns.len()).unwrap_or(u32::MAX),
+        prompt_bytes: request.tools.iter().map(tool_bytes).sum(),
+        ..Peek::default()
+    };
+    request.each_block(&mut |block| {
+        peek.has_thinking |= block.signature.is_some();
+        match &block.kind {
+            BlockKind::Text { text, .. } | BlockKind::Refusal { text } => {
+                peek.prompt_bytes += text.len()
+            }
+            BlockKind::Thinking { text } => {
+                peek.has_thinking = true;
+                peek.prompt_bytes += text.len();
+            }
+            BlockKind::RedactedThinking { .. } => peek.has_thinking = true,
+            BlockKind::Image { .. } => peek.images = true,
+            BlockKind::Document { source, .. } => match source {
+                Source::Text { text, .. } => peek.prompt_bytes += text.len(),
+                Source::Blocks(_) => {}
+                Source::Base64 { .. } | Source::Url { .. } | Source::File { .. } => {
+                    peek.documents = true
+                }
+            },
+            BlockKind::Audio { .. } => peek.audio = true,
+            BlockKind::Video { .. } => peek.video = true,
+            BlockKind::ToolCall { name, input, .. } => {
+                peek.prompt_bytes += name.len();
+                peek.prompt_bytes += match input {
+                    ToolInput::Json(json) => json.get().len(),
+                    ToolInput::Text(text) => text.len(),
+                };
+            }
+            BlockKind::ToolResult { .. } => {}
+            BlockKind::Other { json, .. } => peek.prompt_bytes += json.get().len(),
+        }
+    });
+    peek
+}
+
+fn tool_bytes(tool: &Tool) -> usize {
+    match tool {
+        Tool::Function {
+            name,
+            description,
+            schema,
+            ..
+        } => {
+            name.len()
+                + description.as_ref().map_or(0, |d| d.len())
+                + schema.as_ref().map_or(0, |s| s.get().len())
+        }
+        Tool::Custom {
+            name,
+            description,
+            format,
+        } => {
+            name.len()
+                + description.as_ref().map_or(0, |d| d.len())
+                + format.as_ref().map_or(0, |f| f.get().len())
+        }
+        Tool::Other { json, .. } => json.get().len(),
+    }
 }
 
 /// What becomes of an event that passes.

@@ -1,0 +1,194 @@
+//! A provider of our own, as a value: wire formats, prompt cache, limits, faults, and the book of what it billed.
+//!
+//! Deliberately uses none of our codecs, so that they and the fake cannot be wrong together. Has no clock, no socket and no chance
+//! but its seed: whoever drives it gives the time and does the waiting. The number of answers under way is the driver's to bound.
+//! Not here: Responses, batches, files. In reading order: what is asked, what is answered, and what it costs.
+
+mod answer;
+mod ask;
+mod cache;
+mod chat_ask;
+mod json;
+mod messages_ask;
+mod prompt;
+mod refuse;
+mod voice;
+pub use cache::CacheModel;
+mod limit;
+pub use limit::Limits;
+mod fault;
+pub use fault::{FaultScript, Faults};
+mod book;
+pub use book::{Billed, Book, Ended, Entry, Wire};
+mod reply;
+pub use reply::Step;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use crate::base::{FixedHasher, Instant, Now};
+use cache::Cache;
+use limit::Buckets;
+use reply::Live;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// How a fake behaves when nobody asks for faults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// From the request to the first token.
+    pub first_token: Duration,
+    pub between_tokens: Duration,
+    /// Tokens of an answer of text.
+    pub output_tokens: u64,
+    pub limits: Limits,
+    /// Models (by the beginning of their name) that share one set of limits, and the set's name. Others have their own.
+    pub classes: Vec<(String, String)>,
+    pub cache: CacheModel,
+    /// Keys and the organisation (or workspace) each belongs to: the scope of caches and limits. `None` takes any key, all of one organisation.
+    pub keys: Option<Vec<(String, String)>>,
+    /// `None` knows every model.
+    pub models: Option<Vec<String>>,
+    /// The largest body, in bytes.
+    pub body_max: usize,
+    /// Entries of the book that are kept.
+    pub book_entries: usize,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            first_token: Duration::from_millis(50),
+            between_tokens: Duration::from_millis(5),
+            output_tokens: 64,
+            limits: Limits::default(),
+            classes: Vec::new(),
+            cache: CacheModel::default(),
+            keys: None,
+            models: None,
+            // Messages takes 32 MB (Anthropic docs, read 2026-08).
+            body_max: 32 << 20,
+            book_entries: 4_096,
+            seed: 1,
+        }
+    }
+}
+
+/// One HTTP request.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// With or without a query, which is ignored.
+    pub path: &'a str,
+    /// The value of the header of this lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+/// Names an answer under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplyId(pub u64);
+
+/// A provider.
+pub struct Fake {
+    settings: Settings,
+    cache: Cache,
+    buckets: BTreeMap<(String, String), Buckets>,
+    live: HashMap<u64, Live, FixedHasher>,
+    /// Answers under way by organisation.
+    open: BTreeMap<String, usize>,
+    faults: FaultScript,
+    book: Book,
+    count: u64,
+}
+
+impl Fake {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            cache: Cache::new(settings.cache.clone()),
+            buckets: BTreeMap::new(),
+            live: HashMap::default(),
+            open: BTreeMap::new(),
+            faults: FaultScript::new(settings.seed),
+            book: Book::new(settings.book_entries),
+            count: 0,
+            settings,
+        }
+    }
+
+    /// Takes a request whole. Its answer is then fetched by `next`.
+    pub fn handle(&mut self, now: Now, request: &Request<'_>) -> ReplyId {
+        self.count += 1;
+        let id = ReplyId(self.count);
+        let live = self.serve(now, request);
+        *self
+            .open
+            .entry(live.entry.organisation.clone())
+            .or_default() += 1;
+        self.live.insert(id.0, live);
+        id
+    }
+
+    /// What the answer does next. After `End` or `Reset` the id is forgotten, and a forgotten one answers `End`.
+    pub fn next(&mut self, id: ReplyId, now: Now) -> Step {
+        let Some(live) = self.live.get_mut(&id.0) else {
+            return Step::End;
+        };
+        let step = live.step(now.instant);
+        if matches!(step, Step::Head { .. } | Step::Bytes(_)) {
+            self.cache.commit(&mut live.writes, now.instant);
+        }
+        if matches!(step, Step::End | Step::Reset) {
+            let ended = if live.cut || step == Step::Reset {
+                Ended::Cut
+            } else {
+                Ended::Complete
+            };
+            self.settle(id, now.instant, ended);
+        }
+        step
+    }
+
+    /// The caller went away: what was produced so far is billed.
+    pub fn hung_up(&mut self, id: ReplyId, now: Now) {
+        if let Some(ended) = self.live.get(&id.0).map(Live::left) {
+            self.settle(id, now.instant, ended);
+        }
+    }
+
+    fn settle(&mut self, id: ReplyId, now: Instant, ended: Ended) {
+        let Some(live) = self.live.remove(&id.0) else {
+            return;
+        };
+        if let Some(open) = self.open.get_mut(&live.entry.organisation) {
+            *open = open.saturating_sub(1);
+        }
+        let scope = (live.entry.organisation.clone(), live.class.clone());
+        let Some(entry) = live.into_entry(now, ended) else {
+            return;
+        };
+        if let Some(buckets) = self.buckets.get_mut(&scope) {
+            buckets.produced(entry.billed.output, now);
+        }
+        self.book.write(entry);
+    }
+
+    /// What was billed. A request is written when it ends.
+    #[must_use]
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Faults to come.
+    pub fn faults(&mut self) -> &mut FaultScript {
+        &mut self.faults
+    }
+
+    /// Answers under way.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.live.len()
+    }
+}

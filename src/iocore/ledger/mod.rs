@@ -1,0 +1,19 @@
+//! What was spent, by whom, where: one SQLite row an attempt, and sums by the hour.
+//!
+//! Append-only. Bodies and raw usage objects are never in it, and names are stored once, so that ten million rows stay small
+//! (`FIELD-BUGS.md` 61). One writer and grouped commits: no statement of ours waits for another of ours (62).
+
+mod names;
+mod schema;
+pub(crate) mod writer;
+pub use writer::{Committed, Writer};
+mod report;
+pub use report::{Dimension, Group, Query, ReadError, Reader, Totals};
+
+use std::path::{Path, PathBuf};
+
+/// Where the ledger of a data directory lies.
+#[must_use]
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("ledger.sqlite")
+}

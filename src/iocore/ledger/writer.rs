@@ -1,0 +1,245 @@
+//! The one writer. A batch is written whole or not at all, and writing it again changes nothing.
+
+use super::{names, schema};
+use crate::base::{FixedHasher, NanoUsd, Tokens};
+use crate::shard::{LedgerRow, Outcome};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter, types::Value};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Writer {
+    connection: Connection,
+    dictionary: HashMap<String, i64, FixedHasher>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    pub written: usize,
+    /// Rows that were there already: a batch whose commit succeeded although it was reported to fail.
+    pub duplicates: usize,
+}
+
+type Hourly = BTreeMap<[i64; 10], [i64; 23]>;
+
+impl Writer {
+    /// Opens or makes the ledger and brings its tables up to date. An error for a file of a newer version.
+    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+        Self::open_at(path, schema::VERSION)
+    }
+
+    fn open_at(path: &Path, version: usize) -> rusqlite::Result<Self> {
+        let mut connection = Connection::open(path)?;
+        // A lock is waited for by whoever retries, not inside SQLite where it would hold up the thread.
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // NORMAL: with WAL a crash of the process loses nothing, and a power loss at most the last commits, never the file's
+        // consistency (sqlite.org/pragma.html, synchronous). FULL would sync at every commit.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // 64 MiB: a WAL that grew behind a long reader is cut back to it.
+        connection.pragma_update(None, "journal_size_limit", 67_108_864)?;
+        let found = schema::version(&connection)?;
+        if found > schema::VERSION {
+            let why = format!(
+                "the ledger has version {found}, this program knows {}",
+                schema::VERSION
+            );
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
+                Some(why),
+            ));
+        }
+        schema::migrate(&mut connection, version)?;
+        Ok(Self {
+            connection,
+            dictionary: HashMap::default(),
+        })
+    }
+
+    /// Writes all rows in one transaction. After an error nothing of them is there, or (when only the answer to the commit was
+    /// lost) all; the same rows may be given again either way.
+    pub fn commit(
+        &mut self,
+        rows: &[Box<LedgerRow>],
+    ) -> rusqlite::Result<Committed> {
+        let Self {
+            connection,
+            dictionary,
+        } = self;
+        // 65,536 names are more than any configuration has; the file keeps them all.
+        if dictionary.len() > 65_536 {
+            dictionary.clear();
+        }
+        let result = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|transaction| {
+                let committed = fill(&transaction, dictionary, rows)?;
+                transaction.commit().map(|()| committed)
+            });
+        if result.is_err() {
+            // Names that were added are rolled back with the rows.
+            dictionary.clear();
+        }
+        result
+    }
+}
+
+fn fill(
+    transaction: &Transaction<'_>,
+    dictionary: &mut HashMap<String, i64, FixedHasher>,
+    rows: &[Box<LedgerRow>],
+) -> rusqlite::Result<Committed> {
+    let marks = ["?"; 39].join(",");
+    let mut insert = transaction.prepare_cached(&format!(
+        "INSERT INTO attempt VALUES ({marks}) ON CONFLICT (exchange, attempt) DO NOTHING"
+    ))?;
+    let (mut committed, mut hourly) = (Committed::default(), Hourly::new());
+    for row in rows {
+        let mut ids = [0_i64; 9];
+        for (id, name) in ids.iter_mut().zip(names::of(row)) {
+            *id = intern(transaction, dictionary, &name)?;
+        }
+        let decision = intern(transaction, dictionary, row.decision)?;
+        let tier = match &row.usage.service_tier {
+            // A provider's word: cut, since nobody vouches for its length.
+            Some(tier) => Some(intern(
+                transaction,
+                dictionary,
+                &tier.chars().take(64).collect::<String>(),
+            )?),
+            None => None,
+        };
+        if insert.execute(params_from_iter(values(row, &ids, decision, tier)))? == 0 {
+            committed.duplicates += 1;
+            continue;
+        }
+        committed.written += 1;
+        add(&mut hourly, row, &ids);
+    }
+    write_hourly(transaction, &hourly)?;
+    Ok(committed)
+}
+
+fn intern(
+    transaction: &Transaction<'_>,
+    dictionary: &mut HashMap<String, i64, FixedHasher>,
+    text: &str,
+) -> rusqlite::Result<i64> {
+    if let Some(id) = dictionary.get(text) {
+        return Ok(*id);
+    }
+    transaction
+        .prepare_cached("INSERT INTO name (text) VALUES (?1) ON CONFLICT (text) DO NOTHING")?
+        .execute([text])?;
+    let id = transaction
+        .prepare_cached("SELECT id FROM name WHERE text = ?1")?
+        .query_row([text], |row| row.get(0))?;
+    dictionary.insert(text.to_owned(), id);
+    Ok(id)
+}
+
+/// All columns of `attempt`, in its order.
+fn values(row: &LedgerRow, ids: &[i64; 9], decision: i64, tier: Option<i64>) -> Vec<Value> {
+    let mut values: Vec<Value> = Vec::with_capacity(39);
+    values.extend([
+        row.exchange.clone().into(),
+        i64::from(row.attempt).into(),
+        i64::from(row.last).into(),
+        row.started.0.into(),
+    ]);
+    values.extend(ids.iter().map(|id| Value::from(*id)));
+    values.extend([
+        i64::from(failed(row)).into(),
+        i64::from(row.streamed).into(),
+        row.status.map(i64::from).into(),
+        row.upstream_id.clone().into(),
+        decision.into(),
+        tier.into(),
+        i64::from(row.usage.estimated).into(),
+    ]);
+    values.extend(counts(row).into_iter().map(Value::from));
+    values.extend([
+        row.cost.0.into(),
+        micros(row.queued).into(),
+        row.first_byte.map(micros).into(),
+        micros(row.total).into(),
+    ]);
+    values
+}
+
+fn failed(row: &LedgerRow) -> bool {
+    matches!(row.outcome, Outcome::Failed(_))
+}
+
+fn counts(row: &LedgerRow) -> [Option<i64>; 15] {
+    let usage = &row.usage;
+    let tokens = |count: Option<Tokens>| count.map(|count| bounded(count.0));
+    [
+        tokens(usage.input_uncached),
+        tokens(usage.cache_read),
+        tokens(usage.cache_write_5m),
+        tokens(usage.cache_write_30m),
+        tokens(usage.cache_write_1h),
+        tokens(usage.cache_write_12h),
+        tokens(usage.output),
+        tokens(usage.reasoning),
+        tokens(usage.input_audio),
+        tokens(usage.output_audio),
+        tokens(usage.input_image),
+        tokens(usage.output_image),
+        usage.web_searches.map(bounded),
+        usage.web_fetches.map(bounded),
+        usage.provider_cost.map(|NanoUsd(nano)| nano),
+    ]
+}
+
+/// 2⁴⁰ tokens in one attempt are a provider's nonsense, and eight million such attempts still add up in 63 bits.
+fn bounded(count: u64) -> i64 {
+    count.min(1 << 40) as i64
+}
+
+fn micros(time: Duration) -> i64 {
+    // 2⁴⁰ µs are twelve days, longer than any attempt.
+    bounded(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn add(hourly: &mut Hourly, row: &LedgerRow, ids: &[i64; 9]) {
+    let mut place = [0; 10];
+    // Truncating, as SQLite divides when a migration sums old rows.
+    place[0] = row.started.0 / 3_600_000_000_000;
+    place[1..].copy_from_slice(ids);
+    let mut sums = [0; 23];
+    sums[..3].copy_from_slice(&[1, i64::from(row.last), i64::from(failed(row))]);
+    sums[3..18].copy_from_slice(&counts(row).map(Option::unwrap_or_default));
+    sums[18..].copy_from_slice(&[
+        row.cost.0,
+        micros(row.queued),
+        row.first_byte.map_or(0, micros),
+        i64::from(row.first_byte.is_some()),
+        micros(row.total),
+    ]);
+    let into = hourly.entry(place).or_insert([0; 23]);
+    for (into, sum) in into.iter_mut().zip(sums) {
+        *into = into.saturating_add(sum);
+    }
+}
+
+fn write_hourly(transaction: &Transaction<'_>, hourly: &Hourly) -> rusqlite::Result<()> {
+    let marks = ["?"; 33].join(",");
+    let sums = schema::SUMS
+        .map(|s| format!("{s} = {s} + excluded.{s}"))
+        .join(", ");
+    let mut upsert = transaction.prepare_cached(&format!(
+        "INSERT INTO hourly VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}"
+    ))?;
+    for (place, sums) in hourly {
+        upsert.execute(params_from_iter(place.iter().chain(sums)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub mod tests;

@@ -1,0 +1,260 @@
+use crate::config::Config;
+use crate::shard::Under;
+use super::*;
+use crate::base::{ClientKeyId, EndpointId, ModelId, PoolId, TenantId, WallTime};
+use crate::canon::{DialectName, FaultClass, Usage};
+use crate::iocore::ledger::{Dimension, Query, Reader};
+
+const HOUR: i64 = 3_600_000_000_000;
+
+pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
+    Box::new(LedgerRow {
+        under: Under(std::sync::Arc::new(config())),
+        exchange: exchange.to_owned(),
+        attempt: 1,
+        last: true,
+        started: WallTime(started),
+        tenant: TenantId(0),
+        client_key: ClientKeyId(0),
+        model: ModelId(0),
+        endpoint: EndpointId(0),
+        pool: PoolId(0),
+        key: None,
+        dialect: DialectName::Chat,
+        streamed: true,
+        outcome: Outcome::Done,
+        status: Some(200),
+        upstream_id: "'; DROP TABLE attempt; --\u{0}é".to_owned(),
+        usage: Usage {
+            output: Some(Tokens(7)),
+            ..Usage::default()
+        },
+        cost: NanoUsd(3),
+        queued: Duration::ZERO,
+        first_byte: Some(Duration::from_millis(2)),
+        total: Duration::from_millis(4),
+        decision: "warm",
+    })
+}
+
+/// A configuration without any names: every id must come out as its number.
+pub fn config() -> Config {
+    use crate::config::*;
+    let zero = Duration::ZERO;
+    Config {
+        generation: 0,
+        server: Server {
+            listen: vec![],
+            operator: ([127, 0, 0, 1], 0).into(),
+            operator_key: None,
+            shards: 1,
+            runtime: RuntimeChoice::Auto,
+            pin: false,
+            tls: None,
+            backlog: 1,
+            drain: zero,
+        },
+        data_dir: "data".into(),
+        limits: Limits {
+            connections_max: 1,
+            exchanges_max: 1,
+            h2_streams_max: 1,
+            header_bytes_max: 1,
+            header_count_max: 1,
+            body_bytes_max: crate::base::ByteCount(1),
+            bodies_bytes_max: crate::base::ByteCount(1),
+            header_time: zero,
+            body_time: zero,
+            keep_alive: zero,
+            sse_comment: zero,
+            client_buffer_bytes: 1,
+            slow_client: zero,
+            event_bytes_max: 1,
+            answer_bytes_max: 1,
+            upstream_idle_max: 1,
+            upstream_idle: zero,
+            upstream_h2_streams: 1,
+            queue_max: 1,
+            queue_time: zero,
+        },
+        log: Log {
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+        },
+        ledger: Ledger {
+            commit_every: zero,
+            commit_rows: 1,
+            backlog_rows_max: 1,
+        },
+        tenants: vec![Tenant {
+            name: "d'émo \"\u{1F525}\n".to_owned(),
+            limits: TenantLimits::default(),
+            on_disconnect: OnDisconnect::Finish,
+        }],
+        client_keys: vec![],
+        providers: vec![],
+        origins: vec![],
+        pools: vec![],
+        keys: vec![],
+        models: vec![],
+        endpoints: vec![],
+        model_names: std::collections::BTreeMap::new(),
+        routing: Routing {
+            attempts_max: 1,
+            retry_budget: 0.1,
+            backoff: zero,
+            backoff_max: zero,
+            dead_key: zero,
+            breaker_failures: 1,
+            breaker_open: zero,
+        },
+        fakes: vec![],
+    }
+}
+
+fn sums(path: &Path, since: i64, until: i64) -> (i64, i64) {
+    let query = Query {
+        since: WallTime(since),
+        until: WallTime(until),
+        by: vec![],
+        tenant: None,
+    };
+    let groups = Reader::open(path)
+        .expect("readable")
+        .report(&query)
+        .expect("a report");
+    groups
+        .first()
+        .map_or((0, 0), |g| (g.totals.get("attempts"), g.totals.get("cost")))
+}
+
+#[test]
+fn a_batch_written_twice_counts_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("l");
+    let rows = [row("a", HOUR), row("b", HOUR)];
+    let mut writer = Writer::open(&path).expect("open");
+    assert_eq!(
+        writer.commit(&rows),
+        Ok(Committed {
+            written: 2,
+            duplicates: 0
+        })
+    );
+    drop(writer);
+    let mut writer = Writer::open(&path).expect("open again");
+    assert_eq!(
+        writer.commit(&rows),
+        Ok(Committed {
+            written: 0,
+            duplicates: 2
+        })
+    );
+    assert_eq!(sums(&path, 0, 2 * HOUR), (2, 6));
+}
+
+#[test]
+fn reports_are_exact_at_any_edge_and_keep_odd_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("l");
+    let mut rows: Vec<_> = (0..500)
+        .map(|n| row(&n.to_string(), n * HOUR / 100))
+        .collect();
+    rows[9].outcome = Outcome::Failed(FaultClass::Overloaded);
+    Writer::open(&path)
+        .expect("open")
+        .commit(&rows)
+        .expect("written");
+    for (since, until) in [
+        (0, 500),
+        (1, 2),
+        (50, 350),
+        (99, 101),
+        (100, 200),
+        (130, 170),
+        (499, 9_999),
+        (7, 7),
+    ] {
+        let want = (until.min(500) - since).max(0);
+        assert_eq!(
+            sums(&path, since * HOUR / 100, until * HOUR / 100),
+            (want, 3 * want),
+            "{since}..{until}"
+        );
+    }
+    let query = Query {
+        since: WallTime(0),
+        until: WallTime(9 * HOUR),
+        by: vec![Dimension::Tenant, Dimension::Outcome],
+        tenant: None,
+    };
+    let groups = Reader::open(&path)
+        .expect("readable")
+        .report(&query)
+        .expect("a report");
+    assert_eq!(groups[0].names, ["d'émo \"\u{1F525}\n", "done"]);
+    assert_eq!(
+        (groups[1].names[1].as_str(), groups[1].totals.get("failed")),
+        ("overloaded", 1)
+    );
+}
+
+#[test]
+fn locked_or_full_writes_nothing_and_recovers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("l");
+    let mut writer = Writer::open(&path).expect("open");
+    let other = Connection::open(&path).expect("another process");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    assert!(writer.commit(&[row("a", 1)]).is_err());
+    other.execute_batch("COMMIT").expect("unlocked");
+
+    let many: Vec<_> = (0..5_000).map(|n| row(&n.to_string(), 1)).collect();
+    let pages: i64 = writer
+        .connection
+        .query_row("PRAGMA page_count", [], |r| r.get(0))
+        .expect("a count");
+    let limit = |w: &Writer, n: i64| {
+        w.connection
+            .query_row(&format!("PRAGMA max_page_count={n}"), [], |r| {
+                r.get::<_, i64>(0)
+            })
+    };
+    limit(&writer, pages + 2).expect("limited");
+    assert!(writer.commit(&many).is_err());
+    assert_eq!(sums(&path, 0, HOUR), (0, 0));
+    limit(&writer, 1_000_000).expect("lifted");
+    assert_eq!(
+        writer.commit(&many).map(|c| c.written),
+        Ok(5_000)
+    );
+    assert_eq!(sums(&path, 0, HOUR), (5_000, 15_000));
+}
+
+#[test]
+fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("l");
+    let old = Writer::open_at(&path, 1).expect("version 1");
+    let sql = format!(
+        "INSERT INTO attempt SELECT {}",
+        values(&row("a", 5), &[1; 9], 1, None)
+            .iter()
+            .map(|_| "?")
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    old.connection
+        .execute(
+            &sql,
+            params_from_iter(values(&row("a", 5), &[1; 9], 1, None)),
+        )
+        .expect("a row");
+    drop(old);
+    assert!(matches!(
+        Reader::open(&path),
+        Err(crate::iocore::ledger::ReadError::Version(1))
+    ));
+    drop(Writer::open(&path).expect("migrated"));
+    assert_eq!(sums(&path, 0, HOUR), (1, 3));
+}

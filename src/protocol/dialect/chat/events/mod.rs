@@ -1,0 +1,12 @@
+//! Answers, both ways: a provider's stream or body → events, events → a client's stream or body.
+
+mod decoder;
+pub use decoder::Decoder;
+mod calls;
+mod encoder;
+pub(in crate::protocol::dialect) mod usage;
+pub use encoder::Encoder;
+mod whole;
+pub use whole::write_whole;
+#[cfg(test)]
+mod tests;

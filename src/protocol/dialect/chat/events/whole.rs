@@ -1,0 +1,250 @@
+//! A whole answer → `chat.completion`.
+
+use super::encoder::{annotation, call_signature, detail_open, word};
+use super::usage;
+use crate::base::Str;
+use crate::canon::{Answer, AnswerBlock, BlockStart, DialectName, StopReason, ToolKind, Usage};
+use crate::protocol::dialect::{Closing, Opening};
+use crate::protocol::json;
+use bytes::{Bytes, BytesMut};
+
+/// The body of an answer that is not streamed. Images, video and server tools' blocks have no place in it.
+#[must_use]
+pub fn write_whole(answer: &Answer, opening: &Opening, _closing: &Closing) -> Bytes {
+    let mut out = BytesMut::from("{");
+    json::field("id", &opening.id, &mut out);
+    json::field("object", "chat.completion", &mut out);
+    json::key("created", &mut out);
+    json::integer(opening.created, &mut out);
+    json::field("model", &opening.model, &mut out);
+    if let Some(tier) = &answer.usage.service_tier {
+        json::field("service_tier", tier, &mut out);
+    }
+    json::key("choices", &mut out);
+    out.extend_from_slice(b"[");
+    for number in numbers(answer) {
+        choice(answer, number, &mut out);
+    }
+    out.extend_from_slice(b"]");
+    for (dialect, name, _, value) in &answer.others {
+        if *dialect == DialectName::Chat && &**name != "logprobs" {
+            json::comma(&mut out);
+            json::string(name, &mut out);
+            out.extend_from_slice(b":");
+            out.extend_from_slice(value.get().as_bytes());
+        }
+    }
+    if answer.usage != Usage::default() {
+        json::key("usage", &mut out);
+        usage::write(&answer.usage, &mut out);
+    }
+    out.extend_from_slice(b"}");
+    out.freeze()
+}
+
+/// The choices that were answered, in order.
+fn numbers(answer: &Answer) -> Vec<u32> {
+    let blocks = answer.blocks.iter().map(|b| b.choice);
+    let stops = answer.stops.iter().map(|(choice, ..)| *choice);
+    let mut numbers: Vec<u32> = blocks.chain(stops).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn choice(answer: &Answer, number: u32, out: &mut BytesMut) {
+    let blocks: Vec<&AnswerBlock> = answer
+        .blocks
+        .iter()
+        .filter(|b| b.choice == number)
+        .collect();
+    json::comma(out);
+    out.extend_from_slice(b"{");
+    json::key("index", out);
+    json::integer(number, out);
+    json::key("message", out);
+    message(&blocks, out);
+    json::key("logprobs", out);
+    let logprobs = answer
+        .others
+        .iter()
+        .find(|(d, name, c, _)| *d == DialectName::Chat && &**name == "logprobs" && *c == number);
+    out.extend_from_slice(logprobs.map_or("null", |(.., json)| json.get()).as_bytes());
+    json::key("finish_reason", out);
+    let refused = blocks.iter().any(|b| b.start == BlockStart::Refusal);
+    let stop = answer.stops.iter().find(|(c, ..)| *c == number);
+    let reason = stop.map_or(&StopReason::EndTurn, |(_, reason, _)| reason);
+    json::string(word(reason, refused), out);
+    out.extend_from_slice(b"}");
+}
+
+fn message(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+    out.extend_from_slice(b"{");
+    json::field("role", "assistant", out);
+    joined("content", blocks, |b| *b == BlockStart::Text, true, out);
+    joined("refusal", blocks, |b| *b == BlockStart::Refusal, true, out);
+    joined(
+        "reasoning_content",
+        blocks,
+        |b| *b == BlockStart::Thinking,
+        false,
+        out,
+    );
+    reasoning_details(blocks, out);
+    annotations(blocks, out);
+    audio(blocks, out);
+    calls(blocks, out);
+    out.extend_from_slice(b"}");
+}
+
+/// The text of all blocks of one kind in one string; without any, null or nothing.
+fn joined(
+    name: &str,
+    blocks: &[&AnswerBlock],
+    is: impl Fn(&BlockStart) -> bool,
+    or_null: bool,
+    out: &mut BytesMut,
+) {
+    let mut any = false;
+    for block in blocks.iter().filter(|b| is(&b.start)) {
+        if !any {
+            json::key(name, out);
+            out.extend_from_slice(b"\"");
+            any = true;
+        }
+        json::escaped(&block.text, out);
+    }
+    if any {
+        out.extend_from_slice(b"\"");
+    } else if or_null {
+        json::key(name, out);
+        out.extend_from_slice(b"null");
+    }
+}
+
+fn reasoning_details(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+    let mut number = 0;
+    let mut any = false;
+    for block in blocks {
+        let redacted = match &block.start {
+            BlockStart::Thinking => None,
+            BlockStart::RedactedThinking { data } => Some(data),
+            _ => continue,
+        };
+        number += 1;
+        if redacted.is_none() && block.signature.is_none() {
+            continue;
+        }
+        if !any {
+            json::key("reasoning_details", out);
+            out.extend_from_slice(b"[");
+            any = true;
+        }
+        match redacted {
+            Some(data) => {
+                detail_open("reasoning.encrypted", number - 1, out);
+                json::field("data", data, out);
+            }
+            None => {
+                detail_open("reasoning.text", number - 1, out);
+                let signature = block.signature.as_deref().unwrap_or_default();
+                json::field("signature", signature, out);
+                json::key("text_bytes", out);
+                json::integer(block.text.len(), out);
+            }
+        }
+        out.extend_from_slice(b"}");
+    }
+    if any {
+        out.extend_from_slice(b"]");
+    }
+}
+
+fn annotations(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+    let before = out.len();
+    json::key("annotations", out);
+    out.extend_from_slice(b"[");
+    let (mut any, mut characters) = (false, 0);
+    for block in blocks.iter().filter(|b| b.start == BlockStart::Text) {
+        let end = characters + block.text.chars().count() as u64;
+        for citation in &block.citations {
+            any |= annotation(citation, characters, end, out);
+        }
+        characters = end;
+    }
+    if any {
+        out.extend_from_slice(b"]");
+    } else {
+        out.truncate(before);
+    }
+}
+
+fn audio(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+    let found = blocks.iter().find_map(|b| match &b.start {
+        BlockStart::Audio { id, .. } => Some((b, id)),
+        _ => None,
+    });
+    let Some((block, id)) = found else { return };
+    json::key("audio", out);
+    out.extend_from_slice(b"{");
+    if let Some(id) = id {
+        json::field("id", id, out);
+    }
+    json::field("data", &block.base64, out);
+    json::field("transcript", &block.text, out);
+    for (dialect, extra) in &block.others {
+        let inner = extra.get().trim().strip_prefix('{');
+        let inner = inner.and_then(|s| s.strip_suffix('}'));
+        if let (DialectName::Chat, Some(members)) = (dialect, inner) {
+            json::comma(out);
+            out.extend_from_slice(members.as_bytes());
+        }
+    }
+    out.extend_from_slice(b"}");
+}
+
+fn calls(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+    let mut any = false;
+    for block in blocks {
+        let BlockStart::ToolCall { id, name, kind } = &block.start else {
+            continue;
+        };
+        if *kind == ToolKind::Server {
+            continue;
+        }
+        if !any {
+            json::key("tool_calls", out);
+            out.extend_from_slice(b"[");
+            any = true;
+        }
+        call(block, id, name, *kind == ToolKind::Custom, out);
+    }
+    if any {
+        out.extend_from_slice(b"]");
+    }
+}
+
+fn call(block: &AnswerBlock, id: &Str, name: &Str, custom: bool, out: &mut BytesMut) {
+    let (of, input) = if custom {
+        ("custom", "input")
+    } else {
+        ("function", "arguments")
+    };
+    let text = match block.text.as_str() {
+        "" if !custom => "{}",
+        text => text,
+    };
+    json::comma(out);
+    out.extend_from_slice(b"{");
+    json::field("id", id, out);
+    json::field("type", of, out);
+    json::key(of, out);
+    out.extend_from_slice(b"{");
+    json::field("name", name, out);
+    json::field(input, text, out);
+    out.extend_from_slice(b"}");
+    if let Some(signature) = &block.signature {
+        call_signature(signature, out);
+    }
+    out.extend_from_slice(b"}");
+}

@@ -1,0 +1,229 @@
+//! Answers of Chat Completions as JSON (OpenAI API reference, read 2026-08; speakers' departures as noted).
+//!
+//! Only the outline of a chunk is typed: nearly every field stays a raw value, since speakers of this dialect put null, numbers or
+//! lists where OpenAI has a string, and a field that nobody needs must not break a stream.
+
+use crate::base::{Json, Str, slice_of};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// `chat.completion.chunk`, and `chat.completion`, whose choices have `message` for `delta`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Chunk<'a> {
+    #[serde(borrow)]
+    pub id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub created: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow)]
+    pub usage: Option<&'a RawValue>,
+    /// Groq puts usage here in streams.
+    #[serde(borrow)]
+    pub x_groq: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub moderation: Option<&'a RawValue>,
+    /// xAI: a list of URLs.
+    #[serde(borrow)]
+    pub citations: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub object: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Choice<'a> {
+    pub index: Option<u32>,
+    #[serde(borrow)]
+    pub delta: Option<Delta<'a>>,
+    #[serde(borrow)]
+    pub message: Option<Delta<'a>>,
+    #[serde(borrow)]
+    pub finish_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub logprobs: Option<&'a RawValue>,
+    /// Moonshot puts usage here.
+    #[serde(borrow)]
+    pub usage: Option<&'a RawValue>,
+    /// vLLM and SGLang: the stop sequence that was met, or a token's number.
+    #[serde(borrow)]
+    pub stop_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub matched_stop: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Delta<'a> {
+    /// A string; Mistral's reasoning models send a list of parts.
+    #[serde(borrow)]
+    pub content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub refusal: Option<&'a RawValue>,
+    /// DeepSeek, SGLang, xAI, Fireworks.
+    #[serde(borrow)]
+    pub reasoning_content: Option<&'a RawValue>,
+    /// vLLM, OpenRouter, Groq.
+    #[serde(borrow)]
+    pub reasoning: Option<&'a RawValue>,
+    /// OpenRouter: text again, with signatures and encrypted parts.
+    #[serde(borrow)]
+    pub reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub tool_calls: Option<Vec<CallDelta<'a>>>,
+    #[serde(borrow)]
+    pub function_call: Option<FunctionDelta<'a>>,
+    #[serde(borrow)]
+    pub audio: Option<AudioDelta<'a>>,
+    #[serde(borrow)]
+    pub annotations: Option<Vec<&'a RawValue>>,
+    /// OpenRouter: `[{"type":"image_url","image_url":{"url":…}}]`.
+    #[serde(borrow)]
+    pub images: Option<Vec<ImagePart<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CallDelta<'a> {
+    pub index: Option<u32>,
+    #[serde(borrow)]
+    pub id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub function: Option<FunctionDelta<'a>>,
+    #[serde(borrow)]
+    pub custom: Option<CustomDelta<'a>>,
+    /// Google: `{"google":{"thought_signature":…}}`.
+    pub extra_content: Option<ExtraContent>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ExtraContent {
+    pub google: Option<GoogleExtra>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct GoogleExtra {
+    pub thought_signature: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FunctionDelta<'a> {
+    #[serde(borrow)]
+    pub name: Option<&'a RawValue>,
+    /// A string of JSON; some speakers send the object itself.
+    #[serde(borrow)]
+    pub arguments: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CustomDelta<'a> {
+    #[serde(borrow)]
+    pub name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub input: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AudioDelta<'a> {
+    #[serde(borrow)]
+    pub id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub transcript: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub expires_at: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImagePart<'a> {
+    #[serde(borrow)]
+    pub image_url: Option<UrlObject<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct UrlObject<'a> {
+    #[serde(borrow)]
+    pub url: Option<&'a RawValue>,
+}
+
+/// One entry of `reasoning_details`, and one part of Mistral's `content`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Detail<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<&'a RawValue>,
+    pub index: Option<u32>,
+    #[serde(borrow)]
+    pub text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub signature: Option<&'a RawValue>,
+    /// Ours: how many bytes of `reasoning_content` the signature is for.
+    pub text_bytes: Option<usize>,
+    #[serde(borrow)]
+    pub thinking: Option<Vec<Detail<'a>>>,
+}
+
+/// A string that serde borrows where nothing was escaped, also within an `Option`.
+#[derive(Debug)]
+pub(super) struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Strings;
+        impl<'de> Visitor<'de> for Strings {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E: Error>(self, s: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(s)))
+            }
+            fn visit_str<E: Error>(self, s: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(s.to_owned())))
+            }
+        }
+        from.deserialize_str(Strings)
+    }
+}
+
+/// The string that `raw` is, a slice of `body` where nothing was escaped; `None` for anything else.
+pub(super) fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
+    let raw = raw?.get();
+    if !raw.starts_with('"') {
+        return None;
+    }
+    let Text(cow) = serde_json::from_str(raw).ok()?;
+    Some(slice_of(body, &cow))
+}
+
+/// As `text`, without those that are empty.
+pub(super) fn some_text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
+    text(body, raw).filter(|s| !s.is_empty())
+}
+
+/// The value itself, unless it is an empty list or object.
+pub(super) fn some_json(body: &Str, raw: Option<&RawValue>) -> Option<Json> {
+    raw.filter(|r| !matches!(r.get(), "null" | "[]" | "{}"))
+        .map(|r| Json::within(body, r))
+}

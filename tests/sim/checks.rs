@@ -1,0 +1,145 @@
+//! What must hold when the world has come to rest.
+
+use super::world::World;
+use std::collections::BTreeMap;
+use stokehold::base::{Instant, NanoUsd};
+use stokehold::canon::Usage;
+use stokehold::fake::{Ended, Entry};
+use stokehold::policy::bill::Price;
+use stokehold::shard::{LedgerRow, Outcome, Standing};
+
+/// One call that a shard made.
+pub struct Call {
+    pub pool: usize,
+    pub began: Instant,
+}
+
+pub fn all(world: &World) {
+    everyone_is_answered_once(world);
+    healed_clients_are_served(world);
+    nothing_is_left_open(world);
+    each_call_has_one_row(world);
+    no_pool_goes_over_its_rate(world);
+    the_ledger_equals_the_books(world);
+}
+
+/// Who stays is told how it ended: by an answer of its dialect, whole or with the dialect's own error, or by a status.
+fn everyone_is_answered_once(world: &World) {
+    for client in &world.ended {
+        if client.left {
+            continue;
+        }
+        assert!(client.ended, "{:?} was never answered", client.plan);
+        if client.status() == 200 && !client.aborted {
+            let answer = client.answer();
+            let shown = String::from_utf8_lossy(&client.got[..client.got.len().min(3_000)]);
+            assert!(answer.is_ok(), "{answer:?} of {:?} {}:\n{shown}", client.plan.dialect, client.plan.stream);
+        }
+        if client.aborted {
+            assert!(client.plan.slow.is_some(), "only who does not read is broken off: {:?}", client.plan);
+        }
+    }
+}
+
+fn healed_clients_are_served(world: &World) {
+    for client in world.ended.iter().filter(|c| c.plan.must_succeed) {
+        let said = String::from_utf8_lossy(&client.got);
+        assert!(client.succeeded(), "after all faults ended: {} {said}", client.status());
+    }
+}
+
+fn nothing_is_left_open(world: &World) {
+    for (i, node) in world.nodes.iter().enumerate() {
+        assert_eq!(node.shard.standing(), Standing::default(), "shard {i}");
+        assert!(node.clients.is_empty(), "shard {i} still has clients");
+    }
+}
+
+/// Each attempt in the ledger exactly once; of each exchange one row is the last, and it is.
+fn each_call_has_one_row(world: &World) {
+    assert_eq!(world.rows.len(), world.calls.len(), "one row for each call");
+    let mut by_exchange: BTreeMap<&str, Vec<&LedgerRow>> = BTreeMap::new();
+    for row in &world.rows {
+        by_exchange.entry(&row.exchange).or_default().push(row);
+    }
+    for (exchange, rows) in by_exchange {
+        let numbers: Vec<u8> = rows.iter().map(|row| row.attempt).collect();
+        let count: Vec<u8> = (1..=rows.len() as u8).collect();
+        assert_eq!(numbers, count, "attempts of {exchange}");
+        let done = rows.iter().filter(|row| row.outcome == Outcome::Done).count();
+        assert!(done <= 1, "{exchange} was answered {done} times");
+        if done == 1 {
+            assert!(rows.last().unwrap().last, "{exchange}: the answer is the last attempt");
+        }
+    }
+}
+
+/// In no stretch of time more calls than a full bucket and what flowed in since.
+fn no_pool_goes_over_its_rate(world: &World) {
+    for (pool, config) in world.config.pools.iter().enumerate() {
+        for limit in &config.limits {
+            let Some(rpm) = limit.rpm else { continue };
+            let mut times: Vec<u64> = world.calls.iter().filter(|c| c.pool == pool).map(|c| c.began.0).collect();
+            times.sort_unstable();
+            for from in 0..times.len() {
+                for to in from..times.len() {
+                    let span = u128::from(times[to] - times[from]);
+                    let most = u128::from(rpm) + span * u128::from(rpm) / 60_000_000_000 + 1;
+                    let sent = (to - from + 1) as u128;
+                    // Each shard's share rounds by less than one.
+                    assert!(sent <= most + world.nodes.len() as u128, "{sent} of {most} in pool {pool}");
+                }
+            }
+        }
+    }
+}
+
+/// Every whole answer is billed as the provider billed it; every other is marked as an estimate, and no refusal costs anything.
+fn the_ledger_equals_the_books(world: &World) {
+    let mut rows: BTreeMap<&str, &LedgerRow> = BTreeMap::new();
+    for row in world.rows.iter().filter(|row| !row.upstream_id.is_empty()) {
+        rows.insert(&row.upstream_id, row);
+    }
+    for fake in &world.fakes {
+        assert_eq!(fake.open(), 0, "answers nobody waits for are hung up");
+        for entry in fake.book().entries() {
+            match (entry.ended, rows.get(entry.id.as_str())) {
+                (Ended::Complete, Some(row)) if row.outcome == Outcome::Done => equal(world, entry, row),
+                (Ended::Refused(_), Some(row)) => assert_eq!(row.cost, NanoUsd::ZERO, "a refusal costs nothing: {row:?}"),
+                (Ended::Complete | Ended::Cut | Ended::HungUp, Some(row)) if row.outcome != Outcome::Done => {
+                    assert!(row.usage.estimated || row.usage == Usage::default(), "{row:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+    let whole: usize = world.fakes.iter().flat_map(|f| f.book().entries()).filter(|e| e.ended == Ended::Complete && e.told).count();
+    let done = world.rows.iter().filter(|row| row.outcome == Outcome::Done).count();
+    assert!(done <= whole, "{done} answers, of which the providers know {whole}");
+}
+
+fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
+    let u = &row.usage;
+    let of = |t: Option<stokehold::base::Tokens>| t.map_or(0, |t| t.0);
+    let b = entry.billed;
+    assert!(!u.estimated, "{row:?}");
+    assert_eq!(
+        [of(u.input_uncached), of(u.cache_read), of(u.cache_write_5m), of(u.cache_write_1h), of(u.output)],
+        [b.uncached, b.read, b.written_5m, b.written_1h, b.output],
+        "{entry:?}\n{row:?}"
+    );
+    let price = &world.config.endpoints[row.endpoint.0 as usize].price;
+    assert_eq!(row.cost, priced(entry, price), "{entry:?}");
+}
+
+/// The bill again, in the plainest way.
+fn priced(entry: &Entry, price: &Price) -> NanoUsd {
+    let b = entry.billed;
+    let at = |p: Option<stokehold::base::TokenPrice>| u128::from(p.unwrap_or(price.input).0);
+    let pico = u128::from(b.uncached) * u128::from(price.input.0)
+        + u128::from(b.read) * at(price.cache_read)
+        + u128::from(b.written_5m) * at(price.cache_write_5m)
+        + u128::from(b.written_1h) * at(price.cache_write_1h)
+        + u128::from(b.output) * u128::from(price.output.0);
+    NanoUsd(((pico + 500) / 1_000) as i64)
+}

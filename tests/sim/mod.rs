@@ -1,0 +1,52 @@
+//! Real shards, fake time, fake network, fake providers, a fake I/O core; one thread, no socket, no sleep.
+//!
+//! A seed draws the shape of the node, its traffic and which faults exist; checkers, not examples, say what must hold. A failure
+//! prints its seed; `STOKEHOLD_SEED=n` repeats it alone, `STOKEHOLD_SEEDS=n` runs so many.
+
+mod checks;
+mod clients;
+mod network;
+mod world;
+
+use world::World;
+
+/// Seeds a run of the suite tries.
+const SEEDS: u64 = 2_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_seed_keeps_every_promise() {
+    if let Some(seed) = number("STOKEHOLD_SEED") {
+        World::drawn(seed).run();
+        return;
+    }
+    let seeds = number("STOKEHOLD_SEEDS").unwrap_or(SEEDS);
+    let mut sum = world::Sum::default();
+    for seed in 0..seeds {
+        let ran = std::panic::catch_unwind(|| World::drawn(seed).run());
+        match ran {
+            Ok(one) => sum.add(&one),
+            Err(_) => panic!("seed {seed} broke a promise; repeat it with STOKEHOLD_SEED={seed}"),
+        }
+    }
+    println!("{seeds} seeds: {sum:?}");
+    // A simulation in which nothing goes wrong shows nothing.
+    assert!(
+        sum.answered > seeds && sum.failed > 0 && sum.retried > 0 && sum.gone > 0 && sum.waited > 0,
+        "{sum:?}"
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [3, 14, 159] {
+        assert_eq!(
+            World::drawn(seed).run(),
+            World::drawn(seed).run(),
+            "seed {seed}"
+        );
+    }
+}

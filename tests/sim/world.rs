@@ -1,0 +1,515 @@
+//! The node, its providers and the time they live in.
+
+use super::checks::{self, Call};
+use super::clients::{Client, Plan};
+use super::network::{Events, What};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use stokehold::base::{AttemptId, ClientId, Instant, Now, Rng, ShardId, Slab, WallTime};
+use stokehold::config::Config;
+use stokehold::fake::{Fake, ReplyId, Request, Settings, Step};
+use stokehold::shard::{self, Input, LedgerRow, Mail, Output, Setup, Shard, UpstreamFault};
+
+/// What one run amounted to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    pub exchanges: u64,
+    pub answered: u64,
+    pub failed: u64,
+    pub gone: u64,
+    pub calls: u64,
+    pub retried: u64,
+    pub waited: u64,
+    pub billed_tokens: u64,
+    pub nano_usd: i64,
+}
+
+impl Sum {
+    pub fn add(&mut self, other: &Self) {
+        self.exchanges += other.exchanges;
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.gone += other.gone;
+        self.calls += other.calls;
+        self.retried += other.retried;
+        self.waited += other.waited;
+        self.billed_tokens += other.billed_tokens;
+        self.nano_usd += other.nano_usd;
+    }
+}
+
+/// One shard with what `net` would keep for it.
+pub struct Node {
+    pub shard: Shard,
+    pub clients: Slab<Client>,
+    pub calls: BTreeMap<AttemptId, OpenCall>,
+    timer: Instant,
+}
+
+/// A call on its way or being answered.
+pub struct OpenCall {
+    pub fake: usize,
+    pub reply: Option<ReplyId>,
+    pub paused: bool,
+    /// Nothing arrives before what was sent before it.
+    pub not_before: Instant,
+    polling: bool,
+    /// The connection is broken: what was on its way does not arrive.
+    broken: bool,
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub now: Instant,
+    pub config: Arc<Config>,
+    pub nodes: Vec<Node>,
+    pub fakes: Vec<Fake>,
+    pub events: Events,
+    pub faults: FaultsDrawn,
+    /// Every client that ever was, with what it got.
+    pub ended: Vec<Client>,
+    pub calls: Vec<Call>,
+    pub rows: Vec<LedgerRow>,
+    out: Vec<Output>,
+}
+
+/// Which faults exist in this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FaultsDrawn {
+    pub refuse_connect: bool,
+    pub never_connect: bool,
+    pub reset: bool,
+    pub clients_leave: bool,
+    pub slow_clients: bool,
+    pub bad_bodies: bool,
+    pub ledger_stalls: bool,
+    pub provider: bool,
+    pub clock_jumps: bool,
+}
+
+impl World {
+    pub fn drawn(seed: u64) -> Self {
+        let mut rng = Rng::seeded(seed ^ 0x5eed);
+        let shards = 1 + rng.below(3) as u16;
+        let config = Arc::new(super::network::config(&mut rng));
+        let chance = |rng: &mut Rng| rng.once_in(2);
+        // One run in four is calm: everything must then succeed.
+        let calm = rng.once_in(4);
+        let faults = if calm {
+            FaultsDrawn::default()
+        } else {
+            FaultsDrawn {
+                refuse_connect: chance(&mut rng),
+                never_connect: chance(&mut rng),
+                reset: chance(&mut rng),
+                clients_leave: chance(&mut rng),
+                slow_clients: chance(&mut rng),
+                bad_bodies: chance(&mut rng),
+                ledger_stalls: rng.once_in(4),
+                provider: chance(&mut rng),
+                clock_jumps: rng.once_in(4),
+            }
+        };
+        let fakes = config.providers.iter().enumerate().map(|(i, _)| fake(&mut rng, i, faults)).collect();
+        let nodes = (0..shards)
+            .map(|id| Node {
+                shard: Shard::new(Setup { config: config.clone(), id: ShardId(id), shards, seed: rng.bits() }),
+                clients: Slab::new(10_000),
+                calls: BTreeMap::new(),
+                timer: Instant::NEVER,
+            })
+            .collect();
+        let mut world = Self {
+            rng,
+            now: Instant(1_000_000_000),
+            config,
+            nodes,
+            fakes,
+            events: Events::default(),
+            faults,
+            ended: Vec::new(),
+            calls: Vec::new(),
+            rows: Vec::new(),
+            out: Vec::new(),
+        };
+        world.draw_traffic();
+        world
+    }
+
+    fn draw_traffic(&mut self) {
+        let count = 10 + self.rng.below(40);
+        let spread = Duration::from_millis(1 + self.rng.below(20_000));
+        for _ in 0..count {
+            let at = self.now + spread.mul_f64(self.rng.unit());
+            let shard = self.rng.below(self.nodes.len() as u64) as usize;
+            let plan = Plan::drawn(&mut self.rng, self.faults);
+            self.events.push(at, What::Arrive { shard, plan: Box::new(plan) });
+        }
+        if self.faults.ledger_stalls {
+            let at = self.now + spread.mul_f64(self.rng.unit());
+            self.events.push(at, What::LedgerRoom(0));
+            self.events.push(at + Duration::from_millis(500), What::LedgerRoom(10_000));
+        }
+    }
+
+    /// Lives until nothing is left to happen, heals, lives again, and lets the checkers judge.
+    pub fn run(mut self) -> Sum {
+        self.live();
+        self.heal();
+        self.live();
+        checks::all(&self);
+        self.sum()
+    }
+
+    /// All faults end; whoever comes now must be served.
+    fn heal(&mut self) {
+        self.faults = FaultsDrawn::default();
+        for fake in &mut self.fakes {
+            fake.faults().heal();
+        }
+        // Longer than any breaker, dead key or bucket stays shut.
+        self.now = self.now + Duration::from_secs(600);
+        self.tick_all();
+        for shard in 0..self.nodes.len() {
+            for nth in 0..3 {
+                let at = self.now + Duration::from_secs(30 * nth);
+                let plan = Plan { must_succeed: true, ..Plan::drawn(&mut self.rng, FaultsDrawn::default()) };
+                self.events.push(at, What::Arrive { shard, plan: Box::new(plan) });
+            }
+        }
+    }
+
+    fn live(&mut self) {
+        let mut steps = 0_u64;
+        while let Some((at, what)) = self.events.pop() {
+            steps += 1;
+            assert!(steps < 2_000_000, "the world does not come to rest");
+            self.now = self.now.max(at);
+            self.happen(what);
+        }
+    }
+
+    pub fn wall(&self) -> Now {
+        let jump = if self.faults.clock_jumps { ((self.now.0 / 700_000_000) % 5) as i64 * 3_000_000_000 } else { 0 };
+        Now { instant: self.now, wall: WallTime(1_790_000_000_000_000_000 + self.now.0 as i64 - jump) }
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Arrive { shard, plan } => self.arrive(shard, *plan),
+            What::In { shard, input } => self.give(shard, input),
+            What::Deliver { shard, attempt, input } => {
+                // After a cancel nothing more arrives.
+                if self.nodes[shard].calls.contains_key(&attempt) {
+                    if matches!(input, Input::UpstreamEnd { .. } | Input::UpstreamFailed { .. }) {
+                        self.nodes[shard].calls.remove(&attempt);
+                    }
+                    self.give(shard, input);
+                }
+            }
+            What::Body { shard, client } => self.send_body(shard, client),
+            What::Leave { shard, client } => self.leave(shard, client),
+            What::Tick { shard } => {
+                self.nodes[shard].timer = Instant::NEVER;
+                self.give(shard, Input::Tick);
+            }
+            What::CallArrives { shard, attempt, request } => self.call_arrives(shard, attempt, &request),
+            What::Poll { shard, attempt } => {
+                if let Some(call) = self.nodes[shard].calls.get_mut(&attempt) {
+                    call.polling = false;
+                }
+                self.poll(shard, attempt);
+            }
+            What::HungUp { fake, reply } => {
+                let now = self.wall();
+                self.fakes[fake].hung_up(reply, now);
+            }
+            What::Reset { shard, attempt } => self.reset(shard, attempt),
+            What::Read { shard, client } => self.client_reads(shard, client),
+            What::LedgerRoom(rows) => {
+                for shard in 0..self.nodes.len() {
+                    self.give(shard, Input::LedgerRoom(rows));
+                }
+            }
+        }
+    }
+
+    fn tick_all(&mut self) {
+        for shard in 0..self.nodes.len() {
+            self.give(shard, Input::Tick);
+        }
+    }
+
+    fn arrive(&mut self, shard: usize, plan: Plan) {
+        let leaves = plan.leaves_after;
+        let Ok(slot) = self.nodes[shard].clients.insert(Client::new(plan)) else { panic!("room") };
+        let client = ClientId(slot);
+        let head = self.nodes[shard].clients.get(slot).unwrap().plan.head();
+        if let Some(after) = leaves {
+            self.events.push(self.now + after, What::Leave { shard, client });
+        }
+        self.give(shard, Input::Head { client, head });
+    }
+
+    fn send_body(&mut self, shard: usize, client: ClientId) {
+        let Some(known) = self.nodes[shard].clients.get(client.0) else { return };
+        let input = match known.plan.body_fault {
+            Some(why) => Input::BodyFailed { client, why },
+            None => Input::Body { client, body: known.plan.body.clone() },
+        };
+        self.give(shard, input);
+    }
+
+    fn leave(&mut self, shard: usize, client: ClientId) {
+        if let Some(mut gone) = self.nodes[shard].clients.remove(client.0) {
+            gone.left = true;
+            self.ended.push(gone);
+            self.give(shard, Input::ClientGone { client });
+        }
+    }
+
+    fn client_reads(&mut self, shard: usize, client: ClientId) {
+        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else { return };
+        known.unread = 0;
+        if std::mem::take(&mut known.congested) {
+            self.give(shard, Input::Eased { client });
+        }
+        self.drop_if_ended(shard, client);
+    }
+
+    /// One step of a shard, and what it asks for.
+    pub fn give(&mut self, shard: usize, input: Input) {
+        let now = self.wall();
+        let mut out = std::mem::take(&mut self.out);
+        self.nodes[shard].shard.on(now, input, &mut out);
+        for output in out.drain(..) {
+            self.perform(shard, output);
+        }
+        self.out = out;
+        if let Some(at) = self.nodes[shard].shard.next_timer()
+            && at < self.nodes[shard].timer
+        {
+            self.nodes[shard].timer = at;
+            self.events.push(at.max(self.now), What::Tick { shard });
+        }
+    }
+
+    fn perform(&mut self, shard: usize, output: Output) {
+        match output {
+            Output::ReadBody { client, .. } => {
+                let at = self.now + self.latency();
+                self.events.push(at, What::Body { shard, client });
+            }
+            Output::Respond { client, head, body, end } => self.to_client(shard, client, |c| c.respond(head, body, end)),
+            Output::Write { client, bytes } => self.to_client(shard, client, |c| c.write(bytes)),
+            Output::End { client } => self.to_client(shard, client, Client::end),
+            Output::Abort { client } => self.to_client(shard, client, Client::abort),
+            Output::Upgrade { .. } => panic!("nobody asked for a WebSocket"),
+            Output::Call(call) => self.call(shard, *call),
+            Output::Cancel { attempt } => self.cancel(shard, attempt),
+            Output::Pause { attempt } => {
+                if let Some(call) = self.nodes[shard].calls.get_mut(&attempt) {
+                    call.paused = true;
+                }
+            }
+            Output::Resume { attempt } => {
+                if let Some(call) = self.nodes[shard].calls.get_mut(&attempt) {
+                    call.paused = false;
+                }
+                self.poll(shard, attempt);
+            }
+            Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
+            Output::Post(Mail::Log(_)) => {}
+            Output::Tell(gossip) => {
+                let at = self.now + Duration::from_micros(100);
+                for other in (0..self.nodes.len()).filter(|other| *other != shard) {
+                    self.events.push(at, What::In { shard: other, input: Input::Gossip(gossip) });
+                }
+            }
+        }
+    }
+
+    fn to_client(&mut self, shard: usize, client: ClientId, tell: impl FnOnce(&mut Client)) {
+        // Who has left hears nothing.
+        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else { return };
+        tell(known);
+        let slow = known.plan.slow;
+        if let Some(pause) = slow {
+            if known.unread > 2_000 && !known.congested && !known.ended {
+                known.congested = true;
+                let at = self.now + Duration::from_millis(1);
+                self.events.push(at, What::In { shard, input: Input::Congested { client } });
+                self.events.push(self.now + pause, What::Read { shard, client });
+            }
+        } else {
+            known.unread = 0;
+        }
+        self.drop_if_ended(shard, client);
+    }
+
+    fn drop_if_ended(&mut self, shard: usize, client: ClientId) {
+        let done = self.nodes[shard].clients.get(client.0).is_some_and(|c| c.ended && !c.congested);
+        if done && let Some(client) = self.nodes[shard].clients.remove(client.0) {
+            self.ended.push(client);
+        }
+    }
+
+    fn latency(&mut self) -> Duration {
+        Duration::from_micros(50 + self.rng.below(30_000))
+    }
+
+    fn call(&mut self, shard: usize, call: shard::Call) {
+        let fake = call.origin.0 as usize;
+        let pool = self.config.pools.iter().position(|p| {
+            p.keys.iter().any(|k| {
+                let secret = self.config.keys[k.0 as usize].secret.as_ref().expect("all have one");
+                call.headers.iter().any(|(_, v)| v.contains(secret.expose()))
+            })
+        });
+        self.calls.push(Call { pool: pool.expect("a call carries a key of ours"), began: self.now });
+        let open = OpenCall { fake, reply: None, paused: false, not_before: self.now, polling: false, broken: false };
+        self.nodes[shard].calls.insert(call.attempt, open);
+        let attempt = call.attempt;
+        if self.faults.refuse_connect && self.rng.once_in(8) {
+            let input = Input::UpstreamFailed { attempt, why: UpstreamFault::Connect("refused".to_owned()) };
+            return self.deliver(shard, attempt, input);
+        }
+        if self.faults.never_connect && self.rng.once_in(12) {
+            return;
+        }
+        self.deliver(shard, attempt, Input::Sent { attempt });
+        let at = self.nodes[shard].calls[&attempt].not_before;
+        self.events.push(at, What::CallArrives { shard, attempt, request: Box::new(call) });
+        if self.faults.reset && self.rng.once_in(8) {
+            let at = self.now + Duration::from_millis(self.rng.below(3_000));
+            self.events.push(at, What::Reset { shard, attempt });
+        }
+    }
+
+    /// Something of a call reaches the shard, after what was sent before it.
+    fn deliver(&mut self, shard: usize, attempt: AttemptId, input: Input) {
+        let latency = self.latency();
+        let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+        call.not_before = call.not_before.max(self.now + latency);
+        self.events.push(call.not_before, What::Deliver { shard, attempt, input });
+    }
+
+    fn call_arrives(&mut self, shard: usize, attempt: AttemptId, call: &shard::Call) {
+        let now = self.wall();
+        let Some(open) = self.nodes[shard].calls.get_mut(&attempt).filter(|open| !open.broken) else { return };
+        let body: Vec<u8> = call.body.concat();
+        let header = |name: &str| call.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let request = Request { method: call.method, path: &call.path, header: &header, body: &body };
+        let reply = self.fakes[open.fake].handle(now, &request);
+        open.reply = Some(reply);
+        self.poll(shard, attempt);
+    }
+
+    /// Asks a fake for all it has to say now.
+    fn poll(&mut self, shard: usize, attempt: AttemptId) {
+        loop {
+            let now = self.wall();
+            let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+            let (Some(reply), false, false) = (call.reply, call.paused, call.polling) else { return };
+            match self.fakes[call.fake].next(reply, now) {
+                Step::Wait(at) => {
+                    call.polling = true;
+                    self.events.push(at, What::Poll { shard, attempt });
+                    return;
+                }
+                Step::Head { status, headers } => {
+                    let headers = headers
+                        .into_iter()
+                        .map(|(n, v)| (Bytes::from(n.to_string()), Bytes::from(v.to_string())))
+                        .collect();
+                    self.deliver(shard, attempt, Input::UpstreamHead { attempt, status, headers });
+                }
+                Step::Bytes(bytes) => self.deliver_cut(shard, attempt, &bytes),
+                Step::End => {
+                    call.reply = None;
+                    return self.deliver(shard, attempt, Input::UpstreamEnd { attempt });
+                }
+                Step::Reset => {
+                    call.reply = None;
+                    let why = UpstreamFault::Reset;
+                    return self.deliver(shard, attempt, Input::UpstreamFailed { attempt, why });
+                }
+                Step::Stall => return,
+            }
+        }
+    }
+
+    /// The network cuts where it likes.
+    fn deliver_cut(&mut self, shard: usize, attempt: AttemptId, bytes: &Bytes) {
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            let most = rest.len() as u64;
+            let take = if self.rng.once_in(3) { 1 + self.rng.below(most) } else { most };
+            let piece = rest.split_to(take as usize);
+            // Whoever reads hands over a buffer of its own.
+            let piece = Bytes::copy_from_slice(&piece);
+            self.deliver(shard, attempt, Input::UpstreamBytes { attempt, bytes: piece });
+        }
+    }
+
+    fn cancel(&mut self, shard: usize, attempt: AttemptId) {
+        let latency = self.latency();
+        if let Some(call) = self.nodes[shard].calls.remove(&attempt)
+            && let Some(reply) = call.reply
+        {
+            self.events.push(self.now + latency, What::HungUp { fake: call.fake, reply });
+        }
+    }
+
+    /// The connection breaks for both.
+    fn reset(&mut self, shard: usize, attempt: AttemptId) {
+        let now = self.wall();
+        let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+        if std::mem::replace(&mut call.broken, true) {
+            return;
+        }
+        if let Some(reply) = call.reply.take() {
+            self.fakes[call.fake].hung_up(reply, now);
+        }
+        self.deliver(shard, attempt, Input::UpstreamFailed { attempt, why: UpstreamFault::Reset });
+    }
+
+    /// A call is over when its row is written.
+    fn sum(&self) -> Sum {
+        let mut sum = Sum { calls: self.calls.len() as u64, ..Sum::default() };
+        for client in &self.ended {
+            sum.exchanges += 1;
+            match (client.left, client.succeeded()) {
+                (true, _) => sum.gone += 1,
+                (false, true) => sum.answered += 1,
+                (false, false) => sum.failed += 1,
+            }
+        }
+        sum.retried = self.rows.iter().filter(|row| row.attempt > 1).count() as u64;
+        sum.waited = self.nodes.iter().map(|n| n.shard.meters().waited).sum();
+        sum.nano_usd = self.rows.iter().map(|row| row.cost.0).sum();
+        for fake in &self.fakes {
+            let billed = fake.book().totals();
+            sum.billed_tokens += billed.uncached + billed.read + billed.written_5m + billed.written_1h + billed.output;
+        }
+        sum
+    }
+}
+
+fn fake(rng: &mut Rng, index: usize, faults: FaultsDrawn) -> Fake {
+    let settings = Settings {
+        first_token: Duration::from_millis(rng.below(800)),
+        between_tokens: Duration::from_millis(rng.below(60)),
+        output_tokens: 1 + rng.below(80),
+        book_entries: 100_000,
+        seed: rng.bits() ^ index as u64,
+        ..Settings::default()
+    };
+    let mut fake = Fake::new(settings);
+    if faults.provider {
+        super::network::provider_faults(rng, fake.faults());
+    }
+    fake
+}
