@@ -5,6 +5,8 @@
     reason = "a test that meets what it does not expect shall stop there"
 )]
 
+/// The official SDKs against the fake, and against a router before it.
+mod clients;
 /// Seeds → a simulated node → checkers.
 mod sim;
 /// Arrows between rooms, banned words.

@@ -11,5 +11,8 @@ use crate::config::Loaded;
 /// # Errors
 /// What keeps it from starting, or what ended it early.
 pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
-    anyhow::bail!("serving is not wired: {} models are configured", loaded.config.models.len())
+    anyhow::bail!(
+        "serving is not wired: {} models are configured",
+        loaded.config.models.len()
+    )
 }

@@ -33,10 +33,19 @@ fn everyone_is_answered_once(world: &World) {
         if client.status() == 200 && !client.aborted {
             let answer = client.answer();
             let shown = String::from_utf8_lossy(&client.got[..client.got.len().min(3_000)]);
-            assert!(answer.is_ok(), "{answer:?} of {:?} {}:\n{shown}", client.plan.dialect, client.plan.stream);
+            assert!(
+                answer.is_ok(),
+                "{answer:?} of {:?} {}:\n{shown}",
+                client.plan.dialect,
+                client.plan.stream
+            );
         }
         if client.aborted {
-            assert!(client.plan.slow.is_some(), "only who does not read is broken off: {:?}", client.plan);
+            assert!(
+                client.plan.slow.is_some(),
+                "only who does not read is broken off: {:?}",
+                client.plan
+            );
         }
     }
 }
@@ -44,7 +53,11 @@ fn everyone_is_answered_once(world: &World) {
 fn healed_clients_are_served(world: &World) {
     for client in world.ended.iter().filter(|c| c.plan.must_succeed) {
         let said = String::from_utf8_lossy(&client.got);
-        assert!(client.succeeded(), "after all faults ended: {} {said}", client.status());
+        assert!(
+            client.succeeded(),
+            "after all faults ended: {} {said}",
+            client.status()
+        );
     }
 }
 
@@ -66,10 +79,16 @@ fn each_call_has_one_row(world: &World) {
         let numbers: Vec<u8> = rows.iter().map(|row| row.attempt).collect();
         let count: Vec<u8> = (1..=rows.len() as u8).collect();
         assert_eq!(numbers, count, "attempts of {exchange}");
-        let done = rows.iter().filter(|row| row.outcome == Outcome::Done).count();
+        let done = rows
+            .iter()
+            .filter(|row| row.outcome == Outcome::Done)
+            .count();
         assert!(done <= 1, "{exchange} was answered {done} times");
         if done == 1 {
-            assert!(rows.last().unwrap().last, "{exchange}: the answer is the last attempt");
+            assert!(
+                rows.last().unwrap().last,
+                "{exchange}: the answer is the last attempt"
+            );
         }
     }
 }
@@ -79,7 +98,12 @@ fn no_pool_goes_over_its_rate(world: &World) {
     for (pool, config) in world.config.pools.iter().enumerate() {
         for limit in &config.limits {
             let Some(rpm) = limit.rpm else { continue };
-            let mut times: Vec<u64> = world.calls.iter().filter(|c| c.pool == pool).map(|c| c.began.0).collect();
+            let mut times: Vec<u64> = world
+                .calls
+                .iter()
+                .filter(|c| c.pool == pool)
+                .map(|c| c.began.0)
+                .collect();
             times.sort_unstable();
             for from in 0..times.len() {
                 for to in from..times.len() {
@@ -87,7 +111,10 @@ fn no_pool_goes_over_its_rate(world: &World) {
                     let most = u128::from(rpm) + span * u128::from(rpm) / 60_000_000_000 + 1;
                     let sent = (to - from + 1) as u128;
                     // Each shard's share rounds by less than one.
-                    assert!(sent <= most + world.nodes.len() as u128, "{sent} of {most} in pool {pool}");
+                    assert!(
+                        sent <= most + world.nodes.len() as u128,
+                        "{sent} of {most} in pool {pool}"
+                    );
                 }
             }
         }
@@ -104,18 +131,39 @@ fn the_ledger_equals_the_books(world: &World) {
         assert_eq!(fake.open(), 0, "answers nobody waits for are hung up");
         for entry in fake.book().entries() {
             match (entry.ended, rows.get(entry.id.as_str())) {
-                (Ended::Complete, Some(row)) if row.outcome == Outcome::Done => equal(world, entry, row),
-                (Ended::Refused(_), Some(row)) => assert_eq!(row.cost, NanoUsd::ZERO, "a refusal costs nothing: {row:?}"),
-                (Ended::Complete | Ended::Cut | Ended::HungUp, Some(row)) if row.outcome != Outcome::Done => {
-                    assert!(row.usage.estimated || row.usage == Usage::default(), "{row:?}");
+                (Ended::Complete, Some(row)) if row.outcome == Outcome::Done => {
+                    equal(world, entry, row)
+                }
+                (Ended::Refused(_), Some(row)) => {
+                    assert_eq!(row.cost, NanoUsd::ZERO, "a refusal costs nothing: {row:?}")
+                }
+                (Ended::Complete | Ended::Cut | Ended::HungUp, Some(row))
+                    if row.outcome != Outcome::Done =>
+                {
+                    assert!(
+                        row.usage.estimated || row.usage == Usage::default(),
+                        "{row:?}"
+                    );
                 }
                 _ => {}
             }
         }
     }
-    let whole: usize = world.fakes.iter().flat_map(|f| f.book().entries()).filter(|e| e.ended == Ended::Complete && e.told).count();
-    let done = world.rows.iter().filter(|row| row.outcome == Outcome::Done).count();
-    assert!(done <= whole, "{done} answers, of which the providers know {whole}");
+    let whole: usize = world
+        .fakes
+        .iter()
+        .flat_map(|f| f.book().entries())
+        .filter(|e| e.ended == Ended::Complete && e.told)
+        .count();
+    let done = world
+        .rows
+        .iter()
+        .filter(|row| row.outcome == Outcome::Done)
+        .count();
+    assert!(
+        done <= whole,
+        "{done} answers, of which the providers know {whole}"
+    );
 }
 
 fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
@@ -124,7 +172,13 @@ fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
     let b = entry.billed;
     assert!(!u.estimated, "{row:?}");
     assert_eq!(
-        [of(u.input_uncached), of(u.cache_read), of(u.cache_write_5m), of(u.cache_write_1h), of(u.output)],
+        [
+            of(u.input_uncached),
+            of(u.cache_read),
+            of(u.cache_write_5m),
+            of(u.cache_write_1h),
+            of(u.output)
+        ],
         [b.uncached, b.read, b.written_5m, b.written_1h, b.output],
         "{entry:?}\n{row:?}"
     );

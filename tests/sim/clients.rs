@@ -28,15 +28,26 @@ pub struct Plan {
 
 impl Plan {
     pub fn drawn(rng: &mut Rng, faults: FaultsDrawn) -> Self {
-        let dialect = [DialectName::Chat, DialectName::Messages, DialectName::Native][rng.below(3) as usize];
+        let dialect = [
+            DialectName::Chat,
+            DialectName::Messages,
+            DialectName::Native,
+        ][rng.below(3) as usize];
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);
         let broken = faults.bad_bodies && rng.once_in(8);
-        let body = if broken { bad_body(rng) } else { body(dialect, model, stream, &text) };
+        let body = if broken {
+            bad_body(rng)
+        } else {
+            body(dialect, model, stream, &text)
+        };
         let mut headers = Vec::new();
         if rng.once_in(10) {
-            headers.push(("x-stokehold-deadline", format!("{}ms", 100 + rng.below(20_000))));
+            headers.push((
+                "x-stokehold-deadline",
+                format!("{}ms", 100 + rng.below(20_000)),
+            ));
         }
         Self {
             dialect,
@@ -46,7 +57,8 @@ impl Plan {
             headers,
             body_fault: (faults.bad_bodies && rng.once_in(20)).then_some(BodyFault::TooSlow),
             leaves_after: (faults.clients_leave && rng.once_in(4)).then(|| moment(rng)),
-            slow: (faults.slow_clients && rng.once_in(4)).then(|| Duration::from_millis(1 + rng.below(8_000))),
+            slow: (faults.slow_clients && rng.once_in(4))
+                .then(|| Duration::from_millis(1 + rng.below(8_000))),
             must_succeed: false,
         }
     }
@@ -58,8 +70,15 @@ impl Plan {
             DialectName::Native if self.stream => "/api/v1/stream",
             DialectName::Native => "/api/v1/generate",
         };
-        let mut headers = vec![(Bytes::from_static(b"authorization"), Bytes::from(format!("Bearer {}", self.key)))];
-        headers.extend(self.headers.iter().map(|(n, v)| (Bytes::from_static(n.as_bytes()), Bytes::from(v.clone()))));
+        let mut headers = vec![(
+            Bytes::from_static(b"authorization"),
+            Bytes::from(format!("Bearer {}", self.key)),
+        )];
+        headers.extend(
+            self.headers
+                .iter()
+                .map(|(n, v)| (Bytes::from_static(n.as_bytes()), Bytes::from(v.clone()))),
+        );
         ClientHead {
             method: Bytes::from_static(b"POST"),
             path: Bytes::from_static(path.as_bytes()),
@@ -74,7 +93,11 @@ impl Plan {
 
 /// A prompt, short or long enough to be cached.
 fn text(rng: &mut Rng) -> String {
-    let words = if rng.once_in(4) { 2_000 } else { 3 + rng.below(60) };
+    let words = if rng.once_in(4) {
+        2_000
+    } else {
+        3 + rng.below(60)
+    };
     let start = rng.below(4);
     (0..words).map(|w| format!("word{} ", start + w)).collect()
 }
@@ -89,13 +112,23 @@ fn body(dialect: DialectName, model: &str, stream: bool, text: &str) -> Bytes {
             "system": [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}],
             "messages": [{"role": "user", "content": "go on"}],
         }),
-        DialectName::Native => serde_json::json!({"model": model, "input": text, "max_output_tokens": 200}),
+        DialectName::Native => {
+            serde_json::json!({"model": model, "input": text, "max_output_tokens": 200})
+        }
     };
     Bytes::from(body.to_string())
 }
 
 fn bad_body(rng: &mut Rng) -> Bytes {
-    let some = ["", "{", "[]", "{\"model\":\"m0\"}", "{\"model\":7,\"messages\":[]}", "\u{0}", "{\"model\":\"nope\",\"messages\":[],\"max_tokens\":1}"];
+    let some = [
+        "",
+        "{",
+        "[]",
+        "{\"model\":\"m0\"}",
+        "{\"model\":7,\"messages\":[]}",
+        "\u{0}",
+        "{\"model\":\"nope\",\"messages\":[],\"max_tokens\":1}",
+    ];
     Bytes::from_static(some[rng.below(some.len() as u64) as usize].as_bytes())
 }
 
@@ -133,7 +166,10 @@ impl Client {
     }
 
     pub fn write(&mut self, bytes: Bytes) {
-        assert!(self.head.is_some() && !self.ended, "bytes come between a head and an end");
+        assert!(
+            self.head.is_some() && !self.ended,
+            "bytes come between a head and an end"
+        );
         self.take(&bytes);
     }
 
@@ -164,15 +200,22 @@ impl Client {
         if self.plan.stream {
             let mut cutter = sse::Decoder::new(1 << 24);
             cutter.feed(self.got.clone().freeze());
-            while let Some(event) = cutter.next().map_err(|_| "an event without end".to_owned())? {
-                decoder.event(&event, &mut events).map_err(|e| e.to_string())?;
+            while let Some(event) = cutter
+                .next()
+                .map_err(|_| "an event without end".to_owned())?
+            {
+                decoder
+                    .event(&event, &mut events)
+                    .map_err(|e| e.to_string())?;
             }
             // A stream that tells of its failure ends with that.
             if !events.iter().any(|e| matches!(e, Event::Error(_))) {
                 decoder.finish(&mut events).map_err(|e| e.to_string())?;
             }
         } else {
-            decoder.whole(&self.got.clone().freeze(), &mut events).map_err(|e| e.to_string())?;
+            decoder
+                .whole(&self.got.clone().freeze(), &mut events)
+                .map_err(|e| e.to_string())?;
         }
         let mut fold = Fold::default();
         events.iter().for_each(|event| fold.event(event));
@@ -180,6 +223,9 @@ impl Client {
     }
 
     pub fn succeeded(&self) -> bool {
-        self.ended && !self.aborted && self.status() == 200 && self.answer().is_ok_and(|a| a.error.is_none())
+        self.ended
+            && !self.aborted
+            && self.status() == 200
+            && self.answer().is_ok_and(|a| a.error.is_none())
     }
 }

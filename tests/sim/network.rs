@@ -11,17 +11,51 @@ use stokehold::fake::{FaultScript, Faults, ReplyId};
 use stokehold::shard::{Call, Input};
 
 pub enum What {
-    Arrive { shard: usize, plan: Box<Plan> },
-    In { shard: usize, input: Input },
-    Deliver { shard: usize, attempt: AttemptId, input: Input },
-    Body { shard: usize, client: ClientId },
-    Leave { shard: usize, client: ClientId },
-    Read { shard: usize, client: ClientId },
-    Tick { shard: usize },
-    CallArrives { shard: usize, attempt: AttemptId, request: Box<Call> },
-    Poll { shard: usize, attempt: AttemptId },
-    HungUp { fake: usize, reply: ReplyId },
-    Reset { shard: usize, attempt: AttemptId },
+    Arrive {
+        shard: usize,
+        plan: Box<Plan>,
+    },
+    In {
+        shard: usize,
+        input: Input,
+    },
+    Deliver {
+        shard: usize,
+        attempt: AttemptId,
+        input: Input,
+    },
+    Body {
+        shard: usize,
+        client: ClientId,
+    },
+    Leave {
+        shard: usize,
+        client: ClientId,
+    },
+    Read {
+        shard: usize,
+        client: ClientId,
+    },
+    Tick {
+        shard: usize,
+    },
+    CallArrives {
+        shard: usize,
+        attempt: AttemptId,
+        request: Box<Call>,
+    },
+    Poll {
+        shard: usize,
+        attempt: AttemptId,
+    },
+    HungUp {
+        fake: usize,
+        reply: ReplyId,
+    },
+    Reset {
+        shard: usize,
+        attempt: AttemptId,
+    },
     LedgerRoom(usize),
 }
 
@@ -64,14 +98,24 @@ pub fn config(rng: &mut Rng) -> Config {
     for f in 0..fakes {
         // The fake speaks both wire formats; the kind says which of them a provider is asked in.
         let kind = ["fake", "openai", "anthropic", "selfhosted"][rng.below(4) as usize];
-        writeln!(yaml, "- id: f{f}\n  kind: {kind}\n  base_url: http://f{f}.test\n  pools:").unwrap();
+        writeln!(
+            yaml,
+            "- id: f{f}\n  kind: {kind}\n  base_url: http://f{f}.test\n  pools:"
+        )
+        .unwrap();
         for p in 0..1 + rng.below(2) {
-            let keys: Vec<String> = (0..1 + rng.below(3)).map(|k| format!("{{id: f{f}p{p}k{k}, secret: sk-{f}{p}{k}-end}}")).collect();
+            let keys: Vec<String> = (0..1 + rng.below(3))
+                .map(|k| format!("{{id: f{f}p{p}k{k}, secret: sk-{f}{p}{k}-end}}"))
+                .collect();
             writeln!(yaml, "  - id: f{f}p{p}\n    keys: [{}]", keys.join(", ")).unwrap();
             let limits = match rng.below(4) {
                 0 => format!("[{{rpm: {}}}]", 30 + rng.below(300)),
                 1 => format!("[{{concurrent: {}}}]", 4 + rng.below(8)),
-                2 => format!("[{{models: [\"m*\"], rpm: {}, concurrent: {}}}]", 60 + rng.below(600), 6 + rng.below(8)),
+                2 => format!(
+                    "[{{models: [\"m*\"], rpm: {}, concurrent: {}}}]",
+                    60 + rng.below(600),
+                    6 + rng.below(8)
+                ),
                 _ => "[]".to_owned(),
             };
             writeln!(yaml, "    limits: {limits}").unwrap();

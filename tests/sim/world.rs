@@ -112,10 +112,20 @@ impl World {
                 clock_jumps: rng.once_in(4),
             }
         };
-        let fakes = config.providers.iter().enumerate().map(|(i, _)| fake(&mut rng, i, faults)).collect();
+        let fakes = config
+            .providers
+            .iter()
+            .enumerate()
+            .map(|(i, _)| fake(&mut rng, i, faults))
+            .collect();
         let nodes = (0..shards)
             .map(|id| Node {
-                shard: Shard::new(Setup { config: config.clone(), id: ShardId(id), shards, seed: rng.bits() }),
+                shard: Shard::new(Setup {
+                    config: config.clone(),
+                    id: ShardId(id),
+                    shards,
+                    seed: rng.bits(),
+                }),
                 clients: Slab::new(10_000),
                 calls: BTreeMap::new(),
                 timer: Instant::NEVER,
@@ -145,12 +155,19 @@ impl World {
             let at = self.now + spread.mul_f64(self.rng.unit());
             let shard = self.rng.below(self.nodes.len() as u64) as usize;
             let plan = Plan::drawn(&mut self.rng, self.faults);
-            self.events.push(at, What::Arrive { shard, plan: Box::new(plan) });
+            self.events.push(
+                at,
+                What::Arrive {
+                    shard,
+                    plan: Box::new(plan),
+                },
+            );
         }
         if self.faults.ledger_stalls {
             let at = self.now + spread.mul_f64(self.rng.unit());
             self.events.push(at, What::LedgerRoom(0));
-            self.events.push(at + Duration::from_millis(500), What::LedgerRoom(10_000));
+            self.events
+                .push(at + Duration::from_millis(500), What::LedgerRoom(10_000));
         }
     }
 
@@ -175,8 +192,17 @@ impl World {
         for shard in 0..self.nodes.len() {
             for nth in 0..3 {
                 let at = self.now + Duration::from_secs(30 * nth);
-                let plan = Plan { must_succeed: true, ..Plan::drawn(&mut self.rng, FaultsDrawn::default()) };
-                self.events.push(at, What::Arrive { shard, plan: Box::new(plan) });
+                let plan = Plan {
+                    must_succeed: true,
+                    ..Plan::drawn(&mut self.rng, FaultsDrawn::default())
+                };
+                self.events.push(
+                    at,
+                    What::Arrive {
+                        shard,
+                        plan: Box::new(plan),
+                    },
+                );
             }
         }
     }
@@ -192,18 +218,32 @@ impl World {
     }
 
     pub fn wall(&self) -> Now {
-        let jump = if self.faults.clock_jumps { ((self.now.0 / 700_000_000) % 5) as i64 * 3_000_000_000 } else { 0 };
-        Now { instant: self.now, wall: WallTime(1_790_000_000_000_000_000 + self.now.0 as i64 - jump) }
+        let jump = if self.faults.clock_jumps {
+            ((self.now.0 / 700_000_000) % 5) as i64 * 3_000_000_000
+        } else {
+            0
+        };
+        Now {
+            instant: self.now,
+            wall: WallTime(1_790_000_000_000_000_000 + self.now.0 as i64 - jump),
+        }
     }
 
     fn happen(&mut self, what: What) {
         match what {
             What::Arrive { shard, plan } => self.arrive(shard, *plan),
             What::In { shard, input } => self.give(shard, input),
-            What::Deliver { shard, attempt, input } => {
+            What::Deliver {
+                shard,
+                attempt,
+                input,
+            } => {
                 // After a cancel nothing more arrives.
                 if self.nodes[shard].calls.contains_key(&attempt) {
-                    if matches!(input, Input::UpstreamEnd { .. } | Input::UpstreamFailed { .. }) {
+                    if matches!(
+                        input,
+                        Input::UpstreamEnd { .. } | Input::UpstreamFailed { .. }
+                    ) {
                         self.nodes[shard].calls.remove(&attempt);
                     }
                     self.give(shard, input);
@@ -215,7 +255,11 @@ impl World {
                 self.nodes[shard].timer = Instant::NEVER;
                 self.give(shard, Input::Tick);
             }
-            What::CallArrives { shard, attempt, request } => self.call_arrives(shard, attempt, &request),
+            What::CallArrives {
+                shard,
+                attempt,
+                request,
+            } => self.call_arrives(shard, attempt, &request),
             What::Poll { shard, attempt } => {
                 if let Some(call) = self.nodes[shard].calls.get_mut(&attempt) {
                     call.polling = false;
@@ -244,20 +288,28 @@ impl World {
 
     fn arrive(&mut self, shard: usize, plan: Plan) {
         let leaves = plan.leaves_after;
-        let Ok(slot) = self.nodes[shard].clients.insert(Client::new(plan)) else { panic!("room") };
+        let Ok(slot) = self.nodes[shard].clients.insert(Client::new(plan)) else {
+            panic!("room")
+        };
         let client = ClientId(slot);
         let head = self.nodes[shard].clients.get(slot).unwrap().plan.head();
         if let Some(after) = leaves {
-            self.events.push(self.now + after, What::Leave { shard, client });
+            self.events
+                .push(self.now + after, What::Leave { shard, client });
         }
         self.give(shard, Input::Head { client, head });
     }
 
     fn send_body(&mut self, shard: usize, client: ClientId) {
-        let Some(known) = self.nodes[shard].clients.get(client.0) else { return };
+        let Some(known) = self.nodes[shard].clients.get(client.0) else {
+            return;
+        };
         let input = match known.plan.body_fault {
             Some(why) => Input::BodyFailed { client, why },
-            None => Input::Body { client, body: known.plan.body.clone() },
+            None => Input::Body {
+                client,
+                body: known.plan.body.clone(),
+            },
         };
         self.give(shard, input);
     }
@@ -271,7 +323,9 @@ impl World {
     }
 
     fn client_reads(&mut self, shard: usize, client: ClientId) {
-        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else { return };
+        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else {
+            return;
+        };
         known.unread = 0;
         if std::mem::take(&mut known.congested) {
             self.give(shard, Input::Eased { client });
@@ -302,7 +356,12 @@ impl World {
                 let at = self.now + self.latency();
                 self.events.push(at, What::Body { shard, client });
             }
-            Output::Respond { client, head, body, end } => self.to_client(shard, client, |c| c.respond(head, body, end)),
+            Output::Respond {
+                client,
+                head,
+                body,
+                end,
+            } => self.to_client(shard, client, |c| c.respond(head, body, end)),
             Output::Write { client, bytes } => self.to_client(shard, client, |c| c.write(bytes)),
             Output::End { client } => self.to_client(shard, client, Client::end),
             Output::Abort { client } => self.to_client(shard, client, Client::abort),
@@ -327,15 +386,24 @@ impl World {
 
     fn to_client(&mut self, shard: usize, client: ClientId, tell: impl FnOnce(&mut Client)) {
         // Who has left hears nothing.
-        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else { return };
+        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else {
+            return;
+        };
         tell(known);
         let slow = known.plan.slow;
         if let Some(pause) = slow {
             if known.unread > 2_000 && !known.congested && !known.ended {
                 known.congested = true;
                 let at = self.now + Duration::from_millis(1);
-                self.events.push(at, What::In { shard, input: Input::Congested { client } });
-                self.events.push(self.now + pause, What::Read { shard, client });
+                self.events.push(
+                    at,
+                    What::In {
+                        shard,
+                        input: Input::Congested { client },
+                    },
+                );
+                self.events
+                    .push(self.now + pause, What::Read { shard, client });
             }
         } else {
             known.unread = 0;
@@ -344,7 +412,10 @@ impl World {
     }
 
     fn drop_if_ended(&mut self, shard: usize, client: ClientId) {
-        let done = self.nodes[shard].clients.get(client.0).is_some_and(|c| c.ended && !c.congested);
+        let done = self.nodes[shard]
+            .clients
+            .get(client.0)
+            .is_some_and(|c| c.ended && !c.congested);
         if done && let Some(client) = self.nodes[shard].clients.remove(client.0) {
             self.ended.push(client);
         }
@@ -358,16 +429,34 @@ impl World {
         let fake = call.origin.0 as usize;
         let pool = self.config.pools.iter().position(|p| {
             p.keys.iter().any(|k| {
-                let secret = self.config.keys[k.0 as usize].secret.as_ref().expect("all have one");
-                call.headers.iter().any(|(_, v)| v.contains(secret.expose()))
+                let secret = self.config.keys[k.0 as usize]
+                    .secret
+                    .as_ref()
+                    .expect("all have one");
+                call.headers
+                    .iter()
+                    .any(|(_, v)| v.contains(secret.expose()))
             })
         });
-        self.calls.push(Call { pool: pool.expect("a call carries a key of ours"), began: self.now });
-        let open = OpenCall { fake, reply: None, paused: false, not_before: self.now, polling: false, broken: false };
+        self.calls.push(Call {
+            pool: pool.expect("a call carries a key of ours"),
+            began: self.now,
+        });
+        let open = OpenCall {
+            fake,
+            reply: None,
+            paused: false,
+            not_before: self.now,
+            polling: false,
+            broken: false,
+        };
         self.nodes[shard].calls.insert(call.attempt, open);
         let attempt = call.attempt;
         if self.faults.refuse_connect && self.rng.once_in(8) {
-            let input = Input::UpstreamFailed { attempt, why: UpstreamFault::Connect("refused".to_owned()) };
+            let input = Input::UpstreamFailed {
+                attempt,
+                why: UpstreamFault::Connect("refused".to_owned()),
+            };
             return self.deliver(shard, attempt, input);
         }
         if self.faults.never_connect && self.rng.once_in(12) {
@@ -375,7 +464,14 @@ impl World {
         }
         self.deliver(shard, attempt, Input::Sent { attempt });
         let at = self.nodes[shard].calls[&attempt].not_before;
-        self.events.push(at, What::CallArrives { shard, attempt, request: Box::new(call) });
+        self.events.push(
+            at,
+            What::CallArrives {
+                shard,
+                attempt,
+                request: Box::new(call),
+            },
+        );
         if self.faults.reset && self.rng.once_in(8) {
             let at = self.now + Duration::from_millis(self.rng.below(3_000));
             self.events.push(at, What::Reset { shard, attempt });
@@ -385,17 +481,42 @@ impl World {
     /// Something of a call reaches the shard, after what was sent before it.
     fn deliver(&mut self, shard: usize, attempt: AttemptId, input: Input) {
         let latency = self.latency();
-        let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+        let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else {
+            return;
+        };
         call.not_before = call.not_before.max(self.now + latency);
-        self.events.push(call.not_before, What::Deliver { shard, attempt, input });
+        self.events.push(
+            call.not_before,
+            What::Deliver {
+                shard,
+                attempt,
+                input,
+            },
+        );
     }
 
     fn call_arrives(&mut self, shard: usize, attempt: AttemptId, call: &shard::Call) {
         let now = self.wall();
-        let Some(open) = self.nodes[shard].calls.get_mut(&attempt).filter(|open| !open.broken) else { return };
+        let Some(open) = self.nodes[shard]
+            .calls
+            .get_mut(&attempt)
+            .filter(|open| !open.broken)
+        else {
+            return;
+        };
         let body: Vec<u8> = call.body.concat();
-        let header = |name: &str| call.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        let request = Request { method: call.method, path: &call.path, header: &header, body: &body };
+        let header = |name: &str| {
+            call.headers
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v.as_str())
+        };
+        let request = Request {
+            method: call.method,
+            path: &call.path,
+            header: &header,
+            body: &body,
+        };
         let reply = self.fakes[open.fake].handle(now, &request);
         open.reply = Some(reply);
         self.poll(shard, attempt);
@@ -405,8 +526,12 @@ impl World {
     fn poll(&mut self, shard: usize, attempt: AttemptId) {
         loop {
             let now = self.wall();
-            let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
-            let (Some(reply), false, false) = (call.reply, call.paused, call.polling) else { return };
+            let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else {
+                return;
+            };
+            let (Some(reply), false, false) = (call.reply, call.paused, call.polling) else {
+                return;
+            };
             match self.fakes[call.fake].next(reply, now) {
                 Step::Wait(at) => {
                     call.polling = true;
@@ -418,7 +543,15 @@ impl World {
                         .into_iter()
                         .map(|(n, v)| (Bytes::from(n.to_string()), Bytes::from(v.to_string())))
                         .collect();
-                    self.deliver(shard, attempt, Input::UpstreamHead { attempt, status, headers });
+                    self.deliver(
+                        shard,
+                        attempt,
+                        Input::UpstreamHead {
+                            attempt,
+                            status,
+                            headers,
+                        },
+                    );
                 }
                 Step::Bytes(bytes) => self.deliver_cut(shard, attempt, &bytes),
                 Step::End => {
@@ -440,11 +573,22 @@ impl World {
         let mut rest = bytes.clone();
         while !rest.is_empty() {
             let most = rest.len() as u64;
-            let take = if self.rng.once_in(3) { 1 + self.rng.below(most) } else { most };
+            let take = if self.rng.once_in(3) {
+                1 + self.rng.below(most)
+            } else {
+                most
+            };
             let piece = rest.split_to(take as usize);
             // Whoever reads hands over a buffer of its own.
             let piece = Bytes::copy_from_slice(&piece);
-            self.deliver(shard, attempt, Input::UpstreamBytes { attempt, bytes: piece });
+            self.deliver(
+                shard,
+                attempt,
+                Input::UpstreamBytes {
+                    attempt,
+                    bytes: piece,
+                },
+            );
         }
     }
 
@@ -453,26 +597,44 @@ impl World {
         if let Some(call) = self.nodes[shard].calls.remove(&attempt)
             && let Some(reply) = call.reply
         {
-            self.events.push(self.now + latency, What::HungUp { fake: call.fake, reply });
+            self.events.push(
+                self.now + latency,
+                What::HungUp {
+                    fake: call.fake,
+                    reply,
+                },
+            );
         }
     }
 
     /// The connection breaks for both.
     fn reset(&mut self, shard: usize, attempt: AttemptId) {
         let now = self.wall();
-        let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else { return };
+        let Some(call) = self.nodes[shard].calls.get_mut(&attempt) else {
+            return;
+        };
         if std::mem::replace(&mut call.broken, true) {
             return;
         }
         if let Some(reply) = call.reply.take() {
             self.fakes[call.fake].hung_up(reply, now);
         }
-        self.deliver(shard, attempt, Input::UpstreamFailed { attempt, why: UpstreamFault::Reset });
+        self.deliver(
+            shard,
+            attempt,
+            Input::UpstreamFailed {
+                attempt,
+                why: UpstreamFault::Reset,
+            },
+        );
     }
 
     /// A call is over when its row is written.
     fn sum(&self) -> Sum {
-        let mut sum = Sum { calls: self.calls.len() as u64, ..Sum::default() };
+        let mut sum = Sum {
+            calls: self.calls.len() as u64,
+            ..Sum::default()
+        };
         for client in &self.ended {
             sum.exchanges += 1;
             match (client.left, client.succeeded()) {
@@ -486,7 +648,11 @@ impl World {
         sum.nano_usd = self.rows.iter().map(|row| row.cost.0).sum();
         for fake in &self.fakes {
             let billed = fake.book().totals();
-            sum.billed_tokens += billed.uncached + billed.read + billed.written_5m + billed.written_1h + billed.output;
+            sum.billed_tokens += billed.uncached
+                + billed.read
+                + billed.written_5m
+                + billed.written_1h
+                + billed.output;
         }
         sum
     }

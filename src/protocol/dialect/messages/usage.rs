@@ -15,7 +15,11 @@ pub(in crate::protocol::dialect) struct Meter {
 
 impl Meter {
     /// One usage object; its fields replace earlier ones, what it does not say is `None`.
-    pub(in crate::protocol::dialect) fn read(&mut self, body: &Str, raw: &RawValue) -> Option<Usage> {
+    pub(in crate::protocol::dialect) fn read(
+        &mut self,
+        body: &Str,
+        raw: &RawValue,
+    ) -> Option<Usage> {
         let mut fields = Fields::of(raw.get())?;
         let mut usage = Usage {
             input_uncached: fields.count("input_tokens").map(Tokens),
