@@ -37,6 +37,8 @@ use std::time::Duration;
 /// Everything a node needs to know, checked. Ids are positions in these tables.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which reading of the files this is: 0 at the start, one more at each reload. Ids mean the same under the same number.
+    pub generation: u64,
     pub server: Server,
     pub data_dir: PathBuf,
     pub limits: Limits,

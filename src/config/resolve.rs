@@ -36,6 +36,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let providers = providers::all(raw.providers, r);
     let catalogue = catalogue::resolve(raw.models, raw.prices, &providers, timeouts, r);
     Config {
+        generation: 0,
         server: server(raw.server, r),
         data_dir: PathBuf::from(
             raw.data_dir

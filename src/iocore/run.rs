@@ -400,14 +400,14 @@ impl Books {
         &mut self,
         batch: Arc<Vec<Box<LedgerRow>>>,
     ) -> Result<ledger::Committed, String> {
-        let (writer, path, config) = (self.writer.take(), self.path.clone(), self.config.clone());
+        let (writer, path) = (self.writer.take(), self.path.clone());
         let task = tokio::task::spawn_blocking(move || {
             let mut writer = match writer {
                 Some(writer) => writer,
                 None => Writer::open(&path).map_err(|error| error.to_string())?,
             };
             let result = writer
-                .commit(&batch, &config)
+                .commit(&batch)
                 .map_err(|error| error.to_string());
             Ok::<_, String>((writer, result))
         });

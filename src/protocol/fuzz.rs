@@ -235,7 +235,9 @@ mod tests {
     use super::*;
     use crate::base::Rng;
 
-    const TARGETS: [(&str, fn(&[u8])); 9] = [
+    type Entrance = (&'static str, fn(&[u8]));
+
+    const TARGETS: [Entrance; 9] = [
         ("sse", sse),
         ("websocket", websocket),
         ("request", request),

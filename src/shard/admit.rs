@@ -149,6 +149,7 @@ impl Shard {
                 request: None,
                 tenant_hold: None,
                 tally: Tally::default(),
+                open: None,
                 last: None,
                 dropped: Vec::new(),
                 head_sent: false,

@@ -43,6 +43,8 @@ pub(super) struct Exchange {
     pub request: Option<Box<Request>>,
     pub tenant_hold: Option<Reservation>,
     pub tally: Tally,
+    /// The attempt under way, kept beside the phase so that it survives a panic in a step.
+    pub open: Option<OpenAttempt>,
     /// The last failure, to be told if nothing better comes.
     pub last: Option<LastFailure>,
     /// What was left out by rule of the request that was sent.
@@ -112,6 +114,17 @@ pub(super) struct LastFailure {
     pub fault: Fault,
     /// The provider's own words, when its dialect is the client's.
     pub verbatim: Option<(u16, Bytes)>,
+}
+
+/// What an attempt's row needs if all else about it is lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenAttempt {
+    pub number: u8,
+    pub endpoint: EndpointId,
+    pub pool: PoolId,
+    pub key: Option<KeyId>,
+    pub began: Now,
+    pub decision: &'static str,
 }
 
 /// One try at one endpoint.

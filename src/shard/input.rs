@@ -2,6 +2,7 @@
 
 use crate::base::{AttemptId, ClientId};
 use crate::config::Config;
+use crate::shard::Gossip;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -69,6 +70,8 @@ pub enum Input {
     Config(Arc<Config>),
     /// The I/O core can take ledger rows again up to this many.
     LedgerRoom(usize),
+    /// What another shard has learned.
+    Gossip(Gossip),
     /// Take no new exchanges: the node is leaving.
     Drain,
 }

@@ -7,7 +7,7 @@
 mod input;
 pub use input::{BodyFault, ClientHead, Headers, Input, Slices, UpstreamFault};
 mod output;
-pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead};
+pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.
 mod admit;
 /// What exchanges share: pools, tenants, breakers, keys, timers.
@@ -31,6 +31,9 @@ mod socket;
 /// Phase 4: decode, forward, meter.
 mod stream;
 pub use desk::Standing;
+/// What shards tell each other.
+mod gossip;
+pub use gossip::Gossip;
 mod meters;
 pub use meters::Meters;
 
@@ -110,6 +113,7 @@ impl Shard {
             Input::Tick => self.tick(now, out),
             Input::Config(config) => self.desk.reload(config),
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
+            Input::Gossip(gossip) => self.desk.hear(now, gossip),
             Input::Drain => self.desk.draining = true,
         }
         self.dispatch_waiting(now, out);
@@ -119,6 +123,13 @@ impl Shard {
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
         self.desk.timers.next()
+    }
+
+    /// The rows of all attempts that are open, as interrupted by a fault of ours: for when this shard's state can no longer be believed.
+    pub fn interrupted(&self, now: Now, out: &mut Vec<Output>) {
+        for (_, exchange) in self.exchanges.iter() {
+            exchange.interrupted(now, out);
+        }
     }
 
     /// What this core has counted so far.

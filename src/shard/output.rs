@@ -5,9 +5,11 @@ use crate::base::{
     TenantId, WallTime,
 };
 use crate::canon::{DialectName, FaultClass, Usage};
-use crate::config::LogLevel;
+use crate::config::{Config, LogLevel};
+use crate::shard::Gossip;
 use crate::shard::input::Slices;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a shard wants done, in this order.
@@ -58,6 +60,8 @@ pub enum Output {
         attempt: AttemptId,
     },
 
+    /// To all other shards; may be lost.
+    Tell(Gossip),
     /// To the I/O core.
     Post(Mail),
 }
@@ -93,6 +97,7 @@ pub enum Mail {
 /// One attempt, as it is written down: exactly one row for each attempt that was begun.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LedgerRow {
+    pub under: Under,
     /// Id of the exchange as the client knows it (`x-stokehold-id`).
     pub exchange: String,
     /// From 1.
@@ -121,6 +126,22 @@ pub struct LedgerRow {
     pub total: Duration,
     /// Why this endpoint, in a few words.
     pub decision: &'static str,
+}
+
+/// The configuration whose tables a row's ids are places in.
+#[derive(Clone)]
+pub struct Under(pub Arc<Config>);
+
+impl PartialEq for Under {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.generation == other.0.generation
+    }
+}
+
+impl std::fmt::Debug for Under {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// How an attempt ended.

@@ -8,7 +8,7 @@ use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{CallHead, ClientHeaders};
 use crate::shard::desk::Desk;
-use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, Phase};
+use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
 use crate::shard::input::Slices;
 use crate::shard::{Call, Output};
 
@@ -58,6 +58,14 @@ impl Exchange {
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
             breaker.called(now.instant, patience);
         }
+        self.open = Some(OpenAttempt {
+            number: self.tally.attempts,
+            endpoint: decision.endpoint,
+            pool: decision.pool,
+            key: decision.key,
+            began: now,
+            decision: decision.reason,
+        });
         let timeouts = config.models[endpoint.model.0 as usize].timeouts;
         let total_at = now.instant + timeouts.total;
         let at = (now.instant + timeouts.connect).min(total_at);

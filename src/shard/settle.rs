@@ -8,9 +8,10 @@ use crate::policy::capacity::Used;
 use crate::policy::retry::{self, AttemptError, Next};
 use crate::protocol::dialect;
 use crate::shard::desk::Desk;
+use crate::shard::gossip::{Gossip, News};
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
 use crate::shard::relay::Relay;
-use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, reply, stream};
+use crate::shard::{LedgerRow, LogLine, Mail, Under, Outcome, Output, reply, stream};
 use bytes::BytesMut;
 
 impl Exchange {
@@ -65,7 +66,7 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         let error = self.error_of(&attempt, &failure.fault);
-        self.note_failure(desk, &attempt, error, &failure.fault, now);
+        self.note_failure(desk, &attempt, error, &failure.fault, now, out);
         let next = self.next(desk, &attempt, error, now);
         let last = next == Next::GiveUp;
         let outcome = Outcome::Failed(failure.fault.class);
@@ -114,6 +115,7 @@ impl Exchange {
         error: AttemptError,
         fault: &Fault,
         now: Now,
+        out: &mut Vec<Output>,
     ) {
         let place = (attempt.endpoint, attempt.pool);
         let dead_for = self.config.routing.dead_key;
@@ -123,6 +125,7 @@ impl Exchange {
             AttemptError::KeyRefused | AttemptError::Exhausted => {
                 if let Some(key) = attempt.key {
                     epoch.kill_key(key, now.instant + dead_for);
+                    self.tell_others(News::KeyDead { key, rest: dead_for }, out);
                     self.tally.dead_keys.push(key);
                 } else {
                     self.tally.failed_at.push(place);
@@ -136,6 +139,7 @@ impl Exchange {
                 epoch.each_limit(attempt.endpoint, attempt.pool, |limit| {
                     limit.close_until(until)
                 });
+                self.tell_others(News::Limited { endpoint: attempt.endpoint, pool: attempt.pool, rest: wait }, out);
                 self.tally.failed_at.push(place);
                 self.answered(desk, attempt);
             }
@@ -154,6 +158,10 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    fn tell_others(&self, news: News, out: &mut Vec<Output>) {
+        out.push(Output::Tell(Gossip { under: self.config.generation, news }));
     }
 
     /// The endpoint is alive, whatever it said.
@@ -398,6 +406,7 @@ impl Exchange {
         let used = attempt.sent.then(|| used(&usage));
         self.add_up(used, cost);
         desk.end_attempt(attempt.id);
+        self.open = None;
         desk.epoch(self.epoch)
             .release(attempt.hold, used, now.instant);
         desk.freed(now.instant);
@@ -412,6 +421,7 @@ impl Exchange {
             upstream_id.to_owned()
         };
         out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
+            under: Under(config.clone()),
             exchange: self.name.to_string(),
             attempt: attempt.number,
             last,
@@ -433,6 +443,35 @@ impl Exchange {
             first_byte,
             total,
             decision: attempt.decision,
+        }))));
+    }
+
+    /// The row of the attempt that is open, if one is: what it used nobody can say any more.
+    pub fn interrupted(&self, now: Now, out: &mut Vec<Output>) {
+        let Some(open) = self.open else { return };
+        out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
+            under: Under(self.config.clone()),
+            exchange: self.name.to_string(),
+            attempt: open.number,
+            last: true,
+            started: open.began.wall,
+            tenant: self.tenant,
+            client_key: self.client_key,
+            model: self.model(),
+            endpoint: open.endpoint,
+            pool: open.pool,
+            key: open.key,
+            dialect: self.dialect,
+            streamed: self.streams(),
+            outcome: Outcome::Failed(FaultClass::Internal),
+            status: None,
+            upstream_id: String::new(),
+            usage: Usage { input_uncached: Some(self.asked.ask.input), estimated: true, ..Usage::default() },
+            cost: NanoUsd::ZERO,
+            queued: self.tally.queued,
+            first_byte: None,
+            total: now.instant - open.began.instant,
+            decision: open.decision,
         }))));
     }
 

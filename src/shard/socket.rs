@@ -2,7 +2,7 @@
 
 use crate::base::{BoundedMap, ClientId, ClientKeyId, ExchangeId, Now, Str};
 use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
-use crate::protocol::dialect::{self, Opening, native};
+use crate::protocol::dialect::native;
 use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation};
 use crate::shard::admit::Opened;
 use crate::shard::exchange::{Down, Happening, PassingHeaders};
@@ -132,7 +132,7 @@ impl Shard {
         use native::socket::ClientMessage as M;
         let done = match native::socket::read(text) {
             Ok(M::Auth { api_key }) => self
-                .socket_auth(client, api_key.expose())
+                .socket_auth(client, api_key.expose(), out)
                 .map_err(|fault| (None, fault)),
             Ok(M::Request {
                 id,
@@ -153,15 +153,18 @@ impl Shard {
             Err(refused) => Err((refused.id, refused.fault)),
         };
         if let Err((request_id, fault)) = done {
-            self.socket_refuse(now, client, request_id, &fault, out);
+            self.socket_refuse(client, request_id.as_ref(), &fault, out);
         }
     }
 
-    fn socket_auth(&mut self, client: ClientId, key: &str) -> Result<(), Fault> {
+    fn socket_auth(&mut self, client: ClientId, key: &str, out: &mut Vec<Output>) -> Result<(), Fault> {
         let found = self.desk.client_key(key.as_bytes())?;
         if let Some(Client::Socket(session)) = self.client(client) {
             session.key = Some(found);
         }
+        let mut said = BytesMut::new();
+        native::socket::write_authenticated(&mut said);
+        out.push(Output::Write { client, bytes: said.freeze() });
         Ok(())
     }
 
@@ -242,30 +245,9 @@ impl Shard {
         Ok(())
     }
 
-    fn socket_refuse(
-        &mut self,
-        now: Now,
-        client: ClientId,
-        request_id: Option<Str>,
-        fault: &Fault,
-        out: &mut Vec<Output>,
-    ) {
-        let opening = Opening {
-            id: Str::from(self.desk.name_exchange()),
-            created: now.wall.seconds(),
-            request_id,
-            bare: true,
-            ..Opening::default()
-        };
+    fn socket_refuse(&mut self, client: ClientId, request_id: Option<&Str>, fault: &Fault, out: &mut Vec<Output>) {
         let mut said = BytesMut::new();
-        dialect::Encoder::new(DialectName::Native, opening).fail(
-            fault,
-            &dialect::Closing::default(),
-            &mut said,
-        );
-        out.push(Output::Write {
-            client,
-            bytes: said.freeze(),
-        });
+        native::socket::write_refused(request_id.map(|id| &**id), fault, &mut said);
+        out.push(Output::Write { client, bytes: said.freeze() });
     }
 }

@@ -381,6 +381,12 @@ impl World {
             }
             Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
             Output::Post(Mail::Log(_)) => {}
+            Output::Tell(gossip) => {
+                let at = self.now + Duration::from_micros(100);
+                for other in (0..self.nodes.len()).filter(|other| *other != shard) {
+                    self.events.push(at, What::In { shard: other, input: Input::Gossip(gossip) });
+                }
+            }
         }
     }
 

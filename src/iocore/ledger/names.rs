@@ -1,12 +1,12 @@
 //! Ids of the configuration → the names that are written down. An id the configuration does not have becomes `?7`, never a panic:
 //! the row is money.
 
-use crate::config::Config;
 use crate::shard::{LedgerRow, Outcome};
 use std::borrow::Cow;
 
 /// The texts of a row, in the order of `schema`'s name columns.
-pub fn of<'a>(row: &LedgerRow, config: &'a Config) -> [Cow<'a, str>; 9] {
+pub fn of(row: &LedgerRow) -> [Cow<'_, str>; 9] {
+    let config = &*row.under.0;
     let endpoint = config.endpoints.get(usize::from(row.endpoint.0));
     let provider = endpoint.and_then(|e| config.providers.get(usize::from(e.provider.0)));
     let place = endpoint.zip(provider);

@@ -2,7 +2,6 @@
 
 use super::{names, schema};
 use crate::base::{FixedHasher, NanoUsd, Tokens};
-use crate::config::Config;
 use crate::shard::{LedgerRow, Outcome};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter, types::Value};
 use std::collections::{BTreeMap, HashMap};
@@ -65,7 +64,6 @@ impl Writer {
     pub fn commit(
         &mut self,
         rows: &[Box<LedgerRow>],
-        config: &Config,
     ) -> rusqlite::Result<Committed> {
         let Self {
             connection,
@@ -78,7 +76,7 @@ impl Writer {
         let result = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(|transaction| {
-                let committed = fill(&transaction, dictionary, rows, config)?;
+                let committed = fill(&transaction, dictionary, rows)?;
                 transaction.commit().map(|()| committed)
             });
         if result.is_err() {
@@ -93,7 +91,6 @@ fn fill(
     transaction: &Transaction<'_>,
     dictionary: &mut HashMap<String, i64, FixedHasher>,
     rows: &[Box<LedgerRow>],
-    config: &Config,
 ) -> rusqlite::Result<Committed> {
     let marks = ["?"; 39].join(",");
     let mut insert = transaction.prepare_cached(&format!(
@@ -102,7 +99,7 @@ fn fill(
     let (mut committed, mut hourly) = (Committed::default(), Hourly::new());
     for row in rows {
         let mut ids = [0_i64; 9];
-        for (id, name) in ids.iter_mut().zip(names::of(row, config)) {
+        for (id, name) in ids.iter_mut().zip(names::of(row)) {
             *id = intern(transaction, dictionary, &name)?;
         }
         let decision = intern(transaction, dictionary, row.decision)?;

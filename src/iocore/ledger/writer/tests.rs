@@ -1,3 +1,5 @@
+use crate::config::Config;
+use crate::shard::Under;
 use super::*;
 use crate::base::{ClientKeyId, EndpointId, ModelId, PoolId, TenantId, WallTime};
 use crate::canon::{DialectName, FaultClass, Usage};
@@ -7,6 +9,7 @@ const HOUR: i64 = 3_600_000_000_000;
 
 pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
     Box::new(LedgerRow {
+        under: Under(std::sync::Arc::new(config())),
         exchange: exchange.to_owned(),
         attempt: 1,
         last: true,
@@ -39,6 +42,7 @@ pub fn config() -> Config {
     use crate::config::*;
     let zero = Duration::ZERO;
     Config {
+        generation: 0,
         server: Server {
             listen: vec![],
             operator: ([127, 0, 0, 1], 0).into(),
@@ -131,7 +135,7 @@ fn a_batch_written_twice_counts_once() {
     let rows = [row("a", HOUR), row("b", HOUR)];
     let mut writer = Writer::open(&path).expect("open");
     assert_eq!(
-        writer.commit(&rows, &config()),
+        writer.commit(&rows),
         Ok(Committed {
             written: 2,
             duplicates: 0
@@ -140,7 +144,7 @@ fn a_batch_written_twice_counts_once() {
     drop(writer);
     let mut writer = Writer::open(&path).expect("open again");
     assert_eq!(
-        writer.commit(&rows, &config()),
+        writer.commit(&rows),
         Ok(Committed {
             written: 0,
             duplicates: 2
@@ -159,7 +163,7 @@ fn reports_are_exact_at_any_edge_and_keep_odd_names() {
     rows[9].outcome = Outcome::Failed(FaultClass::Overloaded);
     Writer::open(&path)
         .expect("open")
-        .commit(&rows, &config())
+        .commit(&rows)
         .expect("written");
     for (since, until) in [
         (0, 500),
@@ -202,7 +206,7 @@ fn locked_or_full_writes_nothing_and_recovers() {
     let mut writer = Writer::open(&path).expect("open");
     let other = Connection::open(&path).expect("another process");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    assert!(writer.commit(&[row("a", 1)], &config()).is_err());
+    assert!(writer.commit(&[row("a", 1)]).is_err());
     other.execute_batch("COMMIT").expect("unlocked");
 
     let many: Vec<_> = (0..5_000).map(|n| row(&n.to_string(), 1)).collect();
@@ -217,11 +221,11 @@ fn locked_or_full_writes_nothing_and_recovers() {
             })
     };
     limit(&writer, pages + 2).expect("limited");
-    assert!(writer.commit(&many, &config()).is_err());
+    assert!(writer.commit(&many).is_err());
     assert_eq!(sums(&path, 0, HOUR), (0, 0));
     limit(&writer, 1_000_000).expect("lifted");
     assert_eq!(
-        writer.commit(&many, &config()).map(|c| c.written),
+        writer.commit(&many).map(|c| c.written),
         Ok(5_000)
     );
     assert_eq!(sums(&path, 0, HOUR), (5_000, 15_000));

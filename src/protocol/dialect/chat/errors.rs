@@ -225,7 +225,7 @@ fn plain_text(body: &[u8]) -> Option<&str> {
 
 /// A provider's words as they may be told: bounded, and without what looks like a key (a 401 of OpenAI quotes part of it).
 fn told(message: &str) -> String {
-    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    let end = super::char_boundary(message, MESSAGE_BYTES_MAX);
     let mut out = String::with_capacity(end);
     for (n, word) in message[..end].split(' ').enumerate() {
         if n > 0 {

@@ -6,3 +6,13 @@ pub mod events;
 mod recorded;
 pub mod request;
 mod schema;
+
+/// The last boundary of a character of `text` that is not after `at`.
+fn char_boundary(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    // A character has four bytes at most, and 0 is a boundary.
+    (0..=at)
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0)
+}

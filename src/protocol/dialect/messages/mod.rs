@@ -25,6 +25,8 @@ pub mod errors;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]
+mod tests_cross;
+#[cfg(test)]
 mod tests_events;
 #[cfg(test)]
 mod tests_request;

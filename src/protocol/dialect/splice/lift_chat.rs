@@ -183,7 +183,8 @@ impl ChatLift {
     fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<Event>) -> Result<Pass, Malformed> {
         let choices = chunk.choices.as_deref().unwrap_or_default();
         // Azure's first chunk has only what its filter said of the prompt, and empty ids: the answer begins with the next.
-        if !self.started && !(choices.is_empty() && chunk.usage.is_none()) {
+        let begins = !choices.is_empty() || chunk.usage.is_some();
+        if !self.started && begins {
             self.started = true;
             out.push(Event::Started {
                 id: text(chunk.id).unwrap_or_default(),

@@ -10,6 +10,7 @@ use crate::base::{Json, Str};
 use crate::canon::{
     Block, BlockKind, DialectName, Fault, Request, Role, Source, ToolInput, ToolKind, Turn,
 };
+use crate::protocol::dialect::chat::char_boundary;
 use crate::protocol::json;
 use bytes::BytesMut;
 
@@ -246,7 +247,7 @@ fn detail(node: &Node<'_, '_>, rest: &mut Str, blocks: &mut Vec<Block>) -> Resul
         None => {
             let bytes = members.get(node, "text_bytes");
             let bytes = bytes.map(|b| b.value("a whole number")).transpose()?;
-            let end = rest.floor_char_boundary(bytes.unwrap_or(usize::MAX));
+            let end = char_boundary(rest, bytes.unwrap_or(usize::MAX));
             let (head, tail) = rest.split_at(end);
             *rest = tail;
             head

@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::{Json, Rng, Str, Tokens};
+use crate::base::{Json, Rng, Tokens};
 use crate::canon::*;
 use crate::protocol::dialect::{Dropped, Rules, Target};
 use bytes::Bytes;
@@ -439,5 +439,4 @@ fn no_body_panics() {
         "]".repeat(100_000)
     );
     assert!(read(&Bytes::from(nested)).is_err());
-    let _ = Str::new();
 }

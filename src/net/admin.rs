@@ -1,0 +1,120 @@
+//! The operator's port: is it alive, does it serve, what has it counted. HTTP/1.1 only, on one shard, beside its clients.
+//!
+//! Probes are open to whoever reaches the port; figures want the operator's key when there is one. Bounded: `CONNECTIONS_MAX`.
+
+use super::hyper_rt::{HyperStream, HyperTimer};
+use super::run::Core;
+use super::runtime::Runtime;
+use crate::base::Secret;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What the operator's port shows.
+pub struct Admin {
+    pub key: Option<Secret>,
+    /// `Err` says why no traffic should come here now.
+    pub ready: Box<dyn Fn() -> Result<(), String>>,
+    /// All figures in Prometheus's text format.
+    pub metrics: Box<dyn Fn() -> String>,
+}
+
+const CONNECTIONS_MAX: usize = 64;
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Serves until the core's executor ends: an operator looks at a drain too.
+pub async fn listen<R: Runtime>(core: Core<R>, listener: R::Listener, admin: Admin) {
+    let admin = Rc::new(admin);
+    let open = Rc::new(Cell::new(0));
+    loop {
+        let Ok((stream, _)) = core.runtime.accept(&listener).await else {
+            core.wheel.sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        if open.get() >= CONNECTIONS_MAX {
+            continue;
+        }
+        let (admin, place) = (Rc::clone(&admin), Place::take(&open));
+        let timer = HyperTimer(core.wheel.clone());
+        core.runtime.spawn(async move {
+            let _place = place;
+            let service = service_fn(move |request| {
+                let response = admin.answer(&request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            // A connection that breaks is the operator's to notice.
+            let _ = http1::Builder::new()
+                .timer(timer)
+                .header_read_timeout(HEAD_TIME)
+                .serve_connection(HyperStream::new(stream), service)
+                .await;
+        });
+    }
+}
+
+struct Place(Rc<Cell<usize>>);
+
+impl Place {
+    fn take(open: &Rc<Cell<usize>>) -> Self {
+        open.set(open.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Admin {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => match (self.ready)() {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+            },
+            "/metrics" if !self.allows(request.headers().get(AUTHORIZATION)) => text(
+                StatusCode::UNAUTHORIZED,
+                "the operator's key is wanted as a bearer token\n",
+            ),
+            "/metrics" => text(StatusCode::OK, (self.metrics)()),
+            _ => text(StatusCode::NOT_FOUND, "no such path\n"),
+        }
+    }
+
+    fn allows(&self, shown: Option<&HeaderValue>) -> bool {
+        let Some(key) = &self.key else {
+            return true;
+        };
+        let shown = shown.map_or(&b""[..], HeaderValue::as_bytes);
+        let shown = shown.strip_prefix(b"Bearer ").unwrap_or(b"");
+        let key = key.expose().as_bytes();
+        // Takes as long wherever they differ, so that time tells nothing of the key.
+        let differ = shown
+            .iter()
+            .zip(key)
+            .fold(0, |differ, (a, b)| differ | (a ^ b));
+        shown.len() == key.len() && differ == 0
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
