@@ -1,12 +1,15 @@
 //! The official SDKs, unmodified but for base URL and key, in their own languages.
 //!
 //! What is checked stands in the scripts of `clients/`; here is what they are run against. First the fake alone, so that the fake and
-//! our decoders cannot be wrong together.
+//! our decoders cannot be wrong together; then a router before it, each SDK against providers of either wire format.
 
 /// Python, Node and the SDKs, installed when missing.
-mod environment;
+pub mod environment;
+/// A router before the fake.
+pub mod router;
 
 use environment::Language;
+use router::Router;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use stokehold::fake::Settings;
@@ -59,7 +62,7 @@ fn faulty_models() -> impl Iterator<Item = String> {
 }
 
 /// A fake that is quick, and knows one key and the models of the scripts.
-fn fake() -> (fakes::Fakes, Settings) {
+fn fake() -> fakes::Fakes {
     let settings = Settings {
         first_token: Duration::from_millis(5),
         between_tokens: Duration::from_micros(200),
@@ -73,8 +76,7 @@ fn fake() -> (fakes::Fakes, Settings) {
         ..Settings::default()
     };
     let any_port = (Ipv4Addr::LOCALHOST, 0).into();
-    let fakes = fakes::serve_at(any_port, settings.clone()).unwrap();
-    (fakes, settings)
+    fakes::serve_at(any_port, settings).unwrap()
 }
 
 const FAKE_KEY: &str = "sk-fake-upstream";
@@ -84,7 +86,7 @@ fn fake_bears(language: Language, script: &str) {
     if environment::left_out() {
         return;
     }
-    let (fakes, _) = fake();
+    let fakes = fake();
     let service = Service {
         address: fakes.addresses[0],
         key: FAKE_KEY,
@@ -112,4 +114,65 @@ fn the_fake_is_a_provider_to_openai_for_node() {
 #[test]
 fn the_fake_is_a_provider_to_anthropic_for_node() {
     fake_bears(Language::Node, "anthropic_sdk.mjs");
+}
+
+/// Runs `script` against a router that takes the fake for a provider of `kind`.
+fn router_bears(language: Language, script: &str, kind: &str, shards: usize) {
+    if environment::left_out() {
+        return;
+    }
+    let fakes = fake();
+    let router = Router::before(fakes.addresses[0], kind, shards);
+    let service = Service {
+        address: router.address(),
+        key: router::CLIENT_KEY,
+        behind: if kind == "anthropic" {
+            "messages"
+        } else {
+            "chat"
+        },
+    };
+    service.bears(language, script);
+    router.stop();
+    fakes.stop();
+}
+
+#[test]
+fn openai_for_python_reaches_openai() {
+    router_bears(Language::Python, "openai_sdk.py", "openai", 2);
+}
+
+#[test]
+fn openai_for_python_reaches_anthropic() {
+    router_bears(Language::Python, "openai_sdk.py", "anthropic", 2);
+}
+
+#[test]
+fn anthropic_for_python_reaches_own_machines() {
+    router_bears(Language::Python, "anthropic_sdk.py", "selfhosted", 2);
+}
+
+#[test]
+fn anthropic_for_python_reaches_anthropic_over_four_shards() {
+    router_bears(Language::Python, "anthropic_sdk.py", "anthropic", 4);
+}
+
+#[test]
+fn openai_for_node_reaches_openai_over_four_shards() {
+    router_bears(Language::Node, "openai_sdk.mjs", "openai", 4);
+}
+
+#[test]
+fn openai_for_node_reaches_anthropic() {
+    router_bears(Language::Node, "openai_sdk.mjs", "anthropic", 2);
+}
+
+#[test]
+fn anthropic_for_node_reaches_openai() {
+    router_bears(Language::Node, "anthropic_sdk.mjs", "openai", 2);
+}
+
+#[test]
+fn anthropic_for_node_reaches_anthropic() {
+    router_bears(Language::Node, "anthropic_sdk.mjs", "anthropic", 2);
 }

@@ -60,7 +60,7 @@ pub struct Entry {
 }
 
 /// All that was billed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Book {
     last: VecDeque<Entry>,
     kept: usize,

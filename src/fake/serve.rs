@@ -59,7 +59,12 @@ impl Fake {
         let bearer = (request.header)("authorization").and_then(|a| a.strip_prefix("Bearer "));
         let own = (request.header)("x-api-key").filter(|_| caller.wire == Wire::Messages);
         let key = bearer.or(own).map(str::trim).filter(|key| !key.is_empty());
-        caller.key = key.ok_or_else(|| Refusal::no_key(caller.wire))?.to_owned();
+        // Without a list of keys nobody looks at them, as own machines are run.
+        caller.key = match (key, &self.settings.keys) {
+            (Some(key), _) => key.to_owned(),
+            (None, None) => String::new(),
+            (None, Some(_)) => return Err(Refusal::no_key(caller.wire)),
+        };
         caller.organisation = match &self.settings.keys {
             None => "org-fake".to_owned(),
             Some(keys) => {

@@ -71,6 +71,24 @@ pub struct Meters {
     pub rows_waiting: usize,
 }
 
+/// Reads the counters, from any thread.
+#[derive(Clone, Debug)]
+pub struct Counters(Arc<Shared>);
+
+impl Counters {
+    #[must_use]
+    pub fn read(&self) -> Meters {
+        let shared = &self.0;
+        Meters {
+            rows_written: shared.written.load(Relaxed),
+            rows_duplicate: shared.duplicates.load(Relaxed),
+            commits_failed: shared.failures.load(Relaxed),
+            lines_dropped: shared.dropped.load(Relaxed),
+            rows_waiting: shared.unsettled.iter().map(|n| n.load(Relaxed)).sum(),
+        }
+    }
+}
+
 /// The running I/O core.
 #[derive(Debug)]
 pub struct IoCore {
@@ -80,6 +98,18 @@ pub struct IoCore {
 }
 
 impl ShardLanes {
+    /// Another hold on the same lanes, for a shard that is started again; what waits beyond the lane stays with this one.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            ledger: self.ledger.clone(),
+            log: self.log.clone(),
+            shared: Arc::clone(&self.shared),
+            shard: self.shard,
+            overflow: VecDeque::new(),
+        }
+    }
+
     /// Takes one mail; never blocks. A log line is dropped and counted when its lane is full, a ledger row never is.
     pub fn post(&mut self, mail: Mail) {
         match mail {
@@ -200,14 +230,12 @@ impl IoCore {
 
     #[must_use]
     pub fn meters(&self) -> Meters {
-        let shared = &self.shared;
-        Meters {
-            rows_written: shared.written.load(Relaxed),
-            rows_duplicate: shared.duplicates.load(Relaxed),
-            commits_failed: shared.failures.load(Relaxed),
-            lines_dropped: shared.dropped.load(Relaxed),
-            rows_waiting: shared.unsettled.iter().map(|n| n.load(Relaxed)).sum(),
-        }
+        self.counters().read()
+    }
+
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters(Arc::clone(&self.shared))
     }
 
     /// Writes what waits and joins the thread. To be called when the shards have stopped. Returns the rows that could not be
@@ -406,9 +434,7 @@ impl Books {
                 Some(writer) => writer,
                 None => Writer::open(&path).map_err(|error| error.to_string())?,
             };
-            let result = writer
-                .commit(&batch)
-                .map_err(|error| error.to_string());
+            let result = writer.commit(&batch).map_err(|error| error.to_string());
             Ok::<_, String>((writer, result))
         });
         // After a panic the writer is opened anew; the rows are still ours.

@@ -201,7 +201,8 @@ impl<R: Runtime> Driver<R> {
             .header_read_timeout(None)
             .half_close(false)
             .keep_alive(true)
-            .pipeline_flush(true)
+            // On, hyper takes a body without bound from who gives it, and keeps a 101 back while bytes follow the request.
+            .pipeline_flush(false)
             .max_headers(self.limits.header_count_max)
             // hyper's least is 8,192.
             .max_buf_size(self.limits.header_bytes_max.max(8192))

@@ -4,7 +4,7 @@
 //! are taken, and those by `CONNECTIONS_MAX`.
 
 use crate::config::{Config, FakeProvider};
-use crate::fake::{Fake, Limits, ReplyId, Request, Settings, Step};
+use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step};
 use crate::net::hyper_rt::{HyperExecutor, HyperStream};
 use crate::net::runtime::tokio::Epoll;
 use crate::net::runtime::{Runtime, bind, clock};
@@ -27,9 +27,13 @@ use std::task::{Context, Poll, ready};
 pub struct Fakes {
     /// By fake of the configuration, where it listens.
     pub addresses: Vec<SocketAddr>,
-    stops: Vec<Option<tokio::sync::oneshot::Sender<()>>>,
+    /// Dropped, it stops its fake.
+    asks: Vec<Asks>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
+
+/// Asks a fake, on its own thread, for a copy of its book.
+type Asks = tokio::sync::mpsc::UnboundedSender<std::sync::mpsc::Sender<Book>>;
 
 /// Connections one fake takes at once; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 60_000;
@@ -38,7 +42,7 @@ const CONNECTIONS_MAX: usize = 60_000;
 pub fn start(config: &Config) -> io::Result<Fakes> {
     let mut fakes = Fakes {
         addresses: Vec::new(),
-        stops: Vec::new(),
+        asks: Vec::new(),
         threads: Vec::new(),
     };
     for provider in &config.fakes {
@@ -53,7 +57,7 @@ pub fn start(config: &Config) -> io::Result<Fakes> {
 pub fn serve_at(at: SocketAddr, settings: Settings) -> io::Result<Fakes> {
     let mut fakes = Fakes {
         addresses: Vec::new(),
-        stops: Vec::new(),
+        asks: Vec::new(),
         threads: Vec::new(),
     };
     let listener = bind(at, 4_096)?;
@@ -64,20 +68,60 @@ pub fn serve_at(at: SocketAddr, settings: Settings) -> io::Result<Fakes> {
 
 impl Fakes {
     fn add(&mut self, listener: std::net::TcpListener, settings: Settings) -> io::Result<()> {
-        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (asks, asked) = tokio::sync::mpsc::unbounded_channel();
         let name = format!("fake-{}", self.threads.len());
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             // A fake that cannot run is one whose provider cannot be reached: the router says so by itself.
-            let _ = Epoll::run(serve(listener, settings, stopped));
+            let _ = Epoll::run(serve(listener, settings, asked));
         })?;
-        self.stops.push(Some(stop));
+        self.asks.push(asks);
         self.threads.push(thread);
         Ok(())
     }
 
+    /// What each has billed so far.
+    #[must_use]
+    pub fn books(&self) -> Vec<Book> {
+        let ask = |asks: &Asks| {
+            let (answer, answered) = std::sync::mpsc::channel();
+            asks.send(answer).ok()?;
+            answered.recv().ok()
+        };
+        // A fake that is gone has no book any more.
+        self.asks.iter().filter_map(ask).collect()
+    }
+
+    /// Puts the ports they listen on into the configuration that described them.
+    pub fn fill_in(&self, config: &mut Config) {
+        let fakes: Vec<_> = config.fakes.iter().map(|fake| fake.origin).collect();
+        for (origin, address) in fakes.into_iter().zip(&self.addresses) {
+            config.origins[usize::from(origin.0)].port = address.port();
+        }
+    }
+
+    /// The same for a configuration read later: fakes are known by their provider's name, and none is started then.
+    pub fn carry_over(&self, old: &Config, new: &mut Config) -> Result<(), Vec<String>> {
+        let name = |config: &Config, fake: &FakeProvider| {
+            config.providers[usize::from(fake.provider.0)].name.clone()
+        };
+        let mut wrong = Vec::new();
+        for fake in new.fakes.clone() {
+            let wanted = name(new, &fake);
+            match old.fakes.iter().position(|f| name(old, f) == wanted) {
+                Some(at) => {
+                    new.origins[usize::from(fake.origin.0)].port = self.addresses[at].port()
+                }
+                None => wrong.push(format!(
+                    "provider {wanted}: a built-in fake starts only with the router; restart it"
+                )),
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
     /// Stops all of them and waits for their threads.
     pub fn stop(mut self) {
-        self.stops.iter_mut().for_each(|stop| drop(stop.take()));
+        self.asks.clear();
         for thread in self.threads.drain(..) {
             // A fake that panicked has nothing left to stop.
             let _ = thread.join();
@@ -123,7 +167,7 @@ fn settings(config: &Config, provider: &FakeProvider) -> Settings {
 async fn serve(
     listener: std::net::TcpListener,
     settings: Settings,
-    stopped: tokio::sync::oneshot::Receiver<()>,
+    mut asked: tokio::sync::mpsc::UnboundedReceiver<std::sync::mpsc::Sender<Book>>,
 ) -> io::Result<()> {
     let runtime = Epoll::here();
     let listener = runtime.listen(listener)?;
@@ -147,8 +191,10 @@ async fn serve(
         }
     };
     futures_lite::future::or(accept, async {
-        // The sender is never used: it is dropped.
-        let _ = stopped.await;
+        while let Some(answer) = asked.recv().await {
+            // Who asked may have gone.
+            let _ = answer.send(fake.borrow().book().clone());
+        }
     })
     .await;
     Ok(())

@@ -19,7 +19,11 @@ pub(super) enum News {
     /// The provider refused this key.
     KeyDead { key: KeyId, rest: Duration },
     /// The provider said that a limit is reached.
-    Limited { endpoint: EndpointId, pool: PoolId, rest: Duration },
+    Limited {
+        endpoint: EndpointId,
+        pool: PoolId,
+        rest: Duration,
+    },
 }
 
 impl Desk {
@@ -32,8 +36,14 @@ impl Desk {
         let epoch = self.epoch(newest);
         match gossip.news {
             News::KeyDead { key, rest } => epoch.kill_key(key, now.instant + rest),
-            News::Limited { endpoint, pool, rest } => {
-                epoch.each_limit(endpoint, pool, |limit| limit.close_until(now.instant + rest));
+            News::Limited {
+                endpoint,
+                pool,
+                rest,
+            } => {
+                epoch.each_limit(endpoint, pool, |limit| {
+                    limit.close_until(now.instant + rest)
+                });
             }
         }
     }

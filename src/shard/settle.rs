@@ -8,10 +8,10 @@ use crate::policy::capacity::Used;
 use crate::policy::retry::{self, AttemptError, Next};
 use crate::protocol::dialect;
 use crate::shard::desk::Desk;
-use crate::shard::gossip::{Gossip, News};
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
+use crate::shard::gossip::{Gossip, News};
 use crate::shard::relay::Relay;
-use crate::shard::{LedgerRow, LogLine, Mail, Under, Outcome, Output, reply, stream};
+use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, Under, reply, stream};
 use bytes::BytesMut;
 
 impl Exchange {
@@ -125,7 +125,13 @@ impl Exchange {
             AttemptError::KeyRefused | AttemptError::Exhausted => {
                 if let Some(key) = attempt.key {
                     epoch.kill_key(key, now.instant + dead_for);
-                    self.tell_others(News::KeyDead { key, rest: dead_for }, out);
+                    self.tell_others(
+                        News::KeyDead {
+                            key,
+                            rest: dead_for,
+                        },
+                        out,
+                    );
                     self.tally.dead_keys.push(key);
                 } else {
                     self.tally.failed_at.push(place);
@@ -139,7 +145,14 @@ impl Exchange {
                 epoch.each_limit(attempt.endpoint, attempt.pool, |limit| {
                     limit.close_until(until)
                 });
-                self.tell_others(News::Limited { endpoint: attempt.endpoint, pool: attempt.pool, rest: wait }, out);
+                self.tell_others(
+                    News::Limited {
+                        endpoint: attempt.endpoint,
+                        pool: attempt.pool,
+                        rest: wait,
+                    },
+                    out,
+                );
                 self.tally.failed_at.push(place);
                 self.answered(desk, attempt);
             }
@@ -161,7 +174,10 @@ impl Exchange {
     }
 
     fn tell_others(&self, news: News, out: &mut Vec<Output>) {
-        out.push(Output::Tell(Gossip { under: self.config.generation, news }));
+        out.push(Output::Tell(Gossip {
+            under: self.config.generation,
+            news,
+        }));
     }
 
     /// The endpoint is alive, whatever it said.
@@ -466,7 +482,11 @@ impl Exchange {
             outcome: Outcome::Failed(FaultClass::Internal),
             status: None,
             upstream_id: String::new(),
-            usage: Usage { input_uncached: Some(self.asked.ask.input), estimated: true, ..Usage::default() },
+            usage: Usage {
+                input_uncached: Some(self.asked.ask.input),
+                estimated: true,
+                ..Usage::default()
+            },
             cost: NanoUsd::ZERO,
             queued: self.tally.queued,
             first_byte: None,

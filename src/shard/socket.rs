@@ -157,14 +157,22 @@ impl Shard {
         }
     }
 
-    fn socket_auth(&mut self, client: ClientId, key: &str, out: &mut Vec<Output>) -> Result<(), Fault> {
+    fn socket_auth(
+        &mut self,
+        client: ClientId,
+        key: &str,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
         let found = self.desk.client_key(key.as_bytes())?;
         if let Some(Client::Socket(session)) = self.client(client) {
             session.key = Some(found);
         }
         let mut said = BytesMut::new();
         native::socket::write_authenticated(&mut said);
-        out.push(Output::Write { client, bytes: said.freeze() });
+        out.push(Output::Write {
+            client,
+            bytes: said.freeze(),
+        });
         Ok(())
     }
 
@@ -245,9 +253,18 @@ impl Shard {
         Ok(())
     }
 
-    fn socket_refuse(&mut self, client: ClientId, request_id: Option<&Str>, fault: &Fault, out: &mut Vec<Output>) {
+    fn socket_refuse(
+        &mut self,
+        client: ClientId,
+        request_id: Option<&Str>,
+        fault: &Fault,
+        out: &mut Vec<Output>,
+    ) {
         let mut said = BytesMut::new();
         native::socket::write_refused(request_id.map(|id| &**id), fault, &mut said);
-        out.push(Output::Write { client, bytes: said.freeze() });
+        out.push(Output::Write {
+            client,
+            bytes: said.freeze(),
+        });
     }
 }

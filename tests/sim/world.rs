@@ -384,7 +384,13 @@ impl World {
             Output::Tell(gossip) => {
                 let at = self.now + Duration::from_micros(100);
                 for other in (0..self.nodes.len()).filter(|other| *other != shard) {
-                    self.events.push(at, What::In { shard: other, input: Input::Gossip(gossip) });
+                    self.events.push(
+                        at,
+                        What::In {
+                            shard: other,
+                            input: Input::Gossip(gossip),
+                        },
+                    );
                 }
             }
         }

@@ -61,10 +61,7 @@ impl Writer {
 
     /// Writes all rows in one transaction. After an error nothing of them is there, or (when only the answer to the commit was
     /// lost) all; the same rows may be given again either way.
-    pub fn commit(
-        &mut self,
-        rows: &[Box<LedgerRow>],
-    ) -> rusqlite::Result<Committed> {
+    pub fn commit(&mut self, rows: &[Box<LedgerRow>]) -> rusqlite::Result<Committed> {
         let Self {
             connection,
             dictionary,

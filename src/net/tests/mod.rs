@@ -1,1 +1,6 @@
+//! Loopback tests of this room: scripted brains, raw sockets on both sides, both runtimes.
 
+mod clients;
+mod hostile;
+mod rig;
+mod upstreams;

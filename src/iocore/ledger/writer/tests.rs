@@ -1,9 +1,9 @@
-use crate::config::Config;
-use crate::shard::Under;
 use super::*;
 use crate::base::{ClientKeyId, EndpointId, ModelId, PoolId, TenantId, WallTime};
 use crate::canon::{DialectName, FaultClass, Usage};
+use crate::config::Config;
 use crate::iocore::ledger::{Dimension, Query, Reader};
+use crate::shard::Under;
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -224,10 +224,7 @@ fn locked_or_full_writes_nothing_and_recovers() {
     assert!(writer.commit(&many).is_err());
     assert_eq!(sums(&path, 0, HOUR), (0, 0));
     limit(&writer, 1_000_000).expect("lifted");
-    assert_eq!(
-        writer.commit(&many).map(|c| c.written),
-        Ok(5_000)
-    );
+    assert_eq!(writer.commit(&many).map(|c| c.written), Ok(5_000));
     assert_eq!(sums(&path, 0, HOUR), (5_000, 15_000));
 }
 

@@ -1,0 +1,232 @@
+//! What shards have counted, in Prometheus's text format (version 0.0.4, read 2026-11).
+
+use crate::canon::FaultClass;
+use crate::iocore::run::Counters;
+use crate::net::{ring_flags, runtime};
+use crate::shard::Meters;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+/// All figures, summed over shards.
+pub fn text(shards: &[Meters], ledger: &Counters) -> String {
+    let mut page = Page(String::with_capacity(8_192));
+    let sum = |of: fn(&Meters) -> u64| shards.iter().map(of).sum::<u64>();
+    page.counter(
+        "exchanges_begun_total",
+        "Requests taken in.",
+        sum(|m| m.exchanges_begun),
+    );
+    page.counter(
+        "exchanges_done_total",
+        "Answers told whole.",
+        sum(|m| m.exchanges_done),
+    );
+    page.by_class(
+        "exchanges_failed_total",
+        "Failures told to clients.",
+        shards,
+        |m| &m.exchanges_failed,
+    );
+    page.counter(
+        "clients_gone_total",
+        "Clients that left before their end.",
+        sum(|m| m.clients_gone),
+    );
+    page.counter(
+        "slow_clients_dropped_total",
+        "Clients that did not read.",
+        sum(|m| m.slow_clients_dropped),
+    );
+    page.counter("attempts_total", "Calls of providers.", sum(|m| m.attempts));
+    page.counter(
+        "attempts_done_total",
+        "Calls answered whole.",
+        sum(|m| m.attempts_done),
+    );
+    page.by_class("attempts_failed_total", "Calls that failed.", shards, |m| {
+        &m.attempts_failed
+    });
+    page.counter(
+        "attempts_cancelled_total",
+        "Calls given up for their clients.",
+        sum(|m| m.attempts_cancelled),
+    );
+    page.counter(
+        "retries_total",
+        "Attempts after the first.",
+        sum(|m| m.retries),
+    );
+    page.counter(
+        "waited_total",
+        "Requests that waited for headroom.",
+        sum(|m| m.waited),
+    );
+    page.counter(
+        "unauthenticated_total",
+        "Client keys refused.",
+        sum(|m| m.unauthenticated),
+    );
+    page.counter(
+        "broken_promises_total",
+        "Faults of our own.",
+        sum(|m| m.broken_promises),
+    );
+    page.counter(
+        "tokens_input_total",
+        "Input tokens, cached or not.",
+        sum(|m| m.tokens_input.0),
+    );
+    page.counter(
+        "tokens_cache_read_total",
+        "Input tokens read from caches.",
+        sum(|m| m.tokens_cache_read.0),
+    );
+    page.counter(
+        "tokens_cache_write_total",
+        "Input tokens written to caches.",
+        sum(|m| m.tokens_cache_write.0),
+    );
+    page.counter(
+        "tokens_output_total",
+        "Output tokens.",
+        sum(|m| m.tokens_output.0),
+    );
+    let cost: i64 = shards.iter().map(|m| m.cost.0).sum();
+    page.counter(
+        "cost_nano_usd_total",
+        "Billed, in billionths of a dollar.",
+        cost,
+    );
+    page.histogram(
+        "first_byte_seconds",
+        "From a call to its first byte.",
+        shards,
+        |m| &m.first_byte_us,
+    );
+    page.histogram("attempt_seconds", "From a call to its end.", shards, |m| {
+        &m.total_us
+    });
+    let written = ledger.read();
+    page.counter(
+        "ledger_rows_written_total",
+        "Rows of the ledger.",
+        written.rows_written,
+    );
+    page.counter(
+        "ledger_commits_failed_total",
+        "Commits that were tried again.",
+        written.commits_failed,
+    );
+    page.gauge(
+        "ledger_rows_waiting",
+        "Rows not written yet.",
+        written.rows_waiting,
+    );
+    page.counter(
+        "log_lines_dropped_total",
+        "Log lines that found no room.",
+        written.lines_dropped,
+    );
+    page.counter(
+        "task_panics_total",
+        "Connection tasks that panicked.",
+        runtime::task_panics(),
+    );
+    page.gauge(
+        "cooperative_rings",
+        "io_uring rings made with COOP_TASKRUN.",
+        ring_flags::cooperative_rings(),
+    );
+    page.gauge("shards", "Executors.", shards.len());
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
+        // A String takes all.
+        let _ = writeln!(self.0, "stokehold_{name}{labels} {value}");
+    }
+
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = writeln!(
+            self.0,
+            "# HELP stokehold_{name} {help}\n# TYPE stokehold_{name} {kind}"
+        );
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "counter");
+        self.line(name, "", value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "gauge");
+        self.line(name, "", value);
+    }
+
+    fn by_class(
+        &mut self,
+        name: &str,
+        help: &str,
+        shards: &[Meters],
+        of: fn(&Meters) -> &BTreeMap<FaultClass, u64>,
+    ) {
+        let mut sums: BTreeMap<FaultClass, u64> = BTreeMap::new();
+        for (class, count) in shards.iter().flat_map(of) {
+            *sums.entry(*class).or_default() += count;
+        }
+        self.head(name, help, "counter");
+        for (class, count) in sums {
+            self.line(name, &format!("{{class=\"{}\"}}", class.as_str()), count);
+        }
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        shards: &[Meters],
+        of: fn(&Meters) -> &Histogram<u64>,
+    ) {
+        self.head(name, help, "histogram");
+        let mut count = 0;
+        let mut sum_us = 0.0;
+        let mut below = vec![0; BOUNDS_US.len()];
+        for histogram in shards.iter().map(of) {
+            count += histogram.len();
+            sum_us += histogram.mean() * histogram.len() as f64;
+            for (below, bound) in below.iter_mut().zip(BOUNDS_US) {
+                *below += histogram.count_between(0, bound);
+            }
+        }
+        for (below, bound) in below.iter().zip(BOUNDS_US) {
+            self.line(
+                &format!("{name}_bucket"),
+                &format!("{{le=\"{}\"}}", bound as f64 / 1e6),
+                below,
+            );
+        }
+        self.line(&format!("{name}_bucket"), "{le=\"+Inf\"}", count);
+        self.line(&format!("{name}_sum"), "", sum_us / 1e6);
+        self.line(&format!("{name}_count"), "", count);
+    }
+}
+
+/// From a local machine's answer to a long reasoning one.
+const BOUNDS_US: [u64; 12] = [
+    1_000,
+    5_000,
+    25_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    30_000_000,
+    120_000_000,
+    600_000_000,
+];

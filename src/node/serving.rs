@@ -1,0 +1,443 @@
+//! One shard's life on its executor: a core, its listeners, and the news that reach it from other threads.
+
+use crate::base::{Now, ShardId};
+use crate::config::Config;
+use crate::iocore::resolve::Resolver;
+use crate::iocore::run::{Counters, ShardLanes};
+use crate::net::accept;
+use crate::net::admin::{self, Admin};
+use crate::net::drain::drain;
+use crate::net::ring::{self, MeshEnd};
+use crate::net::run::{Core, Resolving, Setup};
+use crate::net::runtime::{Runtime, clock};
+use crate::net::threads::{Life, Main};
+use crate::net::tls::Origins;
+use crate::node::metrics;
+use crate::shard::{self, Gossip, Input, Mail, Meters, Output, Shard};
+use crossbeam::queue::ArrayQueue;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// What all shards are made of. Outlives a shard that is started again.
+#[derive(Debug)]
+pub struct Shared {
+    serve_by: watch::Sender<(Arc<Config>, Origins)>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    listeners: Vec<Vec<TcpListener>>,
+    operator: TcpListener,
+    resolver: Resolver,
+    lanes: Vec<ShardLanes>,
+    room_news: Vec<watch::Receiver<usize>>,
+    /// A shard takes its end when it starts and lays it back when it ends.
+    mesh: Vec<ArrayQueue<MeshEnd<Gossip>>>,
+    meters: Vec<watch::Sender<Meters>>,
+    listening: watch::Sender<usize>,
+    ledger: Counters,
+    seed: u64,
+}
+
+/// What `Shared` is made of.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub origins: Origins,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub listeners: Vec<Vec<TcpListener>>,
+    pub operator: TcpListener,
+    pub resolver: Resolver,
+    pub lanes: Vec<ShardLanes>,
+    pub room_news: Vec<watch::Receiver<usize>>,
+    pub ledger: Counters,
+}
+
+/// Letters that wait for a shard; more are lost, at the price of a failed call.
+const MESH_CAPACITY: usize = 1_024;
+/// How often a shard shows what it has counted.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+impl Shared {
+    pub fn new(parts: Parts) -> Self {
+        let shards = parts.config.server.shards;
+        let lay = |end| {
+            let place = ArrayQueue::new(1);
+            // The place is new and empty.
+            let _ = place.push(end);
+            place
+        };
+        Self {
+            serve_by: watch::channel((parts.config, parts.origins)).0,
+            tls: parts.tls,
+            listeners: parts.listeners,
+            operator: parts.operator,
+            resolver: parts.resolver,
+            lanes: parts.lanes,
+            room_news: parts.room_news,
+            mesh: ring::mesh(shards, MESH_CAPACITY)
+                .into_iter()
+                .map(lay)
+                .collect(),
+            meters: (0..shards)
+                .map(|_| watch::channel(Meters::default()).0)
+                .collect(),
+            listening: watch::channel(0).0,
+            ledger: parts.ledger,
+            seed: seed(),
+        }
+    }
+
+    /// New requests are served by `config` from now on.
+    pub fn reload(&self, config: Arc<Config>, origins: Origins) {
+        self.serve_by.send_replace((config, origins));
+    }
+
+    /// Blocks until so many shards take connections, at most some seconds: one that cannot is being started again.
+    pub fn wait_until_listening(&self, shards: usize) {
+        let mut listening = self.listening.subscribe();
+        let waiting = async {
+            listening
+                .wait_for(|count| *count >= shards)
+                .await
+                .map(|_| ())
+        };
+        let limit = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Ok(())
+        };
+        // Without a runtime for the limit there is none, and the first shard decides.
+        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+        {
+            let _ = runtime.block_on(futures_lite::future::or(waiting, limit));
+        }
+    }
+
+    fn shown(&self) -> Vec<Meters> {
+        self.meters
+            .iter()
+            .map(|meters| meters.borrow().clone())
+            .collect()
+    }
+}
+
+/// Different in every process: names of exchanges are made of it.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the one place where chance is wanted: the standard library's own entropy"
+    )]
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}
+
+/// The shards' main.
+#[derive(Debug)]
+pub struct Serving(pub Arc<Shared>);
+
+impl Main for Serving {
+    fn run<R: Runtime>(
+        self: Arc<Self>,
+        runtime: R,
+        life: Life,
+    ) -> impl Future<Output = ()> + 'static {
+        let shared = Arc::clone(&self.0);
+        async move { Shift::start(runtime, shared, life).work().await }
+    }
+}
+
+/// One life of a shard.
+struct Shift<R: Runtime> {
+    core: Core<R>,
+    shard: Rc<RefCell<Shard>>,
+    runtime: R,
+    shared: Arc<Shared>,
+    life: Life,
+    broken: Rc<Broken>,
+}
+
+/// Says to the main task that the shard's state cannot be believed any more.
+#[derive(Default)]
+struct Broken {
+    is: Cell<bool>,
+    notify: Notify,
+}
+
+impl<R: Runtime> Shift<R> {
+    fn start(runtime: R, shared: Arc<Shared>, life: Life) -> Self {
+        let (config, origins) = shared.serve_by.borrow().clone();
+        let config = Arc::new((*config).clone());
+        let index = usize::from(life.shard.0);
+        let shard = Rc::new(RefCell::new(Shard::new(shard::Setup {
+            config: config.clone(),
+            id: life.shard,
+            shards: config.server.shards,
+            seed: shared.seed ^ (u64::from(life.shard.0) << 48) ^ (u64::from(life.restarts) << 32),
+        })));
+        let lanes = Rc::new(RefCell::new(shared.lanes[index].another()));
+        let mesh = MeshPlace::take(&shared, life.shard);
+        let broken = Rc::new(Broken::default());
+        let (post, tell) = (Rc::clone(&lanes), mesh.clone());
+        let core = Core::start(
+            runtime.clone(),
+            Setup {
+                brain: Rc::<RefCell<Shard>>::clone(&shard),
+                limits: config.limits.clone(),
+                origins,
+                resolve: resolve(shared.resolver.clone()),
+                post: Box::new(move |mail| post.borrow_mut().post(mail)),
+                tell: Box::new(move |gossip| tell.tell(gossip)),
+                on_broken: on_broken(Rc::clone(&shard), Rc::clone(&lanes), Rc::clone(&broken)),
+            },
+        );
+        let shift = Self {
+            core,
+            shard,
+            runtime,
+            shared,
+            life,
+            broken,
+        };
+        shift.hear_of_room(lanes);
+        shift.hear_of_reloads();
+        shift.hear_gossip(mesh);
+        shift.show_meters();
+        shift
+    }
+
+    fn hear_of_room(&self, lanes: Rc<RefCell<ShardLanes>>) {
+        let mut news = self.shared.room_news[self.index()].clone();
+        let core = self.core.clone();
+        // What room there is now, whatever the last life was told.
+        news.mark_changed();
+        self.runtime.spawn(async move {
+            while news.changed().await.is_ok() {
+                lanes.borrow_mut().flush();
+                let room = lanes.borrow().room();
+                core.inject(Input::LedgerRoom(room));
+            }
+        });
+    }
+
+    fn hear_of_reloads(&self) {
+        let mut news = self.shared.serve_by.subscribe();
+        let core = self.core.clone();
+        self.runtime.spawn(async move {
+            while news.changed().await.is_ok() {
+                let (config, origins) = news.borrow_and_update().clone();
+                core.reload(Arc::new((*config).clone()), origins);
+            }
+        });
+    }
+
+    fn hear_gossip(&self, mesh: MeshPlace) {
+        let core = self.core.clone();
+        self.runtime.spawn(async move {
+            while let Some(gossip) = mesh.hear().await {
+                core.inject(Input::Gossip(gossip));
+            }
+        });
+    }
+
+    fn show_meters(&self) {
+        let (shard, shared, runtime, index) = (
+            Rc::clone(&self.shard),
+            Arc::clone(&self.shared),
+            self.runtime.clone(),
+            self.index(),
+        );
+        let progress = self.life.progress.clone();
+        let core = self.core.clone();
+        self.runtime.spawn(async move {
+            loop {
+                runtime.sleep(SHOW_EVERY).await;
+                let meters = shard.borrow().meters().clone();
+                shared.meters[index].send_replace(meters);
+                // An idle shard has nothing to be woken for.
+                progress.set_pending(core.standing().connections > 0 || core.standing().calls > 0);
+                progress.tick();
+            }
+        });
+    }
+
+    fn index(&self) -> usize {
+        usize::from(self.life.shard.0)
+    }
+
+    async fn work(self) {
+        for listener in &self.shared.listeners[self.index()] {
+            let Some(listener) = self.taken_over(listener) else {
+                return;
+            };
+            let tls = self.shared.tls.clone();
+            self.runtime
+                .spawn(accept::listen(self.core.clone(), listener, tls));
+        }
+        if self.index() == 0
+            && let Some(listener) = self.taken_over(&self.shared.operator)
+        {
+            self.runtime
+                .spawn(admin::listen(self.core.clone(), listener, self.admin()));
+        }
+        if self.life.restarts == 0 {
+            self.shared.listening.send_modify(|count| *count += 1);
+        }
+        let stopped = async {
+            self.life.stop.asked().await;
+            false
+        };
+        let broke = async {
+            while !self.broken.is.get() {
+                self.broken.notify.notified().await;
+            }
+            true
+        };
+        if futures_lite::future::or(broke, stopped).await {
+            // The supervisor starts a new life; what this one held is written down by now.
+            std::panic::resume_unwind(Box::new("the shard broke a promise"));
+        }
+        self.finish().await;
+    }
+
+    /// The listener of this life: the socket itself stays with `Shared`, so that a restart loses no connection in its backlog.
+    fn taken_over(&self, listener: &TcpListener) -> Option<R::Listener> {
+        let own = listener.try_clone().ok()?;
+        self.runtime.listen(own).ok()
+    }
+
+    fn admin(&self) -> Admin {
+        let config = self.shared.serve_by.borrow().0.clone();
+        let (shared, stop) = (Arc::clone(&self.shared), self.life.stop.clone());
+        Admin {
+            key: config.server.operator_key.clone(),
+            ready: Box::new(move || {
+                if stop.is_asked() {
+                    Err("draining".to_owned())
+                } else {
+                    Ok(())
+                }
+            }),
+            metrics: Box::new(move || metrics::text(&shared.shown(), &shared.ledger)),
+        }
+    }
+
+    /// Connections first, then the answers that nobody waits for any more but that are paid for.
+    async fn finish(self) {
+        let limit = self.shared.serve_by.borrow().0.server.drain;
+        let deadline = clock().instant + limit;
+        drain(&self.core, limit).await;
+        while self.shard.borrow().standing().exchanges > 0 && clock().instant < deadline {
+            self.runtime.sleep(Duration::from_millis(20)).await;
+        }
+        // What still runs is written down as interrupted.
+        let mut out = Vec::new();
+        self.shard.borrow().interrupted(clock(), &mut out);
+        let mut lanes = self.shared.lanes[self.index()].another();
+        post(&mut lanes, out);
+    }
+}
+
+fn post(lanes: &mut ShardLanes, out: Vec<Output>) {
+    for output in out {
+        if let Output::Post(mail) = output {
+            lanes.post(mail);
+        }
+    }
+    lanes.flush();
+}
+
+fn on_broken(
+    shard: Rc<RefCell<Shard>>,
+    lanes: Rc<RefCell<ShardLanes>>,
+    broken: Rc<Broken>,
+) -> Box<dyn FnOnce()> {
+    Box::new(move || {
+        let now: Now = clock();
+        let mut out: Vec<Output> = Vec::new();
+        // The panic has ended the step's borrow; a second panic here would only lose what could not be saved.
+        if let Ok(shard) = shard.try_borrow() {
+            shard.interrupted(now, &mut out);
+        }
+        let mails = out.into_iter().filter_map(|o| {
+            if let Output::Post(mail) = o {
+                Some(mail)
+            } else {
+                None
+            }
+        });
+        let mails: Vec<Mail> = mails.collect();
+        if let Ok(mut lanes) = lanes.try_borrow_mut() {
+            mails.into_iter().for_each(|mail| lanes.post(mail));
+            lanes.flush();
+        }
+        broken.is.set(true);
+        broken.notify.notify_one();
+    })
+}
+
+fn resolve(resolver: Resolver) -> Rc<dyn Fn(&str) -> Resolving> {
+    Rc::new(move |host| {
+        let (resolver, host) = (resolver.clone(), host.to_owned());
+        Box::pin(async move {
+            let found = resolver.lookup(&host, 0).await;
+            found
+                .map(|found| found.into_iter().map(|a| a.ip()).collect())
+                .map_err(|why| why.to_string())
+        })
+    })
+}
+
+/// A shard's end of the mesh, laid back when all who hold it are gone.
+#[derive(Clone)]
+struct MeshPlace(Rc<Lent>);
+
+struct Lent {
+    end: RefCell<Option<MeshEnd<Gossip>>>,
+    shared: Arc<Shared>,
+    shard: ShardId,
+}
+
+impl MeshPlace {
+    fn take(shared: &Arc<Shared>, shard: ShardId) -> Self {
+        let end = RefCell::new(shared.mesh[usize::from(shard.0)].pop());
+        Self(Rc::new(Lent {
+            end,
+            shared: Arc::clone(shared),
+            shard,
+        }))
+    }
+
+    fn tell(&self, gossip: Gossip) {
+        if let Some(end) = &*self.0.end.borrow() {
+            for other in end.others() {
+                // A full box loses it: gossip saves a call, no more.
+                let _ = end.try_send(other, gossip);
+            }
+        }
+    }
+
+    async fn hear(&self) -> Option<Gossip> {
+        std::future::poll_fn(|cx| match &mut *self.0.end.borrow_mut() {
+            Some(end) => end
+                .inbox
+                .poll_recv(cx)
+                .map(|letter| letter.map(|(_, gossip)| gossip)),
+            None => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.borrow_mut().take() {
+            // The place is empty: its end was here.
+            let _ = self.shared.mesh[usize::from(self.shard.0)].push(end);
+        }
+    }
+}
