@@ -38,6 +38,20 @@ impl Language {
         }
     }
 
+    /// Starts what stands in `code`, with the SDKs at hand. One caller at a time.
+    pub fn command_of(self, code: &str) -> Command {
+        let (program, version) = self.program();
+        let installed = self.installed(&program, &version);
+        let (program, name) = match self {
+            Self::Python => (installed.join("bin/python"), "example.py"),
+            Self::Node => (program.into(), "example.mjs"),
+        };
+        fs::write(installed.join(name), code).unwrap();
+        let mut command = Command::new(program);
+        command.arg(installed.join(name));
+        command
+    }
+
     /// What to call, and the version it says.
     fn program(self) -> (String, String) {
         let (names, least): (&[&str], _) = match self {

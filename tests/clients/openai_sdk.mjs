@@ -293,7 +293,7 @@ check('page of a proxy is a server error', async () => {
 
 check('error event in the stream is raised', async () => {
   const error = await raises(OpenAI.APIError, () =>
-    collected(ask('hello [[fake: error_event_after=6]]', { model: `${FAULTY_MODEL}-event`, stream: true })));
+    collected(ask('hello [[fake: error_event_after=6 between_tokens=20]]', { model: `${FAULTY_MODEL}-event`, stream: true })));
   holds(error.message, 'an error without words');
 });
 

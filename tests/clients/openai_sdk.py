@@ -68,6 +68,37 @@ def streamed_usage_comes_last_when_asked_for():
 
 
 @check
+def every_field_is_of_the_type_that_the_sdk_says():
+    # Otherwise the SDK takes what it gets; programs in stricter languages do not.
+    with openai.OpenAI(base_url=ROOT, api_key=KEY, max_retries=0, _strict_response_validation=True) as strict:
+        for text, more in [
+            ("hello", {}),
+            ("use tool weather twice", {"tools": [TOOL]}),
+            ("please refuse", {}),
+            ("hello", {"reasoning_effort": "low", "max_completion_tokens": 20_000}),
+            ("one two three", {"max_completion_tokens": 3}),
+        ]:
+            prompt = [{"role": "user", "content": text}]
+            answer = strict.chat.completions.create(model=MODEL, messages=prompt, **more)
+            assert answer._request_id, "no id of the request in the headers"
+            usage = {"include_usage": True}
+            chunks = strict.chat.completions.create(
+                model=MODEL, messages=prompt, stream=True, stream_options=usage, **more
+            )
+            equal(len({chunk.id for chunk in chunks}), 1, "ids")
+        assert list(strict.models.list()), "no models"
+        strict.models.retrieve(MODEL)
+
+
+@check_when(not ROUTED)
+def embeddings():
+    answer = client.embeddings.create(model=MODEL, input=["one", "two"])
+    equal([e.index for e in answer.data], [0, 1])
+    assert all(len(e.embedding) == 8 for e in answer.data), answer
+    assert answer.usage.prompt_tokens > 0, answer.usage
+
+
+@check
 def letters_of_many_bytes_and_quotes_survive():
     holds(ask(HARD_WORDS).choices[0].message.content, "You said: " + HARD_WORDS)
     holds(text_of(ask(HARD_WORDS, stream=True)), "You said: " + HARD_WORDS)
@@ -353,11 +384,16 @@ def page_of_a_proxy_is_a_server_error():
 @check
 def error_event_in_the_stream_is_raised():
     chunks = []
-    error = raises(
-        openai.APIError,
-        lambda: chunks.extend(ask("hello [[fake: error_event_after=6]]", model=FAULTY_MODEL + "-event", stream=True)),
-    )
+
+    def read():
+        for chunk in ask(
+            "hello [[fake: error_event_after=6 between_tokens=20]]", model=FAULTY_MODEL + "-event", stream=True
+        ):
+            chunks.append(chunk)
+
+    error = raises(openai.APIError, read)
     assert str(error), "an error without words"
+    assert chunks, "nothing before the error"
 
 
 @check

@@ -45,12 +45,13 @@ impl Router {
 }
 
 /// One provider for what works and one for each kind of fault, all of them the same fake: a limit or a breaker of one shall not be felt
-/// by the others.
+/// by the others. Waits are short, since tests wait too.
 fn configuration(upstream: SocketAddr, kind: &str, shards: usize) -> String {
     let mut yaml = format!(
         "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: {shards}, pin: false, drain: 5s}}\n\
          data_dir: DATA\n\
          log: {{level: error}}\n\
+         routing: {{attempts_max: 2, backoff: 20ms, breaker_open: 500ms}}\n\
          tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n"
     );
     let names: Vec<String> = std::iter::once(MODEL.to_owned())
