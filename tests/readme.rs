@@ -123,6 +123,7 @@ fn curl(line: &str) -> String {
         // Python is there where the SDKs are.
         Err(_) => format!("python3 -B tests/clients/curl.py {arguments}"),
     };
+    environment::to_loopback(&mut command);
     let output = command
         .current_dir(root())
         .args(["-c", &line])

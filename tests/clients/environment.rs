@@ -23,7 +23,7 @@ impl Language {
     pub fn command(self, script: &str) -> Command {
         let (program, version) = self.program();
         let installed = self.installed(&program, &version);
-        match self {
+        let mut command = match self {
             Self::Python => {
                 let mut command = Command::new(installed.join("bin/python"));
                 // Bytecode beside the sources would be litter in the tree.
@@ -35,7 +35,9 @@ impl Language {
                 command.arg(installed.join(script));
                 command
             }
-        }
+        };
+        to_loopback(&mut command);
+        command
     }
 
     /// Starts what stands in `code`, with the SDKs at hand. One caller at a time.
@@ -49,6 +51,7 @@ impl Language {
         fs::write(installed.join(name), code).unwrap();
         let mut command = Command::new(program);
         command.arg(installed.join(name));
+        to_loopback(&mut command);
         command
     }
 
@@ -144,6 +147,13 @@ impl Language {
             }
         }
     }
+}
+
+/// A proxy that the machine needs for everything else is not for us.
+pub fn to_loopback(command: &mut Command) {
+    command
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1");
 }
 
 /// Keeps what a script said in its last run, for whoever wonders what it checked.
