@@ -5,6 +5,10 @@
     reason = "a test that meets what it does not expect shall stop there"
 )]
 
+/// The official SDKs against the fake, and against a router before it.
+mod clients;
+/// The README's examples as they are printed.
+mod readme;
 /// Seeds → a simulated node → checkers.
 mod sim;
 /// Arrows between rooms, banned words.

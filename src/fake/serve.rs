@@ -294,7 +294,7 @@ impl Fake {
                 quoted(name)
             ),
             Wire::Messages => format!(
-                "{{\"type\":\"model\",\"id\":{0},\"display_name\":{0},\"created_at\":\"2025-11-24T00:00:00Z\"}}",
+                "{{\"type\":\"model\",\"id\":{0},\"display_name\":{0},\"created_at\":\"2025-11-24T00:00:00Z\",\"lifecycle\":\"active\"}}",
                 quoted(name)
             ),
         };

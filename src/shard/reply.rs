@@ -108,10 +108,10 @@ fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {
         }),
         DialectName::Messages => json!({
             "type": "model", "id": model.name, "display_name": model.name, "created_at": "1970-01-01T00:00:00Z",
+            "lifecycle": "active",
             "max_input_tokens": model.context.map(|t| t.0), "max_tokens": model.output_max.map(|t| t.0),
-            "capabilities": {
-                "image_input": {"supported": takes.images}, "pdf_input": {"supported": takes.documents},
-            },
+            // All of them or none, says the schema (Anthropic docs, read 2026-08); and most are not known of a model.
+            "capabilities": null,
         }),
         DialectName::Native => json!({
             "id": model.name, "aliases": model.aliases, "context_tokens": model.context.map(|t| t.0),

@@ -126,5 +126,10 @@ pub(super) fn write(usage: &Usage, object: &mut Object<'_>) {
         calls.count("web_fetch_requests", usage.web_fetches.unwrap_or(0));
         calls.close();
     }
-    object.text_if("service_tier", usage.service_tier.as_ref());
+    match usage.service_tier.as_deref() {
+        // Chat's word for it (OpenAI API reference and Anthropic docs, read 2026-08).
+        Some("default") => object.text("service_tier", "standard"),
+        Some(tier) => object.text("service_tier", tier),
+        None => {}
+    }
 }

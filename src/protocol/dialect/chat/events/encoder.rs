@@ -195,7 +195,7 @@ impl Encoder {
 
     fn tier(&self, out: &mut BytesMut) {
         if let Some(tier) = &self.usage.service_tier {
-            json::field("service_tier", tier, out);
+            json::field("service_tier", usage::tier(tier), out);
         }
     }
 

@@ -6,6 +6,11 @@ use crate::protocol::json;
 use bytes::BytesMut;
 use serde_json::Value;
 
+/// A tier in Chat's words: what Messages calls `standard` is `default` here (OpenAI API reference and Anthropic docs, read 2026-08).
+pub(super) fn tier(word: &str) -> &str {
+    if word == "standard" { "default" } else { word }
+}
+
 /// Reads a `usage` object. `None` for what is no object.
 pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
     let value: Value = raw.read()?;

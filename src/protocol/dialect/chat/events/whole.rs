@@ -18,7 +18,7 @@ pub fn write_whole(answer: &Answer, opening: &Opening, _closing: &Closing) -> By
     json::integer(opening.created, &mut out);
     json::field("model", &opening.model, &mut out);
     if let Some(tier) = &answer.usage.service_tier {
-        json::field("service_tier", tier, &mut out);
+        json::field("service_tier", usage::tier(tier), &mut out);
     }
     json::key("choices", &mut out);
     out.extend_from_slice(b"[");

@@ -1,0 +1,178 @@
+//! The official SDKs, unmodified but for base URL and key, in their own languages.
+//!
+//! What is checked stands in the scripts of `clients/`; here is what they are run against. First the fake alone, so that the fake and
+//! our decoders cannot be wrong together; then a router before it, each SDK against providers of either wire format.
+
+/// Python, Node and the SDKs, installed when missing.
+pub mod environment;
+/// A router before the fake.
+pub mod router;
+
+use environment::Language;
+use router::Router;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use stokehold::fake::Settings;
+use stokehold::node::fakes;
+
+/// The models that the scripts name, and those they use with faults, one a kind of fault.
+const MODEL: &str = "fake-small";
+const FAULTY: &str = "fake-faulty";
+const FAULTS: [&str; 7] = ["429", "429-retried", "500", "502", "event", "cut", "end"];
+
+/// What answers, and as whom it is asked.
+struct Service {
+    address: SocketAddr,
+    key: &'static str,
+    /// The wire format of the provider behind a router; empty without a router.
+    behind: &'static str,
+}
+
+impl Service {
+    /// Runs one script of `clients/` to its end.
+    fn bears(&self, language: Language, script: &str) {
+        let mut command = language.command(script);
+        command
+            .env("BASE_URL", format!("http://{}", self.address))
+            .env("KEY", self.key)
+            .env("MODEL", MODEL)
+            .env("FAULTY_MODEL", FAULTY)
+            .env("BEHIND", self.behind);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complained = String::from_utf8_lossy(&output.stderr);
+        let behind = self.behind;
+        environment::keep(&format!("{script}-{behind}"), &output.stdout);
+        assert!(
+            output.status.success(),
+            "{script} (behind: {behind:?}) found:\n{said}\n{complained}"
+        );
+        // A script that runs nothing has not passed.
+        let passed = said.lines().last().and_then(|l| l.split(' ').next());
+        let passed: usize = passed.and_then(|n| n.parse().ok()).unwrap_or(0);
+        assert!(passed >= CHECKS_MIN, "{script} ran {passed} checks only");
+    }
+}
+
+/// Each script has at least so many checks.
+const CHECKS_MIN: usize = 25;
+
+fn faulty_models() -> impl Iterator<Item = String> {
+    FAULTS.iter().map(|fault| format!("{FAULTY}-{fault}"))
+}
+
+/// A fake that is quick, and knows one key and the models of the scripts.
+fn fake() -> fakes::Fakes {
+    let settings = Settings {
+        first_token: Duration::from_millis(5),
+        between_tokens: Duration::from_micros(200),
+        output_tokens: 24,
+        keys: Some(vec![(FAKE_KEY.to_owned(), "org-fake".to_owned())]),
+        models: Some(
+            std::iter::once(MODEL.to_owned())
+                .chain(faulty_models())
+                .collect(),
+        ),
+        ..Settings::default()
+    };
+    let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+    fakes::serve_at(any_port, settings).unwrap()
+}
+
+const FAKE_KEY: &str = "sk-fake-upstream";
+
+/// Runs `script` against the fake alone.
+fn fake_bears(language: Language, script: &str) {
+    if environment::left_out() {
+        return;
+    }
+    let fakes = fake();
+    let service = Service {
+        address: fakes.addresses[0],
+        key: FAKE_KEY,
+        behind: "",
+    };
+    service.bears(language, script);
+    fakes.stop();
+}
+
+#[test]
+fn the_fake_is_a_provider_to_openai_for_python() {
+    fake_bears(Language::Python, "openai_sdk.py");
+}
+
+#[test]
+fn the_fake_is_a_provider_to_anthropic_for_python() {
+    fake_bears(Language::Python, "anthropic_sdk.py");
+}
+
+#[test]
+fn the_fake_is_a_provider_to_openai_for_node() {
+    fake_bears(Language::Node, "openai_sdk.mjs");
+}
+
+#[test]
+fn the_fake_is_a_provider_to_anthropic_for_node() {
+    fake_bears(Language::Node, "anthropic_sdk.mjs");
+}
+
+/// Runs `script` against a router that takes the fake for a provider of `kind`.
+fn router_bears(language: Language, script: &str, kind: &str, shards: usize) {
+    if environment::left_out() {
+        return;
+    }
+    let fakes = fake();
+    let router = Router::before(fakes.addresses[0], kind, shards);
+    let service = Service {
+        address: router.address(),
+        key: router::CLIENT_KEY,
+        behind: if kind == "anthropic" {
+            "messages"
+        } else {
+            "chat"
+        },
+    };
+    service.bears(language, script);
+    router.stop();
+    fakes.stop();
+}
+
+#[test]
+fn openai_for_python_reaches_openai() {
+    router_bears(Language::Python, "openai_sdk.py", "openai", 2);
+}
+
+#[test]
+fn openai_for_python_reaches_anthropic() {
+    router_bears(Language::Python, "openai_sdk.py", "anthropic", 2);
+}
+
+#[test]
+fn anthropic_for_python_reaches_own_machines() {
+    router_bears(Language::Python, "anthropic_sdk.py", "selfhosted", 2);
+}
+
+#[test]
+fn anthropic_for_python_reaches_anthropic_over_four_shards() {
+    router_bears(Language::Python, "anthropic_sdk.py", "anthropic", 4);
+}
+
+#[test]
+fn openai_for_node_reaches_openai_over_four_shards() {
+    router_bears(Language::Node, "openai_sdk.mjs", "openai", 4);
+}
+
+#[test]
+fn openai_for_node_reaches_anthropic() {
+    router_bears(Language::Node, "openai_sdk.mjs", "anthropic", 2);
+}
+
+#[test]
+fn anthropic_for_node_reaches_openai() {
+    router_bears(Language::Node, "anthropic_sdk.mjs", "openai", 2);
+}
+
+#[test]
+fn anthropic_for_node_reaches_anthropic() {
+    router_bears(Language::Node, "anthropic_sdk.mjs", "anthropic", 2);
+}
