@@ -23,8 +23,8 @@ const HEAD_KEPT_MAX: usize = 64 << 10;
 /// Reads in one turn, so that one fast answer leaves room for the others.
 const TURNS_MAX: u32 = 16;
 
-/// Sends `call` and reads its answer; the connection, when it may carry another. With `again`, an end before the answer's first byte
-/// is `Broke::Unused`.
+/// Sends `call` and reads its answer; the connection, when it may carry another. With `again`, an end before
+/// the request was written whole is `Broke::Unused`.
 pub(super) async fn exchange<R: Runtime>(
     running: &Running<R>,
     prepared: &Prepared,
@@ -39,12 +39,14 @@ pub(super) async fn exchange<R: Runtime>(
         early: Vec::new(),
         began: false,
     };
-    let lost = if again {
+    let written = exchange.send(prepared, call).await?;
+    // A request that was written whole may have been worked on, and paid for: whether it is sent again is the shard's to decide, and to
+    // write down.
+    let lost = if again && written.is_err() {
         Broke::Unused
     } else {
         Broke::Fault(UpstreamFault::Reset)
     };
-    let written = exchange.send(prepared, call).await?;
     if written.is_ok() {
         running.sent();
     }

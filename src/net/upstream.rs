@@ -1,9 +1,9 @@
 //! Calls to endpoints: one task a call, from `Output::Call` to the answer's end.
 //!
 //! Holds no time-outs and no retries of its own, those are the shard's, but one: a connection that had idled and is found dead
-//! before any byte of an answer came is replaced once, silently. The request may have reached a server that was closing just
-//! then (RFC 9110 section 9.2.2 leaves that to who knows that it is safe); a server that closes an idle connection has not begun to
-//! work on it, and the alternative is a failed call whenever a keep-alive time runs out.
+//! before the request was written whole is replaced once, silently. A request that was written whole may have been worked on and
+//! paid for (RFC 9110 section 9.2.2 leaves sending it again to who knows that it is safe), so its loss is told to the shard, which
+//! writes the attempt down before it tries again.
 
 use super::h1;
 use super::h2_client;

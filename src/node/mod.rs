@@ -11,6 +11,7 @@ mod serving;
 /// What shards have counted, as Prometheus reads it.
 mod metrics;
 
+use crate::base::OriginId;
 use crate::config::{Config, Loaded, Problem};
 use crate::fake::Book;
 use crate::iocore::notify;
@@ -151,6 +152,7 @@ impl Node {
         let Loaded { mut config, .. } = read_config(&self.root).map_err(told)?;
         config.generation = self.config.generation + 1;
         self.fakes.carry_over(&self.config, &mut config)?;
+        keep_origins(&self.config, &mut config);
         let origins = Origins::prepare(&config.origins)?;
         self.config = Arc::new(config);
         self.shared.reload(self.config.clone(), origins);
@@ -234,6 +236,33 @@ impl Node {
         }
         said
     }
+}
+
+/// Lets every origin of `old` keep its place, so that an exchange that began under it never calls another host: new ones are put behind.
+fn keep_origins(old: &Config, new: &mut Config) {
+    let mut kept = old.origins.clone();
+    let places: Vec<OriginId> = new
+        .origins
+        .iter()
+        .map(|origin| {
+            let at = kept
+                .iter()
+                .position(|known| known == origin)
+                .unwrap_or_else(|| {
+                    kept.push(origin.clone());
+                    kept.len() - 1
+                });
+            // The configuration bounds providers to less than that, and a reload adds no more than their number.
+            OriginId(u16::try_from(at).unwrap_or(u16::MAX))
+        })
+        .collect();
+    for provider in &mut new.providers {
+        provider.origin = places[usize::from(provider.origin.0)];
+    }
+    for fake in &mut new.fakes {
+        fake.origin = places[usize::from(fake.origin.0)];
+    }
+    new.origins = kept;
 }
 
 /// Each shard its own socket at each address: the kernel spreads connections over them.
