@@ -56,9 +56,7 @@ impl Ask {
             (false, _) => "",
             (true, Dialect::Messages) => ",\"stream\":true",
             // Asked for, so that a router need not take the usage out again.
-            (true, Dialect::Chat) => {
-                ",\"stream\":true,\"stream_options\":{\"include_usage\":true}"
-            }
+            (true, Dialect::Chat) => ",\"stream\":true,\"stream_options\":{\"include_usage\":true}",
         };
         let limit = match self.dialect {
             Dialect::Chat => "max_completion_tokens",

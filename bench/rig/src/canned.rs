@@ -90,7 +90,9 @@ fn chat_events(chunks: usize) -> Vec<Bytes> {
     };
     let choice = |delta: &str, finish: &str| {
         event(
-            &format!("{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}"),
+            &format!(
+                "{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}"
+            ),
             "null",
         )
     };
@@ -118,7 +120,9 @@ fn messages_events(chunks: usize) -> Vec<Bytes> {
     let mut events = vec![
         event(
             "message_start",
-            &format!(",\"message\":{{\"model\":\"{MODEL}\",\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{{\"input_tokens\":250,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":1,\"service_tier\":\"standard\"}}}}"),
+            &format!(
+                ",\"message\":{{\"model\":\"{MODEL}\",\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{{\"input_tokens\":250,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":1,\"service_tier\":\"standard\"}}}}"
+            ),
         ),
         event(
             "content_block_start",
@@ -157,11 +161,19 @@ mod tests {
         for dialect in [Dialect::Chat, Dialect::Messages] {
             let canned = Canned::new(dialect, 0, 50);
             assert!(canned.events.len() >= 53);
-            assert!(canned.events.last().unwrap().ends_with(dialect.last_words()));
+            assert!(
+                canned
+                    .events
+                    .last()
+                    .unwrap()
+                    .ends_with(dialect.last_words())
+            );
             for event in &canned.events {
                 let text = std::str::from_utf8(event).unwrap();
                 let (_, data) = text.trim_end().rsplit_once("data: ").unwrap();
-                assert!(data == "[DONE]" || serde_json::from_str::<serde_json::Value>(data).is_ok());
+                assert!(
+                    data == "[DONE]" || serde_json::from_str::<serde_json::Value>(data).is_ok()
+                );
             }
         }
     }

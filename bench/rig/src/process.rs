@@ -170,8 +170,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let arguments = ["-c", "echo no coal; exit 3"];
-        let mut process =
-            Process::start("sh", 0, Path::new("/bin/sh"), &arguments, &log).unwrap();
+        let mut process = Process::start("sh", 0, Path::new("/bin/sh"), &arguments, &log).unwrap();
         // Nobody listens at the port of discard.
         let error = process.wait_listening("127.0.0.1:9".parse().unwrap(), &log);
         assert!(error.unwrap_err().to_string().contains("no coal"));

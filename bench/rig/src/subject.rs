@@ -1,14 +1,24 @@
 //! What stands between load and upstream: the router, nginx, or nothing. Each with a configuration written for one measurement.
 
+use crate::canned::Dialect;
 use crate::process::Process;
 use anyhow::{Context, Result};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-/// The client key and the model that all of them are asked with.
+/// The client key that all of them are asked with.
 pub const KEY: &str = "sk-bench";
-pub const MODEL: &str = "bench-model";
+const MODEL: &str = "bench-model";
+
+/// The model to ask for, so that the router's upstream speaks the same dialect.
+#[must_use]
+pub fn model(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Chat => MODEL.to_owned(),
+        Dialect::Messages => format!("{MODEL}-messages"),
+    }
+}
 
 pub struct Subject {
     pub name: &'static str,
@@ -60,12 +70,7 @@ impl Subject {
     }
 
     /// nginx as a plain proxy, one worker, its files in `folder`.
-    pub fn nginx(
-        program: &Path,
-        core: usize,
-        upstream: SocketAddr,
-        folder: &Path,
-    ) -> Result<Self> {
+    pub fn nginx(program: &Path, core: usize, upstream: SocketAddr, folder: &Path) -> Result<Self> {
         let at = free_address()?;
         let config = folder.join("nginx.conf");
         fs::write(&config, nginx_conf(at, upstream, folder))?;

@@ -28,7 +28,9 @@ impl Workload {
     /// The file, or the canonical one; and a hash of its text, under which figures can be compared.
     pub fn read(path: Option<&Path>) -> Result<(Self, String)> {
         let text = match path {
-            Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| path.display().to_string())?
+            }
             None => CANONICAL.to_owned(),
         };
         let workload = Self::of(&text)?;
