@@ -4,9 +4,9 @@ pub mod runtime;
 
 pub mod ring_flags;
 
-pub mod threads;
+pub mod park;
 
-pub mod watch;
+pub mod threads;
 
 pub mod ring;
 
