@@ -4,43 +4,53 @@
 //! out of it without the framing (one allocation of that size), one step of the shard, at most one more copy when the shard wrote
 //! in several pieces, one `sendmsg` of chunk head, data and tail. However many events a readiness brought, that is paid once.
 
-/// Listener, protocol detection.
-pub mod accept;
-pub mod admin;
-/// A client's body, whole and within bounds.
-mod body;
-/// Who waits for what, towards clients.
-mod clients;
-/// How long a connection may take, and who tells it to leave.
-mod conn;
-/// New connections to origins.
-mod dial;
-/// One request of a client.
-mod downstream;
-pub mod drain;
-/// The body of an HTTP/1.1 answer, taken out of its framing.
-mod framing;
-/// HTTP/1.1 towards origins.
-mod h1;
-/// HTTP/2 towards origins.
-mod h2_client;
-pub mod hyper_rt;
-/// Connections to origins that are kept.
-mod pool;
+/// The seam: what is asked of a runtime, and the two that answer.
+pub mod runtime;
+/// The link-time wrappers that mend glommio's rings; the one file that may be unsafe.
 pub mod ring_flags;
-pub mod ring;
-pub mod watch;
+/// No wait without an end.
+pub mod park;
+/// Executors: start, supervise, stop.
 pub mod threads;
+/// Letters between threads.
+pub mod ring;
+/// Time-outs of a core.
+pub mod wheel;
+/// hyper's traits over the seam.
+pub mod hyper_rt;
 /// The loop of a core.
 pub mod run;
-pub mod runtime;
-/// Raw bytes both ways after a 101.
-mod socket;
-#[cfg(test)]
-mod tests;
-pub mod tls;
-/// Calls to endpoints.
-mod upstream;
-pub mod wheel;
+/// Who waits for what, towards clients.
+mod clients;
+/// Listener, protocol detection.
+pub mod accept;
 /// A client's socket, shared between hyper and who watches it.
 mod wire;
+/// How long a connection may take, and who tells it to leave.
+mod conn;
+/// One request of a client.
+mod downstream;
+/// A client's body, whole and within bounds.
+mod body;
+/// Raw bytes both ways after a 101.
+mod socket;
+/// Calls to endpoints.
+mod upstream;
+/// Connections to origins that are kept.
+mod pool;
+/// New connections to origins.
+mod dial;
+/// HTTP/1.1 towards origins.
+mod h1;
+/// The body of an HTTP/1.1 answer, taken out of its framing.
+mod framing;
+/// HTTP/2 towards origins.
+mod h2_client;
+/// Certificates, ours and those we trust.
+pub mod tls;
+/// The operator's port.
+pub mod admin;
+/// Stop taking, finish, leave.
+pub mod drain;
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,16 @@
-//! Sets one flag on the rings that glommio makes. The one file with `unsafe`.
+//! Sets one flag on the rings that glommio makes, and a time on its waits. The one file with `unsafe`.
 //!
 //! glommio 0.9.0 makes its rings without `IORING_SETUP_COOP_TASKRUN`, so that the kernel interrupts the thread for every completion:
 //! 71 to 81 thousand reschedule interrupts where 1.0 to 1.5 thousand do. The flag cannot be passed through glommio, but
 //! the linker can be told (`build.rs`, `--wrap`) that whoever calls liburing's `io_uring_queue_init_params` means the function
 //! here. Goes when a published glommio sets the flag itself: `the_rings_of_an_executor_are_cooperative` then passes without it.
+//! In the same way whoever waits without a time by `io_uring_wait_cqes` waits for as long as `park` allows, which says why.
 //!
-//! Deliberately does nothing else. A package that links this library needs the same linker argument, else the linker says that
+//! Deliberately does nothing else. A package that links this library needs the same linker arguments, else the linker says that
 //! `__real_io_uring_queue_init_params` is missing.
 #![allow(unsafe_code)]
 
+use super::park;
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::io;
@@ -32,7 +34,8 @@ pub fn cooperative_rings_here() -> usize {
     HERE.get()
 }
 
-/// Asks the kernel for a ring of four entries and gives it back. The error is the kernel's.
+/// Asks the kernel for a ring of four entries and gives it back. The error is the kernel's, or that its rings cannot be waited on
+/// for a time (`IORING_FEAT_EXT_ARG`, Linux 5.11): older ones need a request for it, which glommio would take for its own.
 pub fn try_ring() -> io::Result<()> {
     let mut params = Params([0; 30]);
     // SAFETY: the kernel reads and writes the 120 bytes of `struct io_uring_params` that `params` is, and keeps no pointer.
@@ -43,21 +46,34 @@ pub fn try_ring() -> io::Result<()> {
     }
     // SAFETY: the descriptor was made above and nobody else knows of it.
     unsafe { libc::close(fd) };
+    if params.0[FEATURES] & EXT_ARG == 0 {
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
     Ok(())
 }
 
 /// Refers to the wrapper, so that no linker leaves it out of a program that makes executors.
 pub(crate) fn keep_linked() {
     std::hint::black_box(__wrap_io_uring_queue_init_params as *const c_void);
+    std::hint::black_box(__wrap_io_uring_wait_cqes as *const c_void);
 }
 
-/// `struct io_uring_params` of the kernel: 120 bytes, the third word is `flags` (`man io_uring_setup`).
+/// `struct __kernel_timespec` of the kernel.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// `struct io_uring_params` of the kernel: 120 bytes, the third word is `flags`, the sixth `features` (`man io_uring_setup`).
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Params([u32; 30]);
 
 const FLAGS: usize = 2;
 const COOP_TASKRUN: u32 = 1 << 8;
+const FEATURES: usize = 5;
+const EXT_ARG: u32 = 1 << 8;
 
 static COOPERATIVE: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
@@ -71,6 +87,15 @@ unsafe extern "C" {
         entries: c_uint,
         ring: *mut c_void,
         params: *mut Params,
+    ) -> c_int;
+
+    /// As above.
+    fn __real_io_uring_wait_cqes(
+        ring: *mut c_void,
+        completion: *mut *mut c_void,
+        count: c_uint,
+        time: *mut Timespec,
+        signals: *mut c_void,
     ) -> c_int;
 }
 
@@ -105,6 +130,37 @@ unsafe extern "C" fn __wrap_io_uring_queue_init_params(
         REFUSED.fetch_add(1, Ordering::Relaxed);
         __real_io_uring_queue_init_params(entries, ring, params)
     }
+}
+
+/// What liburing's callers get in place of `io_uring_wait_cqes`: as its own, but who gives no time is told `EINTR` when `park`'s has
+/// passed. In this program that is glommio as it goes to sleep, in an executor that runs, which `park` relies on.
+///
+/// # Safety
+/// As liburing's own: all pointers but the last two are valid for the call, and nobody else uses what they point to.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __wrap_io_uring_wait_cqes(
+    ring: *mut c_void,
+    completion: *mut *mut c_void,
+    count: c_uint,
+    time: *mut Timespec,
+    signals: *mut c_void,
+) -> c_int {
+    if !time.is_null() {
+        // SAFETY: the caller's promise, passed on.
+        return unsafe { __real_io_uring_wait_cqes(ring, completion, count, time, signals) };
+    }
+    let bound = park::begin();
+    let mut time = Timespec {
+        seconds: bound.as_secs().cast_signed(),
+        nanoseconds: i64::from(bound.subsec_nanos()),
+    };
+    // SAFETY: the caller's promise, passed on; liburing keeps no pointer to `time` on a kernel with EXT_ARG, which `try_ring` asked for.
+    let waited =
+        unsafe { __real_io_uring_wait_cqes(ring, completion, count, &raw mut time, signals) };
+    let timed_out = waited == -libc::ETIME;
+    park::end(timed_out);
+    // glommio panics at an error that it does not know, and takes this one for a wake.
+    if timed_out { -libc::EINTR } else { waited }
 }
 
 #[cfg(test)]

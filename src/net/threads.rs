@@ -7,7 +7,6 @@ use super::ring;
 use super::runtime::glommio::{IoUring, executor};
 use super::runtime::tokio::Epoll;
 use super::runtime::{Kind, Runtime};
-use super::watch::Progress;
 use crate::base::ShardId;
 use futures_util::FutureExt;
 use std::any::Any;
@@ -37,8 +36,6 @@ pub struct Life {
     /// How often this shard was started before.
     pub restarts: u32,
     pub stop: StopSignal,
-    /// The shard's side of the watch; its keeper is running already.
-    pub progress: Progress,
 }
 
 /// Says when to stop. Any number of tasks may wait on clones.
@@ -87,8 +84,6 @@ pub struct Shards {
     letters: mpsc::Sender<Letter>,
     /// Ends of lives, for whoever logs; when nobody reads them the latest are dropped.
     pub reports: ring::Receiver<Report>,
-    /// One a shard, for `Watch::new`; they outlive restarts.
-    pub progress: Vec<Progress>,
 }
 
 /// Some shards did not end in the time given.
@@ -101,12 +96,10 @@ pub fn start<M: Main>(shards: u16, pin: bool, kind: Kind, main: Arc<M>) -> io::R
     let (stop, stopping) = watch::channel(false);
     let (letters, inbox) = mpsc::channel();
     let (reporter, reports) = ring::ring(REPORTS_KEPT);
-    let progress: Vec<_> = (0..shards).map(|_| Progress::default()).collect();
-    let lives = (0..shards).zip(&progress).map(|(index, progress)| Life {
+    let lives = (0..shards).map(|index| Life {
         shard: ShardId(index),
         restarts: 0,
         stop: StopSignal(stopping.clone()),
-        progress: progress.clone(),
     });
     let mut supervisor = Supervisor {
         main,
@@ -127,7 +120,6 @@ pub fn start<M: Main>(shards: u16, pin: bool, kind: Kind, main: Arc<M>) -> io::R
         supervisor,
         letters,
         reports,
-        progress,
     })
 }
 
@@ -289,9 +281,6 @@ fn live<M: Main>(main: Arc<M>, kind: Kind, core: Option<usize>, life: Life) -> E
 
 /// Inside the executor, so that it ends in order.
 async fn guarded<M: Main, R: Runtime>(main: Arc<M>, runtime: R, life: Life) -> End {
-    // Only glommio parks with runnable tasks, and a shard cannot see that one is; so it has work until it says otherwise.
-    life.progress.set_pending(R::NAME == IoUring::NAME);
-    runtime.spawn(life.progress.keeper());
     let run = async move { main.run(runtime, life).await };
     match AssertUnwindSafe(run).catch_unwind().await {
         Ok(()) => End::Returned,
@@ -377,12 +366,6 @@ mod tests {
             }
             assert_eq!(begun(), [1, 2, 1, 1], "{kind:?}");
             assert_eq!(main.named.load(Ordering::SeqCst), 5);
-            assert!(
-                shards
-                    .progress
-                    .iter()
-                    .all(|progress| progress.answers() > 0)
-            );
             shards.stop(Duration::from_secs(10)).expect("all ended");
         }
     }

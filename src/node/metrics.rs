@@ -2,7 +2,7 @@
 
 use crate::canon::FaultClass;
 use crate::iocore::run::Counters;
-use crate::net::{ring_flags, runtime};
+use crate::net::{park, ring_flags, runtime};
 use crate::shard::Meters;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -138,6 +138,8 @@ pub fn text(shards: &[Meters], ledger: &Counters) -> String {
         "io_uring rings made with COOP_TASKRUN.",
         ring_flags::cooperative_rings(),
     );
+    page.counter("bounded_parks_total", "Waits of io_uring executors that ended by their bound.", park::bounded_parks());
+    page.counter("wrong_parks_total", "Waits that began although there was work at hand.", park::wrong_parks());
     page.gauge("shards", "Executors.", shards.len());
     page.0
 }

@@ -251,16 +251,11 @@ impl<R: Runtime> Shift<R> {
             self.runtime.clone(),
             self.index(),
         );
-        let progress = self.life.progress.clone();
-        let core = self.core.clone();
         self.runtime.spawn(async move {
             loop {
                 runtime.sleep(SHOW_EVERY).await;
                 let meters = shard.borrow().meters().clone();
                 shared.meters[index].send_replace(meters);
-                // An idle shard has nothing to be woken for.
-                progress.set_pending(core.standing().connections > 0 || core.standing().calls > 0);
-                progress.tick();
             }
         });
     }

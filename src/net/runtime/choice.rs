@@ -66,7 +66,10 @@ pub fn io_uring_available() -> Result<(), String> {
 /// Why the kernel gave no ring, in the operator's words. `sysctl` is `kernel.io_uring_disabled`, when there is one (Linux 6.6).
 fn refusal(error: &io::Error, sysctl: Option<&str>) -> String {
     match (error.raw_os_error(), sysctl) {
-        (Some(libc::ENOSYS), _) => "the kernel has no io_uring (it needs Linux 5.8)".to_owned(),
+        (Some(libc::ENOSYS), _) => {
+            "the kernel has no io_uring, or one whose waits cannot be bounded (it needs Linux 5.11)"
+                .to_owned()
+        }
         (Some(libc::EPERM), Some("2")) => {
             "kernel.io_uring_disabled is 2: the host forbids io_uring to everyone".to_owned()
         }
@@ -127,7 +130,7 @@ mod tests {
         assert!(said(libc::EPERM, Some("0")).contains("seccomp"));
         assert!(said(libc::EPERM, None).contains("seccomp"));
         assert!(said(libc::ENOMEM, None).contains("memlock"));
-        assert!(said(libc::ENOSYS, None).contains("Linux 5.8"));
+        assert!(said(libc::ENOSYS, None).contains("Linux 5.11"));
         assert!(said(libc::EINVAL, None).contains("refuses"));
     }
 }

@@ -4,7 +4,6 @@ use super::glommio::{IoUring, executor, executor_with};
 use super::tokio::Epoll;
 use super::{Runtime, bind, clock, io_uring_available, task_panics};
 use crate::net::ring::ring;
-use crate::net::watch::{Progress, Watch};
 use futures_lite::future::{or, poll_once, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use std::cell::Cell;
@@ -19,34 +18,23 @@ pub(crate) trait Case: Copy + Send + 'static {
     fn run<R: Runtime>(self, runtime: R) -> impl Future<Output = ()>;
 }
 
-/// Runs `case` on each runtime that this machine has, each on a thread of its own under the watch, as shards run; fails when one takes over 20 s.
-/// Without the watch, about one in 100 of these hung on io_uring on a machine with more to do than cores.
+/// Runs `case` on each runtime that this machine has, each on a thread of its own; fails when one takes over 20 s.
 pub(crate) fn on_both(case: impl Case) {
     if io_uring_available().is_ok() {
-        within(move |progress| {
-            progress.set_pending(true);
+        within(move || {
             let executor = executor("case").expect("rings");
-            executor.run(async move {
-                IoUring::here().spawn(progress.keeper());
-                case.run(IoUring::here()).await;
-            });
+            executor.run(async move { case.run(IoUring::here()).await });
         });
     }
-    within(move |_| Epoll::run(async move { case.run(Epoll::here()).await }).expect("epoll"));
+    within(move || Epoll::run(async move { case.run(Epoll::here()).await }).expect("epoll"));
 }
 
-fn within(work: impl FnOnce(Progress) + Send + 'static) {
-    let progress = Progress::default();
-    let mut watch = Watch::new(std::slice::from_ref(&progress), 0);
-    let thread = std::thread::Builder::new()
-        .spawn(move || work(progress))
-        .expect("a thread");
+fn within(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().spawn(work).expect("a thread");
     let until = clock().instant + Duration::from_secs(20);
     while !thread.is_finished() {
+        assert!(clock().instant < until, "it hangs");
         tick();
-        let now = clock().instant;
-        assert!(now < until, "it hangs");
-        watch.poll(now.0 / 1_000_000);
     }
     thread.join().expect("the case holds");
 }
@@ -342,24 +330,16 @@ impl Case for NoDelay {
 fn busy_round_trip(preempt: Duration, trips: usize) -> Duration {
     let (to, mut inbox) = ring::<()>(4);
     let (back, mut answers) = ring::<()>(4);
-    let progress = [Progress::default(), Progress::default()];
-    let busy = |progress: &Progress| {
-        progress.set_pending(true);
-        let progress = progress.clone();
-        async move {
-            glommio::spawn_local(progress.keeper()).detach();
-            loop {
-                progress.tick();
-                yield_now().await;
-            }
+    let busy = || async {
+        loop {
+            yield_now().await;
         }
     };
-    let (near, far) = (busy(&progress[0]), busy(&progress[1]));
     let echo = move || {
         executor_with("echo", preempt)
             .expect("rings")
             .run(async move {
-                glommio::spawn_local(far).detach();
+                glommio::spawn_local(busy()).detach();
                 while inbox.recv().await.is_some() {
                     back.try_send(()).expect("room");
                 }
@@ -369,7 +349,7 @@ fn busy_round_trip(preempt: Duration, trips: usize) -> Duration {
         executor_with("ask", preempt)
             .expect("rings")
             .run(async move {
-                glommio::spawn_local(near).detach();
+                glommio::spawn_local(busy()).detach();
                 let mut best = Duration::MAX;
                 for _ in 0..trips {
                     let before = clock().instant;
@@ -382,18 +362,13 @@ fn busy_round_trip(preempt: Duration, trips: usize) -> Duration {
     };
     let echo = std::thread::Builder::new().spawn(echo).expect("a thread");
     let ask = std::thread::Builder::new().spawn(ask).expect("a thread");
-    let mut watch = Watch::new(&progress, 0);
-    while !ask.is_finished() || !echo.is_finished() {
-        tick();
-        watch.poll(clock().instant.0 / 1_000_000);
-    }
     echo.join().expect("no panic");
     ask.join().expect("no panic")
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the watcher's own thread, in a test"
+    reason = "waits for another thread, in a test"
 )]
 fn tick() {
     std::thread::sleep(Duration::from_millis(5));
