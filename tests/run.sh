@@ -41,10 +41,10 @@ fi
 rustc --version
 
 heading 'format'
-cargo fmt --check || fail 'cargo fmt would change the files above'
+cargo fmt --all --check || fail 'cargo fmt would change the files above'
 
 heading 'lint'
-cargo clippy --locked --all-targets -- -D warnings || fail 'clippy complains, see above'
+cargo clippy --locked --workspace --all-targets -- -D warnings || fail 'clippy complains, see above'
 
 heading 'test'
-cargo test --locked || fail 'a test failed, see above'
+cargo test --locked --workspace || fail 'a test failed, see above'

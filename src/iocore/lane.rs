@@ -107,7 +107,11 @@ pub async fn any_waiting<'a, T: 'a>(lanes: impl Iterator<Item = &'a Receiver<T>>
         // Not `any`: every lane must have the waker, or its thing would be seen only after another's.
         let waiting = lanes
             .clone()
-            .fold(false, |waiting, lane| lane.poll_waiting(cx) || waiting);
+            .map(|lane| lane.poll_waiting(cx))
+            // All of them, so that each knows whom to wake.
+            .filter(|waiting| *waiting)
+            .count()
+            > 0;
         if waiting {
             Poll::Ready(())
         } else {

@@ -186,13 +186,11 @@ pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let mut node = Node::start(loaded)?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     eprint!("{}", node.greeting());
-    loop {
-        match node.signals.recv() {
-            Ok(Signal::Hangup) => match node.reload() {
-                Ok(()) => eprintln!("configuration read again"),
-                Err(problems) => eprintln!("configuration not changed:\n{}", problems.join("\n")),
-            },
-            Ok(Signal::Terminate | Signal::Interrupt) | Err(_) => break,
+    // Any other signal, or that nobody can send one any more, ends it.
+    while let Ok(Signal::Hangup) = node.signals.recv() {
+        match node.reload() {
+            Ok(()) => eprintln!("configuration read again"),
+            Err(problems) => eprintln!("configuration not changed:\n{}", problems.join("\n")),
         }
     }
     eprintln!("draining for at most {} s", node.drain.as_secs());

@@ -361,10 +361,10 @@ impl World {
                 head,
                 body,
                 end,
-            } => self.to_client(shard, client, |c| c.respond(head, body, end)),
-            Output::Write { client, bytes } => self.to_client(shard, client, |c| c.write(bytes)),
-            Output::End { client } => self.to_client(shard, client, Client::end),
-            Output::Abort { client } => self.to_client(shard, client, Client::abort),
+            } => self.tell_client(shard, client, |c| c.respond(head, body, end)),
+            Output::Write { client, bytes } => self.tell_client(shard, client, |c| c.write(bytes)),
+            Output::End { client } => self.tell_client(shard, client, Client::end),
+            Output::Abort { client } => self.tell_client(shard, client, Client::abort),
             Output::Upgrade { .. } => panic!("nobody asked for a WebSocket"),
             Output::Call(call) => self.call(shard, *call),
             Output::Cancel { attempt } => self.cancel(shard, attempt),
@@ -396,7 +396,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, shard: usize, client: ClientId, tell: impl FnOnce(&mut Client)) {
+    fn tell_client(&mut self, shard: usize, client: ClientId, tell: impl FnOnce(&mut Client)) {
         // Who has left hears nothing.
         let Some(known) = self.nodes[shard].clients.get_mut(client.0) else {
             return;

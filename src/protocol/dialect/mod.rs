@@ -143,7 +143,8 @@ impl Decoder {
 /// Writes one answer for a client, streamed. One value an exchange.
 #[derive(Debug)]
 pub enum Encoder {
-    Native(native::events::Encoder),
+    /// Boxed: it keeps the whole answer for its last event, and the others should not be as large.
+    Native(Box<native::events::Encoder>),
     Chat(chat::events::Encoder),
     Messages(messages::events::Encoder),
 }
@@ -152,7 +153,7 @@ impl Encoder {
     #[must_use]
     pub fn new(dialect: DialectName, opening: Opening) -> Self {
         match dialect {
-            DialectName::Native => Self::Native(native::events::Encoder::new(opening)),
+            DialectName::Native => Self::Native(Box::new(native::events::Encoder::new(opening))),
             DialectName::Chat => Self::Chat(chat::events::Encoder::new(opening)),
             DialectName::Messages => Self::Messages(messages::events::Encoder::new(opening)),
         }
