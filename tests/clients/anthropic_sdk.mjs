@@ -281,7 +281,7 @@ check('page of a proxy is a server error', async () => {
 
 check('error event in the stream is raised', async () => {
   const error = await raises(Anthropic.APIError, () =>
-    stream('hello [[fake: error_event_after=6 between_tokens=20]]', { model: `${FAULTY_MODEL}-event` }).finalMessage());
+    stream('hello [[fake: error_event_after=6 between_tokens=100]]', { model: `${FAULTY_MODEL}-event` }).finalMessage());
   holds(error.error.error.type && error.error.error.message, error.error);
 });
 
@@ -289,7 +289,7 @@ check('cut connection is raised', async () => {
   const seen = [];
   // Without a router it is the error of `fetch`.
   await raises(ROUTED ? Anthropic.APIError : Error, async () => {
-    const events = await ask('hello [[fake: cut_after=1500 between_tokens=20]]', { model: `${FAULTY_MODEL}-cut`, stream: true });
+    const events = await ask('hello [[fake: cut_after=1500 between_tokens=50]]', { model: `${FAULTY_MODEL}-cut`, stream: true });
     for await (const event of events) seen.push(event.type);
   });
   holds(seen.includes('message_start'), 'nothing before the cut');

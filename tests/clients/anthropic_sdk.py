@@ -440,7 +440,7 @@ def error_event_in_the_stream_is_raised():
     seen = []
 
     def read():
-        with stream("hello [[fake: error_event_after=6 between_tokens=20]]", model=FAULTY_MODEL + "-event") as events:
+        with stream("hello [[fake: error_event_after=6 between_tokens=100]]", model=FAULTY_MODEL + "-event") as events:
             for event in events:
                 seen.append(event.type)
 
@@ -455,7 +455,7 @@ def cut_connection_is_raised():
     seen = []
 
     def read():
-        for event in ask("hello [[fake: cut_after=1500 between_tokens=20]]", model=FAULTY_MODEL + "-cut", stream=True):
+        for event in ask("hello [[fake: cut_after=1500 between_tokens=50]]", model=FAULTY_MODEL + "-cut", stream=True):
             seen.append(event.type)
 
     raises(BROKEN, read)

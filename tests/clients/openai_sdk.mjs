@@ -293,7 +293,7 @@ check('page of a proxy is a server error', async () => {
 
 check('error event in the stream is raised', async () => {
   const error = await raises(OpenAI.APIError, () =>
-    collected(ask('hello [[fake: error_event_after=6 between_tokens=20]]', { model: `${FAULTY_MODEL}-event`, stream: true })));
+    collected(ask('hello [[fake: error_event_after=6 between_tokens=100]]', { model: `${FAULTY_MODEL}-event`, stream: true })));
   holds(error.message, 'an error without words');
 });
 
@@ -301,7 +301,7 @@ check('cut connection is raised', async () => {
   const chunks = [];
   // Without a router it is the error of `fetch`.
   await raises(ROUTED ? OpenAI.APIError : Error, async () => {
-    const stream = await ask('hello [[fake: cut_after=2500 between_tokens=20]]', { model: `${FAULTY_MODEL}-cut`, stream: true });
+    const stream = await ask('hello [[fake: cut_after=2500 between_tokens=50]]', { model: `${FAULTY_MODEL}-cut`, stream: true });
     for await (const chunk of stream) chunks.push(chunk);
   });
   holds(chunks.length, 'nothing before the cut');

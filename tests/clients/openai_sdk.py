@@ -387,7 +387,7 @@ def error_event_in_the_stream_is_raised():
 
     def read():
         for chunk in ask(
-            "hello [[fake: error_event_after=6 between_tokens=20]]", model=FAULTY_MODEL + "-event", stream=True
+            "hello [[fake: error_event_after=6 between_tokens=100]]", model=FAULTY_MODEL + "-event", stream=True
         ):
             chunks.append(chunk)
 
@@ -401,7 +401,7 @@ def cut_connection_is_raised():
     chunks = []
 
     def read():
-        for chunk in ask("hello [[fake: cut_after=2500 between_tokens=20]]", model=FAULTY_MODEL + "-cut", stream=True):
+        for chunk in ask("hello [[fake: cut_after=2500 between_tokens=50]]", model=FAULTY_MODEL + "-cut", stream=True):
             chunks.append(chunk)
 
     raises(openai.APIError, read)
