@@ -197,7 +197,8 @@ mod tests {
             count
         };
         let (_, a, b) = tokio::join!(pace.keep(), client(0), client(1));
-        assert_eq!((a, b), (2, 2));
+        // The first ask is due before anybody waits, and is taken by whoever comes first.
+        assert!(a + b == 4 && a >= 1 && b >= 1, "{a} and {b}");
     }
 
     #[tokio::test]

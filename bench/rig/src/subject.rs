@@ -181,9 +181,10 @@ mod tests {
     #[test]
     fn the_router_takes_the_configuration_written_for_it() {
         let at: SocketAddr = "127.0.0.1:18080".parse().unwrap();
+        let operator: SocketAddr = "127.0.0.1:18081".parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
         for wire in [Upstream::Http1, Upstream::Http2] {
-            let text = stokehold_yaml(at, at, at, wire, "auto", folder.path());
+            let text = stokehold_yaml(at, operator, at, wire, "auto", folder.path());
             let path = folder.path().join("stokehold.yaml");
             fs::write(&path, text).unwrap();
             let loaded = stokehold::node::read_config(&path);
