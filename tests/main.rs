@@ -5,6 +5,8 @@
     reason = "a test that meets what it does not expect shall stop there"
 )]
 
+/// Real nodes, real sockets.
+mod loopback;
 /// Seeds → a simulated node → checkers.
 mod sim;
 /// Arrows between rooms, banned words.

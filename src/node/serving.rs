@@ -1,6 +1,6 @@
 //! One shard's life on its executor: a core, its listeners, and the news that reach it from other threads.
 
-use crate::base::{Now, ShardId};
+use crate::base::{Instant, Now, ShardId};
 use crate::config::Config;
 use crate::iocore::resolve::Resolver;
 use crate::iocore::run::{Counters, ShardLanes};
@@ -392,6 +392,21 @@ impl<R: Runtime> Shift<R> {
         self.shard.borrow().interrupted(clock(), &mut out);
         let mut lanes = self.shared.lanes[self.index()].another();
         post(&mut lanes, out);
+        self.shared
+            .listening
+            .send_modify(|count| *count = count.saturating_sub(1));
+        if self.index() == 0 {
+            self.outlive_others(deadline).await;
+        }
+    }
+
+    /// The operator's port is served here: it tells of a drain for as long as any shard drains. One that broke meanwhile is not waited for
+    /// beyond `deadline`.
+    async fn outlive_others(&self, deadline: Instant) {
+        let mut others = self.shared.listening.subscribe();
+        let ended = async { drop(others.wait_for(|count| *count == 0).await) };
+        let late = self.runtime.sleep(deadline - clock().instant);
+        futures_lite::future::or(ended, late).await;
     }
 }
 
