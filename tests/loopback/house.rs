@@ -198,7 +198,10 @@ impl Program {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("stokehold.yaml");
         std::fs::write(&file, plan.yaml(&folder.path().join("data"))).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_stokehold"))
+        // Said at run time where the program was moved after its build.
+        let path = std::env::var_os("CARGO_BIN_EXE_stokehold");
+        let path = path.unwrap_or_else(|| env!("CARGO_BIN_EXE_stokehold").into());
+        let mut child = Command::new(path)
             .args(["serve", "--config"])
             .arg(&file)
             .stderr(Stdio::piped())
@@ -301,6 +304,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn figure(operator: SocketAddr, name: &str) -> f64 {
     let page = Conn::plain(operator).get("/metrics", &[]).text();
     let name = format!("stokehold_{name}");
+    assert!(page.contains(&name), "no {name} in {page}");
     let value = |line: &str| {
         let rest = line.strip_prefix(&name)?;
         let labelled = rest.starts_with([' ', '{']);

@@ -81,7 +81,10 @@ fn one_socket_authenticates_runs_many_requests_at_once_and_goes_on_after_errors(
             &mut socket,
             &json!({"type": "request", "request_id": "no", "model": "no-such", "input": "x"}),
         );
-        assert_eq!(hear(&mut socket)["request_id"], "no");
+        assert_eq!(
+            ends(&mut socket, vec!["no"])[0]["error"]["class"],
+            "model_not_found"
+        );
         say(
             &mut socket,
             &request("fails", "[[fake: error_event_after=2]]"),

@@ -127,7 +127,10 @@ pub fn read(ask: &Ask, answer: &Answer) -> Said {
             text_at(&body, "/content/0/text"),
             &body["usage"]["output_tokens"],
         ),
-        Dialect::Native => (text_at(&body, "/output/0/text"), &body["usage"]["output"]),
+        Dialect::Native => (
+            text_at(&body, "/blocks/0/text"),
+            &body["usage"]["output_tokens"],
+        ),
     };
     Said {
         output_tokens: said.1.as_u64().unwrap_or_default(),
@@ -222,7 +225,7 @@ impl Said {
             (Dialect::Messages, "message_stop") => self.ended = true,
             (Dialect::Native, "block.delta") => add(&mut self.text, "/delta/text"),
             (Dialect::Native, "usage") => {
-                self.output_tokens = number("/usage/output").unwrap_or(self.output_tokens);
+                self.output_tokens = number("/usage/output_tokens").unwrap_or(self.output_tokens);
             }
             (Dialect::Native, "response.done") => self.ended = true,
             _ => {}
