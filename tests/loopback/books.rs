@@ -14,7 +14,6 @@ use stokehold::fake::{Ended, Entry};
 /// One attempt as it was written down.
 #[derive(Clone, Debug)]
 pub struct Row {
-    pub exchange: String,
     pub attempt: i64,
     pub last: bool,
     pub outcome: String,
@@ -28,23 +27,22 @@ pub struct Row {
 pub fn rows(ledger: &Path) -> Vec<Row> {
     let base = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_ONLY);
     let base = base.expect("a ledger");
-    let sql = "SELECT exchange, attempt, last, (SELECT text FROM name WHERE id = outcome), upstream_id, cost, estimated,
+    let sql = "SELECT attempt, last, (SELECT text FROM name WHERE id = outcome), upstream_id, cost, estimated,
         ifnull(input_uncached,0), ifnull(cache_read,0), ifnull(cache_write_5m,0), ifnull(cache_write_1h,0), ifnull(output,0)
         FROM attempt ORDER BY exchange, attempt";
     let mut statement = base.prepare(sql).expect("SQL");
     let read = |row: &rusqlite::Row<'_>| {
         let mut tokens = [0; 5];
         for (at, count) in tokens.iter_mut().enumerate() {
-            *count = row.get::<_, i64>(7 + at)? as u64;
+            *count = row.get::<_, i64>(6 + at)? as u64;
         }
         Ok(Row {
-            exchange: row.get(0)?,
-            attempt: row.get(1)?,
-            last: row.get(2)?,
-            outcome: row.get(3)?,
-            upstream_id: row.get(4)?,
-            cost: row.get(5)?,
-            estimated: row.get(6)?,
+            attempt: row.get(0)?,
+            last: row.get(1)?,
+            outcome: row.get(2)?,
+            upstream_id: row.get(3)?,
+            cost: row.get(4)?,
+            estimated: row.get(5)?,
             tokens,
         })
     };

@@ -148,10 +148,6 @@ impl House {
         node.fake_books().remove(0)
     }
 
-    pub fn file(&self) -> PathBuf {
-        self.folder.path().join("stokehold.yaml")
-    }
-
     pub fn ledger(&self) -> PathBuf {
         self.folder.path().join("data/ledger.sqlite")
     }
