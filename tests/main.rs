@@ -9,6 +9,8 @@
 mod clients;
 /// The README's examples as they are printed.
 mod readme;
+/// Real nodes, real sockets.
+mod loopback;
 /// Seeds → a simulated node → checkers.
 mod sim;
 /// Arrows between rooms, banned words.

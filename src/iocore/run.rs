@@ -402,7 +402,13 @@ impl Books {
                     return true;
                 }
                 Err(error) => {
-                    if self.shared.failures.fetch_add(1, Relaxed).is_multiple_of(64) || !failed {
+                    if self
+                        .shared
+                        .failures
+                        .fetch_add(1, Relaxed)
+                        .is_multiple_of(64)
+                        || !failed
+                    {
                         self.note(
                             LogLevel::Error,
                             "the ledger cannot be written; rows wait",

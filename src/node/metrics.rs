@@ -3,15 +3,18 @@
 use crate::canon::FaultClass;
 use crate::iocore::run::Counters;
 use crate::net::{park, ring_flags, runtime};
+use crate::node::serving::Shown;
 use crate::shard::Meters;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 /// All figures, summed over shards.
-pub fn text(shards: &[Meters], ledger: &Counters) -> String {
+pub fn text(shown: &[Shown], ledger: &Counters) -> String {
+    let shards: Vec<&Meters> = shown.iter().map(|s| &s.meters).collect();
+    let shards = &shards[..];
     let mut page = Page(String::with_capacity(8_192));
-    let sum = |of: fn(&Meters) -> u64| shards.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&Meters) -> u64| shards.iter().map(|m| of(m)).sum::<u64>();
     page.counter(
         "exchanges_begun_total",
         "Requests taken in.",
@@ -141,6 +144,7 @@ pub fn text(shards: &[Meters], ledger: &Counters) -> String {
     page.counter("bounded_parks_total", "Waits of io_uring executors that ended by their bound.", park::bounded_parks());
     page.counter("wrong_parks_total", "Waits that began although there was work at hand.", park::wrong_parks());
     page.gauge("shards", "Executors.", shards.len());
+    page.open(shown);
     page.0
 }
 
@@ -159,6 +163,49 @@ impl Page {
         );
     }
 
+    /// What is held open at this time: all but the idle ones are zero when nothing is going on.
+    fn open(&mut self, shown: &[Shown]) {
+        let sum = |of: fn(&Shown) -> u64| shown.iter().map(of).sum::<u64>();
+        let figures: [(&str, &str, fn(&Shown) -> u64); 9] = [
+            (
+                "shard_restarts",
+                "Lives of shards that ended in a panic.",
+                |s| u64::from(s.restarts),
+            ),
+            ("connections_open", "Connections of clients.", |s| {
+                s.sockets.connections as u64
+            }),
+            ("clients_open", "Requests on them.", |s| {
+                s.sockets.clients as u64
+            }),
+            (
+                "body_bytes_held",
+                "Bytes of request bodies in memory.",
+                |s| s.sockets.body_bytes,
+            ),
+            ("calls_open", "Calls of providers under way.", |s| {
+                s.sockets.calls as u64
+            }),
+            ("upstream_idle", "Idle connections to providers.", |s| {
+                s.sockets.upstream_idle as u64
+            }),
+            ("upstream_h2", "HTTP/2 connections to providers.", |s| {
+                s.sockets.upstream_h2 as u64
+            }),
+            ("exchanges_open", "Exchanges that have not settled.", |s| {
+                s.open.exchanges as u64
+            }),
+            (
+                "exchanges_waiting",
+                "Exchanges that wait for headroom.",
+                |s| s.open.waiting as u64,
+            ),
+        ];
+        for (name, help, of) in figures {
+            self.gauge(name, help, sum(of));
+        }
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, help, "counter");
         self.line(name, "", value);
@@ -173,11 +220,11 @@ impl Page {
         &mut self,
         name: &str,
         help: &str,
-        shards: &[Meters],
+        shards: &[&Meters],
         of: fn(&Meters) -> &BTreeMap<FaultClass, u64>,
     ) {
         let mut sums: BTreeMap<FaultClass, u64> = BTreeMap::new();
-        for (class, count) in shards.iter().flat_map(of) {
+        for (class, count) in shards.iter().flat_map(|m| of(m)) {
             *sums.entry(*class).or_default() += count;
         }
         self.head(name, help, "counter");
@@ -190,14 +237,14 @@ impl Page {
         &mut self,
         name: &str,
         help: &str,
-        shards: &[Meters],
+        shards: &[&Meters],
         of: fn(&Meters) -> &Histogram<u64>,
     ) {
         self.head(name, help, "histogram");
         let mut count = 0;
         let mut sum_us = 0.0;
         let mut below = vec![0; BOUNDS_US.len()];
-        for histogram in shards.iter().map(of) {
+        for histogram in shards.iter().map(|m| of(m)) {
             count += histogram.len();
             sum_us += histogram.mean() * histogram.len() as f64;
             for (below, bound) in below.iter_mut().zip(BOUNDS_US) {

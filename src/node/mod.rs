@@ -11,7 +11,7 @@ mod serving;
 /// What shards have counted, as Prometheus reads it.
 mod metrics;
 
-use crate::base::OriginId;
+use crate::base::{OriginId, ShardId};
 use crate::config::{Config, Loaded, Problem};
 use crate::fake::Book;
 use crate::iocore::notify;
@@ -19,6 +19,7 @@ use crate::iocore::run::{IoCore, Setup, Signal};
 use crate::net::runtime::{Chosen, bind, choose};
 use crate::net::threads::{self, Shards};
 use crate::net::tls::{self, Origins};
+use crate::shard::Input;
 use anyhow::{Context, anyhow};
 use fakes::Fakes;
 use serving::{Serving, Shared};
@@ -142,6 +143,17 @@ impl Node {
     #[must_use]
     pub fn fake_books(&self) -> Vec<Book> {
         self.fakes.books()
+    }
+
+    /// Gives one shard an input, as if the network had: for tests of what becomes of a shard that cannot be believed any more.
+    pub fn inject(&self, shard: ShardId, input: Input) {
+        self.shared.inject(shard, input);
+    }
+
+    /// The configuration in force, with the ports that were given.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Reads the configuration again and serves by it from the next request on; running ones end under the old. With problems, nothing

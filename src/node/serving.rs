@@ -1,9 +1,10 @@
 //! One shard's life on its executor: a core, its listeners, and the news that reach it from other threads.
 
-use crate::base::{Now, ShardId};
+use crate::base::{Instant, Now, ShardId};
 use crate::config::Config;
 use crate::iocore::resolve::Resolver;
 use crate::iocore::run::{Counters, ShardLanes};
+use crate::net;
 use crate::net::accept;
 use crate::net::admin::{self, Admin};
 use crate::net::drain::drain;
@@ -19,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -28,17 +29,29 @@ use tokio::sync::{Notify, watch};
 pub struct Shared {
     serve_by: watch::Sender<(Arc<Config>, Origins)>,
     tls: Option<Arc<rustls::ServerConfig>>,
-    listeners: Vec<Vec<TcpListener>>,
+    /// By shard. Emptied when a shard begins to drain: as long as any handle is open, the kernel takes connections.
+    listeners: Vec<Mutex<Vec<TcpListener>>>,
     operator: TcpListener,
     resolver: Resolver,
     lanes: Vec<ShardLanes>,
     room_news: Vec<watch::Receiver<usize>>,
     /// A shard takes its end when it starts and lays it back when it ends.
     mesh: Vec<ArrayQueue<MeshEnd<Gossip>>>,
-    meters: Vec<watch::Sender<Meters>>,
+    shown: Vec<watch::Sender<Shown>>,
+    injected: watch::Sender<Option<(ShardId, Input)>>,
     listening: watch::Sender<usize>,
     ledger: Counters,
     seed: u64,
+}
+
+/// What a shard shows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    pub meters: Meters,
+    pub open: shard::Standing,
+    pub sockets: net::run::Standing,
+    /// How often it was started again.
+    pub restarts: u32,
 }
 
 /// What `Shared` is made of.
@@ -71,7 +84,7 @@ impl Shared {
         Self {
             serve_by: watch::channel((parts.config, parts.origins)).0,
             tls: parts.tls,
-            listeners: parts.listeners,
+            listeners: parts.listeners.into_iter().map(Mutex::new).collect(),
             operator: parts.operator,
             resolver: parts.resolver,
             lanes: parts.lanes,
@@ -80,9 +93,10 @@ impl Shared {
                 .into_iter()
                 .map(lay)
                 .collect(),
-            meters: (0..shards)
-                .map(|_| watch::channel(Meters::default()).0)
+            shown: (0..shards)
+                .map(|_| watch::channel(Shown::default()).0)
                 .collect(),
+            injected: watch::channel(None).0,
             listening: watch::channel(0).0,
             ledger: parts.ledger,
             seed: seed(),
@@ -92,6 +106,11 @@ impl Shared {
     /// New requests are served by `config` from now on.
     pub fn reload(&self, config: Arc<Config>, origins: Origins) {
         self.serve_by.send_replace((config, origins));
+    }
+
+    /// Gives one shard an input from outside. Of two in quick succession the first may be lost.
+    pub fn inject(&self, shard: ShardId, input: Input) {
+        self.injected.send_replace(Some((shard, input)));
     }
 
     /// Blocks until so many shards take connections, at most some seconds: one that cannot is being started again.
@@ -116,10 +135,10 @@ impl Shared {
         }
     }
 
-    fn shown(&self) -> Vec<Meters> {
-        self.meters
+    fn shown(&self) -> Vec<Shown> {
+        self.shown
             .iter()
-            .map(|meters| meters.borrow().clone())
+            .map(|shown| shown.borrow().clone())
             .collect()
     }
 }
@@ -206,6 +225,7 @@ impl<R: Runtime> Shift<R> {
         shift.hear_of_room(lanes);
         shift.hear_of_reloads();
         shift.hear_gossip(mesh);
+        shift.hear_injected();
         shift.show_meters();
         shift
     }
@@ -244,6 +264,22 @@ impl<R: Runtime> Shift<R> {
         });
     }
 
+    fn hear_injected(&self) {
+        // What an earlier life was given counts as seen.
+        let mut news = self.shared.injected.subscribe();
+        let (core, shard) = (self.core.clone(), self.life.shard);
+        self.runtime.spawn(async move {
+            while news.changed().await.is_ok() {
+                let injected = news.borrow_and_update().clone();
+                if let Some((to, input)) = injected
+                    && to == shard
+                {
+                    core.inject(input);
+                }
+            }
+        });
+    }
+
     fn show_meters(&self) {
         let (shard, shared, runtime, index) = (
             Rc::clone(&self.shard),
@@ -251,11 +287,17 @@ impl<R: Runtime> Shift<R> {
             self.runtime.clone(),
             self.index(),
         );
+        let (core, restarts) = (self.core.clone(), self.life.restarts);
         self.runtime.spawn(async move {
             loop {
                 runtime.sleep(SHOW_EVERY).await;
-                let meters = shard.borrow().meters().clone();
-                shared.meters[index].send_replace(meters);
+                let shown = Shown {
+                    meters: shard.borrow().meters().clone(),
+                    open: shard.borrow().standing(),
+                    sockets: core.standing(),
+                    restarts,
+                };
+                shared.shown[index].send_replace(shown);
             }
         });
     }
@@ -265,8 +307,13 @@ impl<R: Runtime> Shift<R> {
     }
 
     async fn work(self) {
-        for listener in &self.shared.listeners[self.index()] {
-            let Some(listener) = self.taken_over(listener) else {
+        let listeners: Vec<_> = self
+            .listeners()
+            .iter()
+            .map(|l| self.taken_over(l))
+            .collect();
+        for listener in listeners {
+            let Some(listener) = listener else {
                 return;
             };
             let tls = self.shared.tls.clone();
@@ -305,6 +352,12 @@ impl<R: Runtime> Shift<R> {
         self.runtime.listen(own).ok()
     }
 
+    /// Taken when a life begins and when it ends, never while one waits.
+    fn listeners(&self) -> MutexGuard<'_, Vec<TcpListener>> {
+        let listeners = self.shared.listeners[self.index()].lock();
+        listeners.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn admin(&self) -> Admin {
         let config = self.shared.serve_by.borrow().0.clone();
         let (shared, stop) = (Arc::clone(&self.shared), self.life.stop.clone());
@@ -325,6 +378,7 @@ impl<R: Runtime> Shift<R> {
     async fn finish(self) {
         let limit = self.shared.serve_by.borrow().0.server.drain;
         let deadline = clock().instant + limit;
+        self.listeners().clear();
         drain(&self.core, limit).await;
         while self.shard.borrow().standing().exchanges > 0 && clock().instant < deadline {
             self.runtime.sleep(Duration::from_millis(20)).await;
@@ -334,6 +388,21 @@ impl<R: Runtime> Shift<R> {
         self.shard.borrow().interrupted(clock(), &mut out);
         let mut lanes = self.shared.lanes[self.index()].another();
         post(&mut lanes, out);
+        self.shared
+            .listening
+            .send_modify(|count| *count = count.saturating_sub(1));
+        if self.index() == 0 {
+            self.outlive_others(deadline).await;
+        }
+    }
+
+    /// The operator's port is served here: it tells of a drain for as long as any shard drains. One that broke meanwhile is not waited for
+    /// beyond `deadline`.
+    async fn outlive_others(&self, deadline: Instant) {
+        let mut others = self.shared.listening.subscribe();
+        let ended = async { drop(others.wait_for(|count| *count == 0).await) };
+        let late = self.runtime.sleep(deadline - clock().instant);
+        futures_lite::future::or(ended, late).await;
     }
 }
 

@@ -1,0 +1,223 @@
+//! Draining, reloading, breaking, starting again.
+
+use super::books::rows;
+use super::client::{Conn, is_served};
+use super::house::{House, KEY, Plan, Program, figure, on_both, on_both_crossed, until};
+use super::words::{Ask, Dialect, read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stokehold::base::{PoolId, ShardId};
+use stokehold::shard::Input;
+
+/// An answer that takes about two seconds, of which the first piece has come.
+fn running(at: SocketAddr) -> (Conn, Ask) {
+    let text = "[[fake: between_tokens=50 output_tokens=40]]";
+    let ask = Ask::new(Dialect::Messages, "own", text).streamed();
+    let mut client = Conn::plain(at);
+    client.send(&ask.http1());
+    (client, ask)
+}
+
+/// The answer comes to its right end.
+fn is_unharmed((client, ask): &mut (Conn, Ask)) {
+    let answer = client.answer();
+    let said = read(ask, &answer);
+    assert!(said.ended && said.error.is_none(), "{}", answer.text());
+    assert_eq!(said.output_tokens, 40);
+}
+
+fn is_closed(at: SocketAddr) -> bool {
+    TcpStream::connect(at).is_err()
+}
+
+fn says_draining(operator: SocketAddr) -> bool {
+    let answer = Conn::plain(operator).get("/readyz", &[]);
+    answer.head.status == 503 && answer.text() == "draining\n"
+}
+
+#[test]
+fn a_stop_lets_streams_finish_refuses_connections_and_says_that_it_drains() {
+    on_both(|plan| {
+        let mut house = House::open(&plan);
+        let mut streams: Vec<_> = (0..4).map(|_| running(house.at)).collect();
+        let mut idle = house.connect();
+        assert_eq!(idle.ask(&Ask::chat("own", "hello")).head.status, 200);
+        until("all run", || house.figure("calls_open") == 4.0);
+        let (at, operator) = (house.at, house.operator);
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(move || {
+                house.stop();
+                house
+            });
+            until("it drains", || says_draining(operator));
+            until("new connections are refused", || is_closed(at));
+            assert!(idle.rest().is_empty(), "an idle connection is closed");
+            streams.iter_mut().for_each(is_unharmed);
+            let house = stopping.join().expect("stops");
+            let rows = rows(&house.ledger());
+            assert_eq!(rows.len(), 5);
+            assert!(rows.iter().all(|row| row.outcome == "done"), "{rows:?}");
+        });
+    });
+}
+
+#[test]
+fn what_outlives_the_drain_is_cut_and_written_down_as_what_it_is() {
+    on_both(|plan| {
+        let server = ", drain: 300ms".to_owned();
+        let mut house = House::open(&Plan { server, ..plan });
+        let mut stuck = house.connect();
+        let ask = Ask::chat("own", "[[fake: stall_after=3]]").streamed();
+        stuck.send(&ask.http1());
+        stuck.until_said("data:");
+        let begun = Instant::now();
+        house.stop();
+        assert!(
+            begun.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(
+            !stuck.rest().ends_with(b"0\r\n\r\n"),
+            "a cut answer never looks whole"
+        );
+        let rows = rows(&house.ledger());
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_ne!(rows[0].outcome, "done");
+    });
+}
+
+#[test]
+fn the_program_drains_at_sigterm_and_ends_well() {
+    on_both_crossed(|plan| {
+        let mut program = Program::start(&plan);
+        let mut stream = running(program.at);
+        until("it runs", || figure(program.operator, "calls_open") == 1.0);
+        program.signal("TERM");
+        until("it drains", || says_draining(program.operator));
+        until("new connections are refused", || is_closed(program.at));
+        is_unharmed(&mut stream);
+        let mut code = None;
+        until("it ends", || {
+            code = program.ended();
+            code.is_some()
+        });
+        assert_eq!(code, Some(0), "{}", program.said());
+        let rows = rows(&program.folder.path().join("data/ledger.sqlite"));
+        assert_eq!((rows.len(), &*rows[0].outcome), (1, "done"));
+    });
+}
+
+/// The configuration at `file` with `from` replaced by `to`.
+fn edit(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).expect("there");
+    assert!(text.contains(from), "{text}");
+    std::fs::write(file, text.replace(from, to)).expect("written");
+}
+
+fn status(at: SocketAddr, key: &str, body_bytes: usize) -> u16 {
+    let text = "x".repeat(body_bytes);
+    let body = Ask::chat("own", &text).body.to_string();
+    let shown = format!("Bearer {key}");
+    let mut client = Conn::plain(at);
+    let headers = [("authorization", &*shown)];
+    client.send(&super::client::request(
+        "POST",
+        "/v1/chat/completions",
+        &headers,
+        body.as_bytes(),
+    ));
+    client.head().status
+}
+
+#[test]
+fn a_reload_gives_keys_and_limits_to_the_next_request_and_harms_no_running_one() {
+    on_both(|plan| {
+        let mut program = Program::start(&plan);
+        let file = program.folder.path().join("stokehold.yaml");
+        let mut stream = running(program.at);
+        until("it runs", || figure(program.operator, "calls_open") == 1.0);
+        assert_eq!(status(program.at, "sk-new", 10), 401);
+        assert_eq!(status(program.at, KEY, 50_000), 200);
+        edit(&file, "limits: {}", "limits: {body_bytes_max: 10KiB}");
+        edit(&file, &format!("secret: {KEY}"), "secret: sk-new");
+        program.signal("HUP");
+        until("it is read", || {
+            program.said().contains("configuration read again")
+        });
+        // Shards hear of it on their own time.
+        until("the new key is known", || {
+            status(program.at, "sk-new", 10) == 200
+        });
+        until("the old key is not", || {
+            (0..8).all(|_| status(program.at, KEY, 10) == 401)
+        });
+        assert!((0..8).all(|_| status(program.at, "sk-new", 50_000) == 413));
+        edit(&file, "limits: {body", "limits: {body_typo: 1, body");
+        program.signal("HUP");
+        until("it is refused", || {
+            program.said().contains("configuration not changed")
+        });
+        until("it says why", || program.said().contains("body_typo"));
+        assert!((0..8).all(|_| status(program.at, "sk-new", 10) == 200));
+        is_unharmed(&mut stream);
+        assert_eq!(program.ended(), None);
+    });
+}
+
+/// A configuration that cannot be: its endpoint names a pool that is not there. No file gives one.
+fn impossible(house: &mut House) -> Input {
+    let mut config = house.node().config().clone();
+    config.endpoints[0].pools = vec![PoolId(u16::MAX.into())];
+    Input::Config(Arc::new(config))
+}
+
+#[test]
+fn a_shard_that_panics_is_started_again_its_exchanges_are_written_down_and_the_others_go_on() {
+    on_both(|plan| {
+        let mut house = House::open(&plan);
+        const STREAMS: usize = 24;
+        let mut streams: Vec<_> = (0..STREAMS).map(|_| running(house.at)).collect();
+        until("all run", || house.figure("calls_open") == STREAMS as f64);
+        let broken = impossible(&mut house);
+        house.node().inject(ShardId(1), broken);
+        let mut finished = 0;
+        for (client, ask) in &mut streams {
+            let Ok(head) = client.try_head() else {
+                continue;
+            };
+            // Cut, or whole: never an end that looks right and is not.
+            if let Ok(body) = client.body(&head) {
+                let said = read(ask, &super::client::Answer { head, body });
+                assert!(said.ended && said.output_tokens == 40);
+                finished += 1;
+            }
+        }
+        assert!((1..STREAMS).contains(&finished), "{finished} of {STREAMS}");
+        until("it is started again", || {
+            house.figure("shard_restarts") == 1.0
+        });
+        // So many connections reach every shard.
+        (0..40).for_each(|_| is_served(house.at));
+        // Those that were not cut are kept open until here.
+        drop(streams);
+        super::house::is_empty(house.operator);
+        house.stop();
+        let rows = rows(&house.ledger());
+        let done = rows.iter().filter(|row| row.outcome == "done").count();
+        assert_eq!(done, finished + 40);
+        assert_eq!(
+            rows.len(),
+            STREAMS + 40,
+            "each attempt once, the broken ones too"
+        );
+        let lost = rows.iter().filter(|row| row.outcome != "done");
+        assert!(
+            lost.clone().all(|row| row.last),
+            "{:?}",
+            lost.collect::<Vec<_>>()
+        );
+    });
+}

@@ -1,0 +1,32 @@
+//! A few real nodes over real sockets: both runtimes, more shards than cores, every version of HTTP on one port.
+//!
+//! What needs no socket is shown in `sim`. Every test ends in seconds; it waits for conditions, each with a bound, and where a time is
+//! promised it is the promised one with room for a busy machine. In reading order: the means, then the promises.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "real sockets take real time: these tests wait for conditions and measure how long they took"
+)]
+
+/// Nodes: in this process, or the program itself.
+mod house;
+/// HTTP/1.1 by hand, plain or over TLS.
+mod client;
+/// HTTP/2 by the `h2` crate, plain or over TLS.
+mod client_h2;
+/// What a client asks, and what it makes of the answer.
+mod words;
+/// Each version of HTTP, each dialect.
+mod answers;
+/// Many requests on one WebSocket.
+mod sockets;
+/// The ledger, the metrics and the fakes' own books agree.
+mod books;
+/// Clients that leave, and clients that do not read.
+mod leaving;
+/// Draining, reloading, breaking, starting again.
+mod life;
+/// Clients that mean harm.
+mod hostile;
+/// Providers that fail.
+mod faults;
