@@ -69,15 +69,6 @@ impl Allowance {
         self.limit.settle(held, used, now);
     }
 
-    /// The same standing with nothing held: what a new configuration takes over.
-    #[must_use]
-    pub fn without_holds(&self) -> Self {
-        Self {
-            limit: self.limit.without_holds(),
-            ..self.clone()
-        }
-    }
-
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.limit.in_flight()
@@ -85,7 +76,8 @@ impl Allowance {
 
     fn turn_day(&mut self, wall: WallTime) {
         let day = wall.0.div_euclid(DAY);
-        if day != self.day {
+        // A calendar that jumps back does not give the money back.
+        if day > self.day {
             self.day = day;
             self.spent = NanoUsd::ZERO;
         }

@@ -161,15 +161,6 @@ impl Limit {
         lower(&mut self.output, remaining, now);
     }
 
-    /// The same levels with nothing held: what a new configuration takes over.
-    #[must_use]
-    pub fn without_holds(&self) -> Self {
-        Self {
-            in_flight: 0,
-            ..self.clone()
-        }
-    }
-
     /// Exchanges that hold a reservation.
     #[must_use]
     pub fn in_flight(&self) -> u64 {

@@ -19,8 +19,11 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     Go(Decision),
-    /// Nobody has room now; somebody may after this time, or when an exchange settles (`None`).
-    Wait(Option<Duration>),
+    /// Nobody has room now; somebody may after `time`, if one is known, or sooner when an exchange settles, where `freed` says that this helps.
+    Wait {
+        time: Option<Duration>,
+        freed: bool,
+    },
     /// Waiting does not help: no candidate, or none with a share of its limit.
     Nobody,
 }
@@ -92,9 +95,8 @@ fn wait(candidates: &[Candidate], now: Instant) -> Choice {
         }
     }
     match (soonest, when_freed) {
-        (Some(wait), _) => Choice::Wait(Some(wait)),
-        (None, true) => Choice::Wait(None),
         (None, false) => Choice::Nobody,
+        (time, freed) => Choice::Wait { time, freed },
     }
 }
 
@@ -161,13 +163,14 @@ mod tests {
 
     #[test]
     fn nobody_with_room_means_the_shortest_wait() {
+        let waits = |time, freed| Choice::Wait { time, freed };
         let later = |ms| Candidate {
             room: Room::In(Duration::from_millis(ms)),
             ..candidate(0, 1, 0)
         };
         assert_eq!(
             choose(&[later(50), later(20)], Instant(0)),
-            Choice::Wait(Some(Duration::from_millis(20)))
+            waits(Some(Duration::from_millis(20)), false)
         );
         let shut = Candidate {
             shut_until: Some(Instant(7)),
@@ -175,13 +178,18 @@ mod tests {
         };
         assert_eq!(
             choose(&[shut], Instant(0)),
-            Choice::Wait(Some(Duration::from_nanos(7)))
+            waits(Some(Duration::from_nanos(7)), false)
         );
         let busy = Candidate {
             room: Room::WhenFreed,
             ..candidate(0, 1, 0)
         };
-        assert_eq!(choose(&[busy], Instant(0)), Choice::Wait(None));
+        assert_eq!(
+            choose(&[busy.clone(), later(50)], Instant(0)),
+            waits(Some(Duration::from_millis(50)), true),
+            "whichever comes first"
+        );
+        assert_eq!(choose(&[busy], Instant(0)), waits(None, true));
         let none = Candidate {
             room: Room::Never,
             ..candidate(0, 1, 0)

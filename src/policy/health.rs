@@ -65,6 +65,13 @@ impl Breaker {
         }
     }
 
+    /// The probe was called back before it could tell: the next call probes.
+    pub fn released(&mut self, now: Instant) {
+        if let State::Probing(_) = self.state {
+            self.state = State::OpenUntil(now);
+        }
+    }
+
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed

@@ -24,6 +24,8 @@ pub enum AttemptError {
     Broken,
     /// A time limit of ours passed.
     TimedOut,
+    /// Our own connections to it are all in use; the provider has no part in it.
+    Crowded,
 }
 
 /// What an exchange stands at when an attempt fails.
@@ -31,8 +33,12 @@ pub enum AttemptError {
 pub struct Standing {
     pub client_saw_bytes: bool,
     pub attempts: u8,
+    /// Those of them that only found a key dead: they do not count against `attempts_max`.
+    pub keys_refused: u8,
     pub attempts_max: u8,
-    /// Other candidates that have not failed this exchange.
+    /// The provider asked not to be tried again with this (`x-should-retry: false`).
+    pub not_here: bool,
+    /// Other candidates that have room now and have not failed this exchange.
     pub others: usize,
     /// Until the exchange's deadline.
     pub left: Duration,
@@ -82,10 +88,10 @@ pub fn of_fault(fault: &Fault) -> AttemptError {
 #[must_use]
 pub fn next(error: AttemptError, at: &Standing) -> Next {
     use AttemptError::{
-        Broken, Exhausted, KeyRefused, Limited, NotThere, Overloaded, Rejected, TimedOut,
+        Broken, Crowded, Exhausted, KeyRefused, Limited, NotThere, Overloaded, Rejected, TimedOut,
         Unreachable,
     };
-    if at.client_saw_bytes {
+    if at.client_saw_bytes || at.left.is_zero() || at.attempts == u8::MAX {
         return Next::GiveUp;
     }
     match error {
@@ -94,12 +100,17 @@ pub fn next(error: AttemptError, at: &Standing) -> Next {
         // the number of keys does.
         KeyRefused | Exhausted | NotThere if at.others > 0 => Next::Elsewhere,
         KeyRefused | Exhausted | NotThere => Next::GiveUp,
-        _ if at.attempts >= at.attempts_max || !at.budget => Next::GiveUp,
-        Limited { .. } | Overloaded { .. } | Unreachable | Broken | TimedOut if at.others > 0 => {
+        _ if at.attempts.saturating_sub(at.keys_refused) >= at.attempts_max || !at.budget => {
+            Next::GiveUp
+        }
+        Limited { .. } | Overloaded { .. } | Unreachable | Broken | TimedOut | Crowded
+            if at.others > 0 =>
+        {
             Next::Elsewhere
         }
+        _ if at.not_here => Next::GiveUp,
         Limited { wait: Some(wait) } | Overloaded { wait: Some(wait) } => within(wait, at),
-        Limited { wait: None } | Overloaded { wait: None } | Unreachable | Broken => {
+        Limited { wait: None } | Overloaded { wait: None } | Unreachable | Broken | Crowded => {
             within(backoff(at), at)
         }
         // The time is spent, and a second try may be paid for twice.
@@ -129,7 +140,9 @@ mod tests {
     const CALM: Standing = Standing {
         client_saw_bytes: false,
         attempts: 1,
+        keys_refused: 0,
         attempts_max: 3,
+        not_here: false,
         others: 0,
         left: Duration::from_secs(10),
         budget: true,
@@ -166,7 +179,25 @@ mod tests {
             ..CALM
         };
         let wait = Some(Duration::from_secs(2));
+        let no_time = Standing {
+            left: Duration::ZERO,
+            others: 1,
+            ..CALM
+        };
+        let dead_keys = Standing {
+            attempts: 50,
+            keys_refused: 49,
+            ..CALM
+        };
+        let unwelcome = Standing {
+            not_here: true,
+            ..CALM
+        };
         for (name, error, at, is) in [
+            ("no time left", Broken, no_time, Next::GiveUp),
+            ("crowded", Crowded, CALM, ms(100)),
+            ("after dead keys", Limited { wait }, dead_keys, ms(2_000)),
+            ("asked not to", Broken, unwelcome, Next::GiveUp),
             ("a wrong request", Rejected, others, Next::GiveUp),
             (
                 "a dead key, another there",

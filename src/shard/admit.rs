@@ -1,6 +1,7 @@
 //! Phase 1: read, authenticate, decode.
 
 use crate::base::{ClientId, ClientKeyId, Instant, Now, Str, Tokens};
+use crate::canon::controls::CacheMode;
 use crate::canon::{Controls, DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
 use crate::policy::admission::Refusal;
@@ -93,9 +94,11 @@ impl Shard {
         key: ClientKeyId,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        self.desk.may_begin(self.exchanges.is_full())?;
+        self.desk
+            .may_begin(self.exchanges.len(), self.exchanges.is_full())?;
         let controls =
             Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
+        can_heed(&controls)?;
         let bytes_max = self.desk.config().limits.body_bytes_max.0;
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
@@ -137,6 +140,7 @@ impl Shard {
                 phase: Phase::Reading,
                 down: opened.down,
                 parted: None,
+                dropped_socket: None,
                 dialect: opened.dialect,
                 path_streams: opened.path_streams,
                 tenant,
@@ -149,6 +153,8 @@ impl Shard {
                 request: None,
                 tenant_hold: None,
                 tally: Tally::default(),
+                row: None,
+                ticket: None,
                 open: None,
                 last: None,
                 dropped: Vec::new(),
@@ -171,11 +177,17 @@ impl Shard {
         key: Option<ClientKeyId>,
         out: &mut Vec<Output>,
     ) {
-        match socket::accept(head) {
-            Ok(accept) => {
+        let headers = head.headers.iter().map(|(name, value)| (name, value));
+        let controls = Controls::from_headers(headers).and_then(|controls| {
+            can_heed(&controls)?;
+            Ok(controls)
+        });
+        match controls.and_then(|controls| Ok((socket::accept(head)?, controls))) {
+            Ok((accept, controls)) => {
                 let bytes_max = self.desk.config().limits.body_bytes_max.0;
                 let session = socket::SocketSession::new(
                     key,
+                    controls,
                     usize::try_from(bytes_max).unwrap_or(usize::MAX),
                 );
                 self.keep_client(client, Client::Socket(Box::new(session)));
@@ -190,6 +202,17 @@ impl Shard {
             ),
         }
     }
+}
+
+/// Refuses what this version cannot do and what would be paid for otherwise. What it does not do yet and what costs no more without is
+/// named in the answer's `x-stokehold-ignored`: sessions and idempotency keys (both wait for the index of answers and prefixes), and
+/// `cache: auto` (the client's own marks pass as they are).
+pub(super) fn can_heed(controls: &Controls) -> Result<(), Fault> {
+    if controls.cache == Some(CacheMode::Off) {
+        let message = "this version passes the client's own cache marks as they are and cannot take them out; leave them out, or say client";
+        return Err(Fault::invalid("x-stokehold-cache", message));
+    }
+    Ok(())
 }
 
 /// What an exchange begins with.
@@ -217,13 +240,13 @@ impl Desk {
     }
 
     /// Whether a new exchange can be taken.
-    pub fn may_begin(&self, full_table: bool) -> Result<(), Fault> {
+    pub fn may_begin(&self, running: usize, full_table: bool) -> Result<(), Fault> {
         if self.draining {
             let message = "this router is about to stop and takes no new requests";
             return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1)));
         }
         // Every exchange in flight will write a row or more: they need room beside the new one.
-        if self.ledger_room <= self.attempts.len() {
+        if self.ledger_room <= running {
             let message = "the ledger is behind; nothing is begun that could not be written down";
             return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1)));
         }
@@ -254,10 +277,7 @@ impl Exchange {
     ) -> Phase {
         self.body = body;
         match self.understand().and_then(|()| self.admit(desk, now)) {
-            Ok(()) => match desk.turn_behind(self.model()) {
-                Some(turn) => self.line_up(desk, now, turn, out),
-                None => self.route(desk, now, now.instant, out),
-            },
+            Ok(()) => self.route(desk, now, now.instant, out),
             Err(fault) => self.refuse(desk, now, &fault, out),
         }
     }
@@ -311,6 +331,7 @@ impl Exchange {
     fn understand_native(&mut self) -> Result<splice::Peek, Fault> {
         if self.request.is_none() {
             let (request, controls) = native::request::read_with_controls(&self.body)?;
+            can_heed(&controls)?;
             self.controls = controls.over(std::mem::take(&mut self.controls));
             self.request = Some(Box::new(request));
         }
@@ -370,8 +391,11 @@ impl Exchange {
 
     /// The tenant's own limits.
     fn admit(&mut self, desk: &mut Desk, now: Now) -> Result<(), Fault> {
-        let allowance = &mut desk.epoch(self.epoch).tenants[self.tenant.0 as usize];
-        match allowance.admit(self.asked.ask, now.instant, now.wall) {
+        let admitted =
+            desk.epoch(self.epoch)
+                .tenant(self.tenant)
+                .admit(self.asked.ask, now.instant, now.wall);
+        match admitted {
             Ok(hold) => {
                 self.tenant_hold = Some(hold);
                 Ok(())
@@ -394,8 +418,7 @@ impl Exchange {
     /// The client left before anything was sent for it.
     pub fn leave(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
         desk.meters.clients_gone += 1;
-        let _ = out;
-        self.settled(desk, now)
+        self.settled(desk, now, out)
     }
 
     /// The client takes its request back and is there to be told so.
@@ -438,14 +461,14 @@ impl Exchange {
             self.phase = phase;
             return self.abandon(desk, now, crate::shard::Outcome::Cancelled, out);
         }
-        let paused = self.congested_since.take().is_some();
         self.part();
-        if let (Phase::Streaming(attempt, _), true) = (&phase, paused) {
-            out.push(Output::Resume {
-                attempt: attempt.id,
-            });
+        match phase {
+            Phase::Streaming(attempt, relay) => self.resume(attempt, relay, now, out),
+            phase => {
+                self.congested_since = None;
+                phase
+            }
         }
-        phase
     }
 }
 

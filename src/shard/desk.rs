@@ -1,27 +1,32 @@
 //! What exchanges share: pools, tenants, breakers, keys, timers, those who wait.
 //!
-//! All of it belongs to one epoch of the configuration; an exchange that began under an old one settles there.
+//! All of it belongs to one epoch of the configuration; an exchange that began under an old one settles there. Pools and tenants that a
+//! reload leaves as they are belong to both epochs: what is held or spent under either counts for both.
 
 use crate::base::{
-    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, ModelId, PoolId,
-    Rng, ShardId, Slab, TenantId,
+    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, PoolId, Rng,
+    ShardId, Slab, TenantId,
 };
 use crate::config::Config;
 use crate::policy::admission::Allowance;
 use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used, of_class};
 use crate::policy::health::{Breaker, Patience};
+use crate::shard::line::{Claim, Line};
 use crate::shard::{LogLine, Mail, Meters, Output};
 use bytes::BytesMut;
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::BitOr as _;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Desk {
     pub shard: ShardId,
-    shards: u16,
+    pub shards: u16,
     pub rng: Rng,
     /// The newest last; older ones stay until their exchanges have left.
     epochs: Vec<Epoch>,
@@ -29,8 +34,8 @@ pub(super) struct Desk {
     pub timers: Timers,
     pub meters: Meters,
     pub attempts: Slab<ExchangeId>,
-    waiting: Vec<Waiting>,
-    last_tenant: TenantId,
+    pub line: Line,
+    pools: u32,
     /// Exchanges in a second or later attempt.
     pub retrying: usize,
     /// Ledger rows the I/O core has room for.
@@ -50,16 +55,29 @@ pub(super) struct Epoch {
     pub config: Arc<Config>,
     exchanges: usize,
     keys_by_hash: HashMap<[u8; 32], ClientKeyId, FixedHasher>,
-    pub tenants: Vec<Allowance>,
-    pools: Vec<Vec<Limit>>,
-    /// Calls in flight by pool, counted also where no limit is configured.
-    pool_calls: Vec<u64>,
+    /// Shared with the epochs before and after that know the same tenant with the same limits.
+    tenants: Vec<Rc<RefCell<Allowance>>>,
+    /// Shared likewise.
+    pools: Vec<Rc<RefCell<Pool>>>,
     /// By endpoint and place of the pool in it: which limits of the pool apply.
     draws: Vec<Vec<SmallVec<[u8; 2]>>>,
     breakers: Vec<Vec<Breaker>>,
+    /// By the same: the provider refused for a limit (429), and said or let guess until when. Kept by endpoint, since a limit of one model
+    /// must not close the others (FIELD-BUGS 30), and known also where no limit is configured.
+    closed: Vec<Vec<Instant>>,
     /// By key: left out until then.
     dead_until: Vec<Instant>,
     next_key: Vec<usize>,
+}
+
+/// A pool's standing.
+#[derive(Debug)]
+struct Pool {
+    /// Different for each that ever was.
+    number: u32,
+    limits: Vec<Limit>,
+    /// Calls in flight, counted also where no limit is configured.
+    calls: u64,
 }
 
 /// What an attempt holds of a pool.
@@ -68,14 +86,6 @@ pub(super) struct Epoch {
 pub(super) struct Hold {
     pool: PoolId,
     held: SmallVec<[(u8, Reservation); 2]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    exchange: ExchangeId,
-    tenant: TenantId,
-    model: ModelId,
-    not_before: Instant,
 }
 
 /// What is open at a shard; all zero at rest.
@@ -97,7 +107,8 @@ impl Desk {
         let exchanges_max = config.limits.exchanges_max;
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
-        let epoch = Epoch::new(0, config, shard, shards);
+        let pools = config.pools.len() as u32;
+        let epoch = Epoch::new(0, config, shard, shards, 0);
         Self {
             shard,
             shards,
@@ -108,8 +119,8 @@ impl Desk {
             meters: Meters::default(),
             // An exchange has at most one attempt at a time.
             attempts: Slab::new(exchanges_max),
-            waiting: Vec::new(),
-            last_tenant: TenantId(0),
+            line: Line::default(),
+            pools,
             retrying: 0,
             ledger_room,
             draining: false,
@@ -121,7 +132,9 @@ impl Desk {
 
     /// New exchanges begin under `config` from now on. What a pool of the same name has left is carried over.
     pub fn reload(&mut self, config: Arc<Config>) {
-        let mut epoch = Epoch::new(self.next_epoch, config, self.shard, self.shards);
+        let pools = config.pools.len() as u32;
+        let mut epoch = Epoch::new(self.next_epoch, config, self.shard, self.shards, self.pools);
+        self.pools = self.pools.wrapping_add(pools);
         epoch.inherit(self.newest());
         self.next_epoch = self.next_epoch.wrapping_add(1);
         self.epochs.push(epoch);
@@ -180,65 +193,6 @@ impl Desk {
         )
     }
 
-    /// Puts an exchange at the end of those who wait.
-    pub fn wait(
-        &mut self,
-        exchange: ExchangeId,
-        tenant: TenantId,
-        model: ModelId,
-        not_before: Instant,
-    ) {
-        self.waiting.push(Waiting {
-            exchange,
-            tenant,
-            model,
-            not_before,
-        });
-    }
-
-    /// When a newcomer for `model` may try, so that it does not overtake those who wait for it; `None` when nobody does.
-    pub fn turn_behind(&self, model: ModelId) -> Option<Instant> {
-        self.waiting
-            .iter()
-            .filter(|w| w.model == model)
-            .map(|w| w.not_before)
-            .max()
-    }
-
-    pub fn waiting_count(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Takes the next who may try: tenants in turn, and within one in the order they came.
-    pub fn next_waiting(&mut self, now: Instant) -> Option<ExchangeId> {
-        let ready = |w: &&Waiting| w.not_before <= now;
-        let turn = |w: &&Waiting| {
-            (
-                w.tenant.0.wrapping_sub(self.last_tenant.0.wrapping_add(1)),
-                w.not_before,
-            )
-        };
-        let next = *self.waiting.iter().filter(ready).min_by_key(turn)?;
-        self.last_tenant = next.tenant;
-        self.waiting.retain(|w| w.exchange != next.exchange);
-        Some(next.exchange)
-    }
-
-    /// Somebody settled: the first who wait need not wait for their time. A few, since the first may wait for another pool; all would make
-    /// each settlement cost as much as the queue is long.
-    pub fn freed(&mut self, now: Instant) {
-        for waiting in self.waiting.iter_mut().take(4) {
-            waiting.not_before = waiting.not_before.min(now);
-        }
-    }
-
-    /// An exchange is no more.
-    pub fn left(&mut self, exchange: ExchangeId) {
-        if !self.waiting.is_empty() {
-            self.waiting.retain(|w| w.exchange != exchange);
-        }
-    }
-
     pub fn log(&self, line: LogLine, out: &mut Vec<Output>) {
         if line.level <= self.config().log.level {
             out.push(Output::Post(Mail::Log(Box::new(line))));
@@ -246,29 +200,39 @@ impl Desk {
     }
 
     pub fn standing(&self, exchanges: usize, clients: usize) -> Standing {
-        let epochs = || self.epochs.iter();
+        let pools = distinct(self.epochs.iter().flat_map(|e| &e.pools));
+        let tenants = distinct(self.epochs.iter().flat_map(|e| &e.tenants));
         Standing {
             exchanges,
             clients,
             attempts: self.attempts.len(),
-            waiting: self.waiting.len(),
-            pool_calls: epochs().flat_map(|e| &e.pool_calls).sum(),
-            limits_held: epochs()
-                .flat_map(|e| e.pools.iter().flatten())
-                .map(Limit::in_flight)
+            waiting: self.line.len(),
+            pool_calls: pools.iter().map(|p| p.borrow().calls).sum(),
+            limits_held: pools
+                .iter()
+                .map(|p| p.borrow().limits.iter().map(Limit::in_flight).sum::<u64>())
                 .sum(),
-            tenants_held: epochs()
-                .flat_map(|e| &e.tenants)
-                .map(Allowance::in_flight)
-                .sum(),
+            tenants_held: tenants.iter().map(|t| t.borrow().in_flight()).sum(),
             retrying: self.retrying,
             old_epochs: self.epochs.len() - 1,
         }
     }
 }
 
+/// Each thing once, however many epochs share it.
+fn distinct<'a, T: 'a>(things: impl Iterator<Item = &'a Rc<RefCell<T>>>) -> Vec<&'a RefCell<T>> {
+    let mut found: Vec<&Rc<RefCell<T>>> = Vec::new();
+    for thing in things {
+        if !found.iter().any(|known| Rc::ptr_eq(known, thing)) {
+            found.push(thing);
+        }
+    }
+    found.into_iter().map(|thing| &**thing).collect()
+}
+
 impl Epoch {
-    fn new(number: u32, config: Arc<Config>, shard: ShardId, shards: u16) -> Self {
+    /// `first_pool`: what its pools are numbered from.
+    fn new(number: u32, config: Arc<Config>, shard: ShardId, shards: u16, first_pool: u32) -> Self {
         let count = |n: Option<crate::base::Tokens>| n.map(|n| n.0);
         let keys = config.client_keys.iter().enumerate();
         let share = |numbers| Limit::share(numbers, shard.0, shards);
@@ -289,13 +253,15 @@ impl Epoch {
                         concurrent: l.concurrent,
                         ..Numbers::default()
                     };
-                    Allowance::share(numbers, l.usd_per_day, shard.0, shards)
+                    let share = Allowance::share(numbers, l.usd_per_day, shard.0, shards);
+                    Rc::new(RefCell::new(share))
                 })
                 .collect(),
             pools: config
                 .pools
                 .iter()
-                .map(|pool| {
+                .zip(first_pool..)
+                .map(|(pool, number)| {
                     let numbers = |l: &crate::config::PoolLimit| Numbers {
                         requests: l.rpm,
                         tokens: count(l.tpm),
@@ -303,10 +269,13 @@ impl Epoch {
                         output: count(l.otpm),
                         concurrent: l.concurrent,
                     };
-                    pool.limits.iter().map(|l| share(numbers(l))).collect()
+                    Rc::new(RefCell::new(Pool {
+                        number,
+                        limits: pool.limits.iter().map(|l| share(numbers(l))).collect(),
+                        calls: 0,
+                    }))
                 })
                 .collect(),
-            pool_calls: vec![0; config.pools.len()],
             draws: config
                 .endpoints
                 .iter()
@@ -317,44 +286,67 @@ impl Epoch {
                 .iter()
                 .map(|e| vec![Breaker::default(); e.pools.len()])
                 .collect(),
+            closed: config
+                .endpoints
+                .iter()
+                .map(|e| vec![Instant::default(); e.pools.len()])
+                .collect(),
             dead_until: vec![Instant::default(); config.keys.len()],
             next_key: vec![0; config.pools.len()],
             config,
         }
     }
 
-    /// Takes over the levels of pools and the spending of tenants that have kept their names and numbers.
+    /// Goes on with the pools and tenants that have kept their names and numbers, and with what providers have closed.
     fn inherit(&mut self, from: &Self) {
-        let named = |config: &Config, i: usize| {
-            let pool = &config.pools[i];
-            (
-                config.providers[pool.provider.0 as usize].name.clone(),
-                pool.name.clone(),
-            )
-        };
-        for new in 0..self.pools.len() {
-            let name = named(&self.config, new);
-            let Some(old) = (0..from.pools.len()).find(|old| named(&from.config, *old) == name)
-            else {
-                continue;
+        for (new, pool) in self.config.pools.iter().enumerate() {
+            let same = |old: &usize| {
+                pool_name(&self.config, new) == pool_name(&from.config, *old)
+                    && pool.limits == from.config.pools[*old].limits
             };
-            if self.config.pools[new].limits == from.config.pools[old].limits {
-                self.pools[new] = from.pools[old].iter().map(Limit::without_holds).collect();
+            if let Some(old) = (0..from.pools.len()).find(same) {
+                self.pools[new] = Rc::clone(&from.pools[old]);
             }
         }
         for (new, tenant) in self.config.tenants.iter().enumerate() {
-            let old = from
-                .config
-                .tenants
-                .iter()
-                .position(|t| t.name == tenant.name && t.limits == tenant.limits);
+            let mut old = from.config.tenants.iter();
+            let old = old.position(|t| t.name == tenant.name && t.limits == tenant.limits);
             if let Some(old) = old {
-                self.tenants[new] = from.tenants[old].without_holds();
+                self.tenants[new] = Rc::clone(&from.tenants[old]);
             }
         }
+        self.inherit_closed(from);
         for (new, key) in self.config.keys.iter().enumerate() {
             if let Some(old) = from.config.keys.iter().position(|k| k == key) {
                 self.dead_until[new] = from.dead_until[old];
+            }
+        }
+    }
+
+    fn inherit_closed(&mut self, from: &Self) {
+        let named = |config: &Config, e: usize, place: usize| {
+            let endpoint = &config.endpoints[e];
+            let model = config.models[endpoint.model.0 as usize].name.clone();
+            let (provider, pool) = pool_name(config, endpoint.pools[place].0 as usize);
+            (
+                model,
+                endpoint.name.clone(),
+                provider.to_owned(),
+                pool.to_owned(),
+            )
+        };
+        let shut = from.closed.iter().enumerate().flat_map(|(e, places)| {
+            let places = places.iter().enumerate();
+            places.map(move |(place, until)| (e, place, *until))
+        });
+        for (e, place, until) in shut.filter(|(.., until)| *until > Instant::default()) {
+            let name = named(&from.config, e, place);
+            for new in 0..self.closed.len() {
+                for at in 0..self.closed[new].len() {
+                    if named(&self.config, new, at) == name {
+                        self.closed[new][at] = until;
+                    }
+                }
             }
         }
     }
@@ -375,22 +367,50 @@ impl Epoch {
             .map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
     }
 
+    /// The tenant's standing.
+    pub fn tenant(&self, tenant: TenantId) -> std::cell::RefMut<'_, Allowance> {
+        self.tenants[tenant.0 as usize].borrow_mut()
+    }
+
     pub fn room(&self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Room {
-        let limits = &self.pools[pool.0 as usize];
+        let limits = &self.pools[pool.0 as usize].borrow().limits;
         let rooms = self
             .limits(endpoint, pool)
             .iter()
             .map(|i| limits[*i as usize].room(ask, now));
-        rooms.max().unwrap_or(Room::Now)
+        let closed = self.place(endpoint, pool).map_or(Room::Now, |place| {
+            let until = self.closed[endpoint.0 as usize][place];
+            if now < until {
+                Room::In(until - now)
+            } else {
+                Room::Now
+            }
+        });
+        rooms.fold(closed, Room::max)
+    }
+
+    /// What a call at this endpoint waits for where it waits for this pool.
+    pub fn claim(&self, endpoint: EndpointId, pool: PoolId) -> Claim {
+        // A pool with over 63 limits has the rest in one bit: they are taken for one, which is careful.
+        let bit = |limit: &u8| 1 << u32::from(*limit).min(63);
+        Claim {
+            pool: self.pools[pool.0 as usize].borrow().number,
+            limits: self
+                .limits(endpoint, pool)
+                .iter()
+                .map(bit)
+                .fold(0, u64::bitor),
+        }
     }
 
     pub fn hold(&mut self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Hold {
-        let drawn: SmallVec<[u8; 2]> = SmallVec::from_slice(self.limits(endpoint, pool));
-        let limits = &mut self.pools[pool.0 as usize];
-        self.pool_calls[pool.0 as usize] += 1;
+        let state = &mut *self.pools[pool.0 as usize].borrow_mut();
+        state.calls += 1;
+        let limits = &mut state.limits;
         Hold {
             pool,
-            held: drawn
+            held: self
+                .limits(endpoint, pool)
                 .iter()
                 .map(|i| (*i, limits[*i as usize].reserve(ask, now)))
                 .collect(),
@@ -398,10 +418,10 @@ impl Epoch {
     }
 
     pub fn release(&mut self, hold: Hold, used: Option<Used>, now: Instant) {
-        let pool = hold.pool.0 as usize;
-        self.pool_calls[pool] = self.pool_calls[pool].saturating_sub(1);
+        let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
+        state.calls = state.calls.saturating_sub(1);
         for (i, reservation) in hold.held {
-            self.pools[pool][i as usize].settle(reservation, used, now);
+            state.limits[i as usize].settle(reservation, used, now);
         }
     }
 
@@ -412,7 +432,7 @@ impl Epoch {
     }
 
     pub fn pool_calls(&self, pool: PoolId) -> u64 {
-        self.pool_calls[pool.0 as usize]
+        self.pools[pool.0 as usize].borrow().calls
     }
 
     /// Which of `keys` keys of the pool is next.
@@ -420,17 +440,44 @@ impl Epoch {
         self.next_key[pool.0 as usize] % keys.max(1)
     }
 
-    /// The limits that a call at this endpoint draws on.
-    pub fn each_limit(
-        &mut self,
+    /// The limits that a provider speaks of in its answer to a call at this endpoint: those of the model's class where there are such, since
+    /// what it says of one model must not throttle all others, else those of the whole pool.
+    pub fn each_told_limit(
+        &self,
         endpoint: EndpointId,
         pool: PoolId,
         mut tell: impl FnMut(&mut Limit),
     ) {
-        let drawn: SmallVec<[u8; 2]> = SmallVec::from_slice(self.limits(endpoint, pool));
-        for i in drawn {
-            tell(&mut self.pools[pool.0 as usize][i as usize]);
+        let drawn = self.limits(endpoint, pool);
+        let config = &self.config.pools[pool.0 as usize].limits;
+        let of_class = |i: &&u8| !config[**i as usize].models.is_empty();
+        let any = drawn.iter().any(|i| of_class(&i));
+        let state = &mut *self.pools[pool.0 as usize].borrow_mut();
+        for i in drawn.iter().filter(|i| !any || of_class(i)) {
+            tell(&mut state.limits[*i as usize]);
         }
+    }
+
+    /// The provider refused a call at this endpoint for a limit: nothing is sent there before `until`, nor where a limit of its class
+    /// applies. A longer wait is never shortened (FIELD-BUGS 25).
+    pub fn close(&mut self, endpoint: EndpointId, pool: PoolId, until: Instant) {
+        let Some(place) = self.place(endpoint, pool) else {
+            return;
+        };
+        let closed = &mut self.closed[endpoint.0 as usize][place];
+        *closed = until.max(*closed);
+        let config = &self.config.pools[pool.0 as usize].limits;
+        let state = &mut *self.pools[pool.0 as usize].borrow_mut();
+        for i in self.limits(endpoint, pool) {
+            if !config[*i as usize].models.is_empty() {
+                state.limits[*i as usize].close_until(until);
+            }
+        }
+    }
+
+    /// When the first of these keys that are left out may be used again.
+    pub fn revival(&self, keys: &[KeyId]) -> Option<Instant> {
+        keys.iter().map(|key| self.dead_until[key.0 as usize]).min()
     }
 
     pub fn breaker(&mut self, endpoint: EndpointId, pool: PoolId) -> Option<&mut Breaker> {
@@ -460,8 +507,15 @@ impl Epoch {
     }
 
     pub fn kill_key(&mut self, key: KeyId, until: Instant) {
-        self.dead_until[key.0 as usize] = until;
+        let dead = &mut self.dead_until[key.0 as usize];
+        *dead = until.max(*dead);
     }
+}
+
+fn pool_name(config: &Config, pool: usize) -> (&str, &str) {
+    let pool = &config.pools[pool];
+    let provider = &config.providers[pool.provider.0 as usize].name;
+    (provider, &pool.name)
 }
 
 /// Which limits of `pool` an endpoint draws on: those whose class has its name or its model's.

@@ -10,8 +10,9 @@ use crate::policy::capacity::{Ask, Reservation, Used};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::provider::hints::Hints;
 use crate::shard::desk::{Desk, Hold};
+use crate::shard::line::Ticket;
 use crate::shard::relay::Relay;
-use crate::shard::{BodyFault, Headers, LogLine, Outcome, Output, UpstreamFault};
+use crate::shard::{BodyFault, Headers, LedgerRow, LogLine, Outcome, Output, UpstreamFault};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct Exchange {
     pub down: Down,
     /// Who listened until now, for the shard to forget.
     pub parted: Option<Down>,
+    /// The connection that was broken off for all who share it.
+    pub dropped_socket: Option<ClientId>,
     pub dialect: DialectName,
     /// What the path says about streaming, over the body.
     pub path_streams: Option<bool>,
@@ -43,6 +46,10 @@ pub(super) struct Exchange {
     pub request: Option<Box<Request>>,
     pub tenant_hold: Option<Reservation>,
     pub tally: Tally,
+    /// The row of the last attempt that ended, until it is known whether another follows.
+    pub row: Option<Box<LedgerRow>>,
+    /// Its place in the order of those who wait.
+    pub ticket: Option<Ticket>,
     /// The attempt under way, kept beside the phase so that it survives a panic in a step.
     pub open: Option<OpenAttempt>,
     /// The last failure, to be told if nothing better comes.
@@ -97,6 +104,8 @@ pub(super) struct ModelIdOrNone(pub Option<ModelId>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub attempts: u8,
+    /// Those of them that only found a key dead.
+    pub keys_refused: u8,
     pub failed_at: SmallVec<[(EndpointId, PoolId); 4]>,
     /// Keys that were refused within this exchange.
     pub dead_keys: SmallVec<[KeyId; 2]>,
@@ -114,6 +123,18 @@ pub(super) struct LastFailure {
     pub fault: Fault,
     /// The provider's own words, when its dialect is the client's.
     pub verbatim: Option<(u16, Bytes)>,
+    /// Its `x-should-retry`.
+    pub should_retry: Option<bool>,
+}
+
+impl From<Fault> for LastFailure {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            verbatim: None,
+            should_retry: None,
+        }
+    }
 }
 
 /// What an attempt's row needs if all else about it is lost.
@@ -215,9 +236,8 @@ impl Exchange {
     pub fn on(&mut self, desk: &mut Desk, now: Now, what: Happening, out: &mut Vec<Output>) {
         use Happening as H;
         use Phase::{Calling, Closing, Reading, Refused, Settled, Streaming, Waiting};
-        if matches!(what, H::Timer) {
-            self.comment(now, out);
-        }
+        self.flow(&what, now);
+        let woken = matches!(what, H::Timer);
         let phase = std::mem::take(&mut self.phase);
         self.phase = match (phase, what) {
             (Reading, H::Body(body)) => self.begin(desk, now, body, out),
@@ -232,7 +252,9 @@ impl Exchange {
             (Waiting { .. }, H::ClientGone) => self.leave(desk, now, out),
 
             (Calling(a), H::Sent) => self.sent(a, now),
-            (Calling(a), H::Head { status, headers }) => self.head(desk, a, now, status, &headers),
+            (Calling(a), H::Head { status, headers }) => {
+                self.head(desk, a, now, status, &headers, out)
+            }
             (Calling(a), H::Failed(why)) => self.unreached(desk, a, now, &why, out),
             (Calling(a), H::End) => self.unreached(desk, a, now, &UpstreamFault::Reset, out),
 
@@ -282,6 +304,20 @@ impl Exchange {
             (Settled, _) => Settled,
             (phase, what) => self.broken(desk, phase, now, &what, out),
         };
+        // After the step: a stream that ends now needs no keeping alive, and a refusal keeps its status.
+        if woken {
+            self.comment(now, out);
+        }
+    }
+
+    /// Notes what the client's buffer is like before its answer flows; `pause` and `resume` do while it does.
+    fn flow(&mut self, what: &Happening, now: Now) {
+        match (what, &self.phase) {
+            (_, Phase::Streaming(..)) => {}
+            (Happening::Congested, _) => self.congested_since = Some(now.instant),
+            (Happening::Eased, _) => self.congested_since = None,
+            _ => {}
+        }
     }
 
     #[must_use]

@@ -41,9 +41,7 @@ impl Desk {
                 pool,
                 rest,
             } => {
-                epoch.each_limit(endpoint, pool, |limit| {
-                    limit.close_until(now.instant + rest)
-                });
+                epoch.close(endpoint, pool, now.instant + rest);
             }
         }
     }

@@ -14,6 +14,8 @@ mod admit;
 mod desk;
 /// All transitions of an exchange on one screen.
 mod exchange;
+/// Who waits for headroom, and whose turn it is.
+mod line;
 /// What a client may ask for, by method and path.
 mod paths;
 /// How one answer is read and written, by form.
@@ -165,10 +167,11 @@ impl Shard {
         };
         exchange.on(&mut self.desk, now, what, out);
         let parted = exchange.parted.take();
+        let dropped_socket = exchange.dropped_socket.take();
         if exchange.is_settled() {
             let down = exchange.down();
             self.exchanges.remove(id.0);
-            self.desk.left(id);
+            self.desk.line.left(id);
             self.forget(down);
         } else {
             let at = exchange.wants_tick();
@@ -176,6 +179,9 @@ impl Shard {
         }
         if let Some(down) = parted {
             self.forget(down);
+        }
+        if let Some(client) = dropped_socket {
+            self.client_gone(now, client, out);
         }
     }
 
@@ -205,6 +211,7 @@ impl Shard {
         match self.client(client) {
             Some(&mut Client::Exchange(exchange)) => self.step(exchange, what(), now, out),
             Some(Client::Socket(session)) => {
+                session.congested = congested;
                 for exchange in session.exchanges() {
                     self.step(exchange, what(), now, out);
                 }
@@ -222,14 +229,21 @@ impl Shard {
         }
     }
 
-    /// Lets those whose time has come try for headroom, fairly between tenants, each at most once.
+    /// Lets those whose turn has come try for headroom, each at most once.
     fn dispatch_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
-        for _ in 0..self.desk.waiting_count() {
-            let Some(id) = self.desk.next_waiting(now.instant) else {
-                break;
-            };
-            self.step(id, Happening::Retry, now, out);
+        if !self.desk.line.begin_round(now.instant) {
+            return;
         }
+        let mut tried: Vec<ExchangeId> = Vec::new();
+        while let Some(who) = self.desk.line.next(now.instant, &tried) {
+            self.step(who.exchange, Happening::Retry, now, out);
+            if self.desk.line.is_waiting(who.exchange) {
+                tried.push(who.exchange);
+            } else {
+                self.desk.line.served(who.tenant);
+            }
+        }
+        self.desk.line.end_round(now.instant);
     }
 
     fn client(&mut self, id: ClientId) -> Option<&mut Client> {

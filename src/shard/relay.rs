@@ -29,6 +29,10 @@ pub(super) struct Relay {
     pub upstream_id: Str,
     /// Pieces of an answer that came, to estimate its length by when nobody says.
     pieces: u64,
+    /// The end mark was among what passed.
+    end_told: bool,
+    /// Bytes that came, where the answer is kept to be told at its end.
+    kept: usize,
     answer_bytes_max: usize,
 }
 
@@ -104,6 +108,8 @@ impl Relay {
             done: false,
             upstream_id: Str::new(),
             pieces: 0,
+            end_told: false,
+            kept: 0,
             answer_bytes_max: form.answer_bytes_max,
         }
     }
@@ -111,22 +117,29 @@ impl Relay {
     /// Takes what the network brought and appends to `out` what the client is to be sent. `Err`: the attempt is broken; what was appended
     /// before it may still be sent.
     pub fn feed(&mut self, bytes: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
-        match &mut self.up {
-            Up::Stream(decoder) => decoder.feed(bytes),
-            Up::Whole(body) if body.len() + bytes.len() > self.answer_bytes_max => {
+        if !matches!((&self.up, &self.down), (Up::Stream(_), Down::Pass)) {
+            self.kept = self.kept.saturating_add(bytes.len());
+            if self.kept > self.answer_bytes_max {
                 let most = self.answer_bytes_max;
                 return Err(broken(format!(
                     "the provider's answer is larger than {most} bytes"
                 )));
             }
+        }
+        match &mut self.up {
+            Up::Stream(decoder) => decoder.feed(bytes),
             Up::Whole(body) => {
                 body.extend_from_slice(&bytes);
                 return Ok(());
             }
         }
-        while let Some(event) = self.next_event()? {
+        // What follows the end mark is nobody's.
+        while !self.done
+            && let Some(event) = self.next_event()?
+        {
             self.event(&event, out)?;
         }
+        self.end_told = self.done;
         Ok(())
     }
 
@@ -137,6 +150,7 @@ impl Relay {
                 if let Some(event) = decoder.rest() {
                     self.event(&event, out)?;
                 }
+                self.end_told = self.done;
                 self.finish_meaning(out)
             }
             Up::Whole(body) => {
@@ -226,6 +240,10 @@ impl Relay {
         out: &mut BytesMut,
     ) {
         match &mut self.down {
+            // Some speakers of Chat Completions leave out the mark that their clients wait for.
+            Down::Pass if !self.end_told && dialect == DialectName::Chat => {
+                out.extend_from_slice(b"data: [DONE]\n\n");
+            }
             Down::Pass => {}
             Down::PassWhole(body) => out.extend_from_slice(body),
             Down::Encode(encoder) => encoder.finish(closing, out),

@@ -1,13 +1,16 @@
 //! Phase 2: choose and reserve.
 
 use crate::base::{EndpointId, Instant, KeyId, Now, PoolId};
+use crate::canon::controls::Priority;
 use crate::canon::{Fault, FaultClass};
 use crate::policy::candidate::Candidate;
+use crate::policy::capacity::Room;
 use crate::policy::choose::{Choice, Decision, choose};
 use crate::policy::cost::{self, Expected};
 use crate::shard::Output;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Exchange, Phase};
+use crate::shard::line::{Claims, Waiting};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -21,12 +24,9 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         let candidates = self.candidates(desk, now.instant);
-        let over_cost = !candidates.is_empty() && self.controls.max_cost.is_some();
-        let affordable: SmallVec<[Candidate; 8]> = match self.controls.max_cost {
-            Some(most) => candidates.into_iter().filter(|c| c.cost <= most).collect(),
-            None => candidates,
-        };
-        if affordable.is_empty() && over_cost {
+        let any = !candidates.is_empty();
+        let affordable: Candidates = candidates.into_iter().filter(|c| self.affords(c)).collect();
+        if affordable.is_empty() && any && self.last.is_none() {
             let fault = Fault::invalid(
                 "x-stokehold-max-cost-usd",
                 "every endpoint is expected to cost more than this",
@@ -35,7 +35,20 @@ impl Exchange {
         }
         match choose(&affordable, now.instant) {
             Choice::Go(decision) => self.go(desk, now, since, &decision, out),
-            Choice::Wait(wait) => self.wait(desk, now, since, wait, out),
+            Choice::Wait { time, freed } => {
+                let claims = self.claims(desk, &affordable);
+                self.wait(
+                    desk,
+                    now,
+                    since,
+                    Headroom {
+                        time,
+                        freed,
+                        claims,
+                    },
+                    out,
+                )
+            }
             Choice::Nobody => self.nobody(desk, now, &affordable, out),
         }
     }
@@ -54,10 +67,8 @@ impl Exchange {
             Err(fault) => {
                 // This endpoint's dialect or model cannot say it; another's may.
                 self.tally.incapable.push(decision.endpoint);
-                self.last = Some(crate::shard::exchange::LastFailure {
-                    fault,
-                    verbatim: None,
-                });
+                // What a provider said before is the better reason.
+                self.last.get_or_insert_with(|| fault.into());
                 self.route(desk, now, since, out)
             }
         }
@@ -68,36 +79,54 @@ impl Exchange {
         desk: &mut Desk,
         now: Now,
         since: Instant,
-        wait: Option<Duration>,
+        headroom: Headroom,
         out: &mut Vec<Output>,
     ) -> Phase {
+        let Headroom {
+            time,
+            freed,
+            claims,
+        } = headroom;
         let until = (since + self.config.limits.queue_time).min(self.gives_up_at());
-        let at = wait.map_or(until, |wait| now.instant + wait);
-        if at >= until && wait.is_some() || now.instant >= until {
-            return self.no_headroom(desk, now, wait, out);
+        let at = time.map_or(until, |time| now.instant + time);
+        let in_vain = at >= until && !freed || now.instant >= until;
+        if in_vain || desk.line.len() >= self.config.limits.queue_max {
+            return self.no_headroom(desk, now, time, out);
         }
-        if desk.waiting_count() >= self.config.limits.queue_max {
-            return self.no_headroom(desk, now, wait, out);
-        }
-        if since == now.instant {
+        if self.ticket.is_none() {
             desk.meters.waited += 1;
         }
-        desk.wait(self.id, self.tenant, self.model(), at);
-        Phase::Waiting {
-            since,
-            until: at.min(until),
-        }
+        let at = at.min(until);
+        self.line_up(desk, at, claims);
+        Phase::Waiting { since, until: at }
     }
 
-    /// Others wait for the same model: nobody overtakes.
-    pub fn line_up(
-        &mut self,
-        desk: &mut Desk,
-        now: Now,
-        turn: Instant,
-        out: &mut Vec<Output>,
-    ) -> Phase {
-        self.wait(desk, now, now.instant, Some(turn - now.instant), out)
+    /// Takes its place among those who wait.
+    pub fn line_up(&mut self, desk: &mut Desk, at: Instant, claims: Claims) {
+        let ticket = *self.ticket.get_or_insert_with(|| desk.line.ticket());
+        desk.line.wait(Waiting {
+            exchange: self.id,
+            tenant: self.tenant,
+            batch: self.is_batch(),
+            ticket,
+            at,
+            claims,
+        });
+    }
+
+    fn is_batch(&self) -> bool {
+        self.controls.priority == Some(Priority::Batch)
+    }
+
+    /// The limits that it waits for.
+    fn claims(&self, desk: &mut Desk, candidates: &[Candidate]) -> Claims {
+        let epoch = desk.epoch(self.epoch);
+        candidates
+            .iter()
+            .filter(|c| c.room != Room::Never)
+            .map(|c| epoch.claim(c.endpoint, c.pool))
+            .filter(|claim| claim.limits != 0)
+            .collect()
     }
 
     /// Its turn among those who wait.
@@ -121,8 +150,8 @@ impl Exchange {
     ) -> Phase {
         let until = (since + self.config.limits.queue_time).min(self.gives_up_at());
         if now.instant >= until {
-            desk.left(self.id);
-            return self.no_headroom(desk, now, None, out);
+            let time = self.soonest(desk, now);
+            return self.no_headroom(desk, now, time, out);
         }
         // `dispatch_waiting` follows every input and finds this one ready.
         Phase::Waiting { since, until }
@@ -161,13 +190,48 @@ impl Exchange {
         if !candidates.is_empty() {
             return self.no_headroom(desk, now, None, out);
         }
-        let message = "no endpoint with a working key serves this model";
-        let fault = Fault::new(FaultClass::Unavailable, message).with_code("no_endpoint");
+        let fault = self.why_nobody(desk, now);
         self.refuse(desk, now, &fault, out)
     }
 
+    /// Why there is no candidate at all: the client's wishes, or dead keys (FIELD-BUGS 28).
+    fn why_nobody(&self, desk: &mut Desk, now: Now) -> Fault {
+        let endpoints = &self.config.models[self.model().0 as usize].endpoints;
+        let wanted = endpoints.iter().filter(|e| {
+            let provider = self.config.endpoints[e.0 as usize].provider;
+            let name = &self.config.providers[provider.0 as usize].name;
+            self.controls.providers.preference(name).is_some()
+        });
+        let wanted: SmallVec<[_; 8]> = wanted.collect();
+        if wanted.is_empty() && !endpoints.is_empty() {
+            let message = "none of the providers that this allows serves the model";
+            return Fault::invalid("x-stokehold-providers", message);
+        }
+        let epoch = desk.epoch(self.epoch);
+        let pools = wanted
+            .iter()
+            .flat_map(|e| &self.config.endpoints[e.0 as usize].pools);
+        let revival = pools
+            .filter_map(|pool| epoch.revival(&self.config.pools[pool.0 as usize].keys))
+            .min();
+        let Some(revival) = revival else {
+            let message = "no endpoint serves this model";
+            return Fault::new(FaultClass::Unavailable, message).with_code("no_endpoint");
+        };
+        no_working_key("the provider refused every key this router has for the model")
+            .after(revival - now.instant)
+    }
+
+    /// When some place will have room, as far as is known.
+    pub fn soonest(&self, desk: &mut Desk, now: Now) -> Option<Duration> {
+        match choose(&self.candidates(desk, now.instant), now.instant) {
+            Choice::Wait { time, .. } => time,
+            Choice::Go(_) | Choice::Nobody => None,
+        }
+    }
+
     /// Everything `choose` needs, looked up: one candidate for each endpoint and pool that may serve this.
-    fn candidates(&self, desk: &mut Desk, now: Instant) -> SmallVec<[Candidate; 8]> {
+    fn candidates(&self, desk: &mut Desk, now: Instant) -> Candidates {
         let mut found = SmallVec::new();
         for endpoint in &self.config.models[self.model().0 as usize].endpoints {
             let config = &self.config.endpoints[endpoint.0 as usize];
@@ -187,14 +251,22 @@ impl Exchange {
                 let Some(key) = self.key(desk, *pool, now) else {
                     continue;
                 };
+                let claim = desk.epoch(self.epoch).claim(*endpoint, *pool);
+                let claimed = desk.line.is_claimed(claim, self.is_batch());
                 let epoch = desk.epoch(self.epoch);
+                let room = epoch.room(*endpoint, *pool, self.asked.ask, now);
                 found.push(Candidate {
                     endpoint: *endpoint,
                     pool: *pool,
                     key,
                     cost,
                     in_flight: epoch.pool_calls(*pool),
-                    room: epoch.room(*endpoint, *pool, self.asked.ask, now),
+                    // Others come first.
+                    room: if claimed {
+                        room.max(Room::WhenFreed)
+                    } else {
+                        room
+                    },
                     shut_until: epoch.shut_until(*endpoint, *pool, now),
                     preference,
                     tried: self.tally.failed_at.contains(&(*endpoint, *pool)),
@@ -220,21 +292,41 @@ impl Exchange {
         Some(Some(keys[at]))
     }
 
-    /// Other candidates that have not failed this exchange.
+    /// Other candidates that could be called now and have not failed this exchange.
     pub fn others(&self, desk: &mut Desk, now: Instant, failed: (EndpointId, PoolId)) -> usize {
         let usable = |c: &&Candidate| {
             !c.tried
                 && (c.endpoint, c.pool) != failed
+                && c.room == Room::Now
+                && self.affords(c)
                 && c.shut_until.is_none_or(|until| until <= now)
         };
         self.candidates(desk, now).iter().filter(usable).count()
     }
 
-    /// Candidates left for a key that was refused: the same place with another key counts.
+    /// Candidates left for a key that was refused: the same place with another key counts, and room can be waited for.
     pub fn others_or_keys(&self, desk: &mut Desk, now: Instant) -> usize {
-        self.candidates(desk, now)
-            .iter()
-            .filter(|c| !c.tried)
-            .count()
+        let usable = |c: &&Candidate| !c.tried && c.room != Room::Never && self.affords(c);
+        self.candidates(desk, now).iter().filter(usable).count()
     }
+
+    fn affords(&self, candidate: &Candidate) -> bool {
+        self.controls
+            .max_cost
+            .is_none_or(|most| candidate.cost <= most)
+    }
+}
+
+type Candidates = SmallVec<[Candidate; 8]>;
+
+/// What is known of the headroom that is waited for.
+struct Headroom {
+    time: Option<Duration>,
+    /// It may come sooner, when an exchange settles.
+    freed: bool,
+    claims: Claims,
+}
+
+pub(super) fn no_working_key(message: &str) -> Fault {
+    Fault::new(FaultClass::Unavailable, message).with_code("no_working_key")
 }

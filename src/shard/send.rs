@@ -31,6 +31,7 @@ impl Exchange {
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
         };
+        self.write_row(desk, false, out);
         self.begun_attempt(desk);
         let secret = decision
             .key
@@ -67,7 +68,7 @@ impl Exchange {
             decision: decision.reason,
         });
         let timeouts = config.models[endpoint.model.0 as usize].timeouts;
-        let total_at = now.instant + timeouts.total;
+        let total_at = (now.instant + timeouts.total).min(self.gives_up_at());
         let at = (now.instant + timeouts.connect).min(total_at);
         Ok(Phase::Calling(Box::new(Attempt {
             id,

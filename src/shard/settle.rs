@@ -1,6 +1,6 @@
 //! Phase 5: bill, release, record; reached exactly once.
 
-use crate::base::{Instant, NanoUsd, Now};
+use crate::base::{Instant, NanoUsd, Now, Str};
 use crate::canon::{Fault, FaultClass, Usage};
 use crate::config::LogLevel;
 use crate::policy::bill::bill;
@@ -10,8 +10,9 @@ use crate::protocol::dialect;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
 use crate::shard::gossip::{Gossip, News};
+use crate::shard::line::Claims;
 use crate::shard::relay::Relay;
-use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, Under, reply, stream};
+use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, Under, reply, route, stream};
 use bytes::BytesMut;
 
 impl Exchange {
@@ -25,16 +26,7 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         let usage = relay.usage_or_estimate(self.asked.ask.input);
-        self.settle_attempt(
-            desk,
-            attempt,
-            usage,
-            &relay.upstream_id,
-            Outcome::Done,
-            now,
-            true,
-            out,
-        );
+        self.settle_attempt(desk, attempt, usage, &relay.upstream_id, Outcome::Done, now);
         desk.meters.exchanges_done += 1;
         if !relay.dropped().is_empty() {
             let fields = vec![
@@ -52,7 +44,7 @@ impl Exchange {
                 out,
             );
         }
-        self.settled(desk, now)
+        self.settled(desk, now, out)
     }
 
     /// An attempt failed: it settles, and what follows is decided.
@@ -67,16 +59,19 @@ impl Exchange {
     ) -> Phase {
         let error = self.error_of(&attempt, &failure.fault);
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
-        let next = self.next(desk, &attempt, error, now);
+        let next = self.next(desk, &attempt, error, failure.should_retry, now);
         let last = next == Next::GiveUp;
         let outcome = Outcome::Failed(failure.fault.class);
         self.log_outcome(desk, now.wall, outcome, &failure.fault, out);
         let usage = self.usage_of_failed(&attempt, relay.as_deref());
+        let relay_id = relay
+            .as_ref()
+            .map_or(Str::new(), |relay| relay.upstream_id.clone());
         if let (true, true, Some(mut relay)) = (last, self.saw, relay) {
             self.fail_stream(&attempt, &mut relay, &failure.fault, now, out);
         }
-        let id = String::new();
-        self.settle_attempt(desk, attempt, usage, &id, outcome, now, last, out);
+        let said = relay_id;
+        self.settle_attempt(desk, attempt, usage, &said, outcome, now);
         match next {
             Next::GiveUp => self.give_up(desk, now, failure, out),
             Next::Elsewhere => {
@@ -89,10 +84,11 @@ impl Exchange {
                 self.tally.failed_at.clear();
                 // Never sooner than asked, and a little apart, so that those who failed together do not come back together.
                 let until = now.instant + wait + wait.mul_f64(desk.rng.unit() / 10.0);
-                desk.wait(self.id, self.tenant, self.model(), until);
+                self.line_up(desk, until, Claims::new());
+                // The wait for headroom, if there must be one, begins then.
                 Phase::Waiting {
-                    since: now.instant,
-                    until,
+                    since: until,
+                    until: until.min(self.gives_up_at()),
                 }
             }
         }
@@ -100,7 +96,9 @@ impl Exchange {
 
     /// Our own finding where no answer came; else what the provider's words amount to.
     fn error_of(&self, attempt: &Attempt, fault: &Fault) -> AttemptError {
-        if attempt.status.is_none() && !attempt.sent {
+        if fault.code.as_deref() == Some(stream::CROWDED) {
+            AttemptError::Crowded
+        } else if attempt.status.is_none() && !attempt.sent {
             AttemptError::Unreachable
         } else {
             retry::of_fault(fault)
@@ -119,6 +117,7 @@ impl Exchange {
     ) {
         let place = (attempt.endpoint, attempt.pool);
         let dead_for = self.config.routing.dead_key;
+        let late = now.instant >= self.gives_up_at();
         let epoch = desk.epoch(self.epoch);
         let patience = epoch.patience();
         match error {
@@ -133,6 +132,7 @@ impl Exchange {
                         out,
                     );
                     self.tally.dead_keys.push(key);
+                    self.tally.keys_refused = self.tally.keys_refused.saturating_add(1);
                 } else {
                     self.tally.failed_at.push(place);
                 }
@@ -142,9 +142,7 @@ impl Exchange {
                 let wait =
                     stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
                 let until = now.instant + wait;
-                epoch.each_limit(attempt.endpoint, attempt.pool, |limit| {
-                    limit.close_until(until)
-                });
+                epoch.close(attempt.endpoint, attempt.pool, until);
                 self.tell_others(
                     News::Limited {
                         endpoint: attempt.endpoint,
@@ -161,6 +159,12 @@ impl Exchange {
                 self.tally.failed_at.push(place);
                 self.answered(desk, attempt);
             }
+            AttemptError::Crowded => {
+                self.tally.failed_at.push(place);
+                self.unprobed(desk, attempt, now);
+            }
+            // The client's own time was over: the provider may have been as good as ever.
+            AttemptError::TimedOut if late => self.unprobed(desk, attempt, now),
             AttemptError::Overloaded { .. }
             | AttemptError::Unreachable
             | AttemptError::Broken
@@ -190,12 +194,31 @@ impl Exchange {
         }
     }
 
+    /// The attempt ended without telling whether the endpoint is alive.
+    fn unprobed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
+        let epoch = desk.epoch(self.epoch);
+        if let Some(breaker) = epoch.breaker(attempt.endpoint, attempt.pool) {
+            breaker.released(now.instant);
+        }
+    }
+
     pub fn succeeded(&self, desk: &mut Desk, attempt: &Attempt) {
         self.answered(desk, attempt);
     }
 
-    fn next(&self, desk: &mut Desk, attempt: &Attempt, error: AttemptError, now: Now) -> Next {
+    fn next(
+        &self,
+        desk: &mut Desk,
+        attempt: &Attempt,
+        error: AttemptError,
+        should_retry: Option<bool>,
+        now: Now,
+    ) -> Next {
         if self.down == Down::Gone && !self.keeps_answer() {
+            return Next::GiveUp;
+        }
+        // A second try writes a row that nobody was asked about when the exchange was admitted.
+        if desk.ledger_room <= desk.attempts.len() {
             return Next::GiveUp;
         }
         let others = match error {
@@ -211,6 +234,8 @@ impl Exchange {
         let standing = retry::Standing {
             client_saw_bytes: self.saw,
             attempts: self.tally.attempts,
+            keys_refused: self.tally.keys_refused,
+            not_here: should_retry == Some(false),
             attempts_max: routing.attempts_max,
             others,
             left: deadline - now.instant,
@@ -227,7 +252,17 @@ impl Exchange {
             Some(relay) if attempt.first_byte.is_some() => {
                 relay.usage_or_estimate(self.asked.ask.input)
             }
+            _ if attempt.sent && attempt.status.is_none_or(|s| s < 300) => self.usage_unsaid(),
             _ => Usage::default(),
+        }
+    }
+
+    /// The provider has the request and said nothing of it: it may have read it all, and bill that.
+    fn usage_unsaid(&self) -> Usage {
+        Usage {
+            input_uncached: Some(self.asked.ask.input),
+            estimated: true,
+            ..Usage::default()
         }
     }
 
@@ -259,20 +294,29 @@ impl Exchange {
         &mut self,
         desk: &mut Desk,
         now: Now,
-        last: LastFailure,
+        mut last: LastFailure,
         out: &mut Vec<Output>,
     ) -> Phase {
+        // Several pools may be closed: the earliest to open is worth trying (FIELD-BUGS 24).
+        if last.fault.class == FaultClass::RateLimited {
+            let soonest = self.soonest(desk, now);
+            last.fault.retry_after = soonest.or(last.fault.retry_after);
+        }
         if self.ended {
             desk.meters.failed(last.fault.class);
-            return self.settled(desk, now);
+            return self.settled(desk, now, out);
         }
         let told = for_client(&last.fault);
         match (last.verbatim, &self.down) {
             // The provider's own words, in the client's own dialect; but what is between us and the provider (keys, money) stays there.
             (Some((status, body)), Down::Http(client)) if told == last.fault && !self.head_sent => {
                 let client = *client;
-                let head =
-                    self.response_head(None, status, stream::JSON, &reply::retry_after(&told));
+                let mut more = reply::retry_after(&told);
+                // The official clients obey it over everything else, so it belongs to the provider's own words.
+                if let Some(should) = last.should_retry {
+                    more.push(("x-should-retry", should.to_string()));
+                }
+                let head = self.response_head(None, status, stream::JSON, &more);
                 out.push(Output::Respond {
                     client,
                     head,
@@ -281,7 +325,7 @@ impl Exchange {
                 });
                 self.ended = true;
                 desk.meters.failed(told.class);
-                self.settled(desk, now)
+                self.settled(desk, now, out)
             }
             _ => self.refuse(desk, now, &told, out),
         }
@@ -312,7 +356,7 @@ impl Exchange {
             Down::Http(_) | Down::Socket { .. } => self.say_in_stream(now, fault, out),
             Down::Gone => {}
         }
-        self.settled(desk, now)
+        self.settled(desk, now, out)
     }
 
     /// Tells the client `fault` as an event of its stream, and ends it.
@@ -369,42 +413,35 @@ impl Exchange {
                 out.push(Output::Cancel {
                     attempt: attempt.id,
                 });
-                // The provider may have read all of it; what it does with a call that is dropped before its first byte, it alone knows.
-                let usage = Usage {
-                    estimated: attempt.sent,
-                    ..Usage::default()
-                };
-                self.settle_attempt(desk, attempt, usage, "", outcome, now, true, out);
+                let usage = self.usage_of_failed(&attempt, None);
+                self.unprobed(desk, &attempt, now);
+                self.settle_attempt(desk, attempt, usage, "", outcome, now);
             }
             Phase::Streaming(attempt, relay) | Phase::Closing(attempt, relay) => {
                 out.push(Output::Cancel {
                     attempt: attempt.id,
                 });
                 let usage = relay.usage_or_estimate(self.asked.ask.input);
-                self.settle_attempt(
-                    desk,
-                    attempt,
-                    usage,
-                    &relay.upstream_id,
-                    outcome,
-                    now,
-                    true,
-                    out,
-                );
+                self.unprobed(desk, &attempt, now);
+                self.settle_attempt(desk, attempt, usage, &relay.upstream_id, outcome, now);
             }
             Phase::Waiting { .. } | Phase::Reading | Phase::Settled => {}
         }
-        if let (Outcome::Failed(class), Down::Http(client), false) =
-            (outcome, &self.down, self.ended)
-        {
+        if let (Outcome::Failed(class), false) = (outcome, self.ended) {
             desk.meters.failed(class);
-            out.push(Output::Abort { client: *client });
+            match &self.down {
+                Down::Http(client) => out.push(Output::Abort { client: *client }),
+                Down::Socket { .. } => {
+                    let fault = Fault::new(class, "a fault of this router ended the request");
+                    self.say_in_stream(now, &fault, out);
+                }
+                Down::Gone => {}
+            }
         }
-        self.settled(desk, now)
+        self.settled(desk, now, out)
     }
 
     /// Bills, releases, records: the one place where an attempt ends.
-    #[expect(clippy::too_many_arguments, reason = "one row says all of it")]
     fn settle_attempt(
         &mut self,
         desk: &mut Desk,
@@ -413,8 +450,6 @@ impl Exchange {
         upstream_id: &str,
         outcome: Outcome,
         now: Now,
-        last: bool,
-        out: &mut Vec<Output>,
     ) {
         let config = self.config.clone();
         let endpoint = &config.endpoints[attempt.endpoint.0 as usize];
@@ -425,22 +460,21 @@ impl Exchange {
         self.open = None;
         desk.epoch(self.epoch)
             .release(attempt.hold, used, now.instant);
-        desk.freed(now.instant);
+        desk.line.stir();
         desk.meters.attempt(outcome, &usage, cost);
         let first_byte = attempt.first_byte.map(|at| at - attempt.began.instant);
         let total = now.instant - attempt.began.instant;
         desk.meters.times(first_byte, total);
-        desk.ledger_room = desk.ledger_room.saturating_sub(1);
         let upstream_id = if upstream_id.is_empty() {
             attempt.upstream_id
         } else {
             upstream_id.to_owned()
         };
-        out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
+        self.row = Some(Box::new(LedgerRow {
             under: Under(config.clone()),
             exchange: self.name.to_string(),
             attempt: attempt.number,
-            last,
+            last: true,
             started: attempt.began.wall,
             tenant: self.tenant,
             client_key: self.client_key,
@@ -459,12 +493,31 @@ impl Exchange {
             first_byte,
             total,
             decision: attempt.decision,
-        }))));
+        }));
     }
 
-    /// The row of the attempt that is open, if one is: what it used nobody can say any more.
+    /// Sends the row of the attempt that ended: as the last, or because another begins.
+    pub fn write_row(&mut self, desk: &mut Desk, last: bool, out: &mut Vec<Output>) {
+        if let Some(mut row) = self.row.take() {
+            row.last = last;
+            desk.ledger_room = desk.ledger_room.saturating_sub(1);
+            out.push(Output::Post(Mail::Ledger(row)));
+        }
+    }
+
+    /// The rows that are not written yet: of an attempt that ended, and of the one that is open, of which nobody can say any more what it used.
     pub fn interrupted(&self, now: Now, out: &mut Vec<Output>) {
+        if let Some(row) = &self.row {
+            let row = LedgerRow {
+                last: self.open.is_none(),
+                ..(**row).clone()
+            };
+            out.push(Output::Post(Mail::Ledger(Box::new(row))));
+        }
         let Some(open) = self.open else { return };
+        let endpoint = &self.config.endpoints[open.endpoint.0 as usize];
+        let usage = self.usage_unsaid();
+        let cost = bill(&usage, &endpoint.price);
         out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
             under: Under(self.config.clone()),
             exchange: self.name.to_string(),
@@ -482,12 +535,8 @@ impl Exchange {
             outcome: Outcome::Failed(FaultClass::Internal),
             status: None,
             upstream_id: String::new(),
-            usage: Usage {
-                input_uncached: Some(self.asked.ask.input),
-                estimated: true,
-                ..Usage::default()
-            },
-            cost: NanoUsd::ZERO,
+            usage,
+            cost,
             queued: self.tally.queued,
             first_byte: None,
             total: now.instant - open.began.instant,
@@ -506,9 +555,10 @@ impl Exchange {
     }
 
     /// The end of an exchange: what it holds of its tenant goes back, exactly once.
-    pub fn settled(&mut self, desk: &mut Desk, now: Now) -> Phase {
+    pub fn settled(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
+        self.write_row(desk, true, out);
         if let Some(hold) = self.tenant_hold.take() {
-            let allowance = &mut desk.epoch(self.epoch).tenants[self.tenant.0 as usize];
+            let mut allowance = desk.epoch(self.epoch).tenant(self.tenant);
             allowance.settle(
                 hold,
                 self.tally.used,
@@ -547,8 +597,5 @@ fn for_client(fault: &Fault) -> Fault {
         }
         _ => return fault.clone(),
     };
-    if fault.upstream_status.is_none() {
-        return fault.clone();
-    }
-    Fault::new(FaultClass::Unavailable, ours).with_code("no_working_key")
+    route::no_working_key(ours)
 }

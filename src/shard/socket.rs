@@ -4,7 +4,7 @@ use crate::base::{BoundedMap, ClientId, ClientKeyId, ExchangeId, Now, Str};
 use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
 use crate::protocol::dialect::native;
 use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation};
-use crate::shard::admit::Opened;
+use crate::shard::admit::{Opened, can_heed};
 use crate::shard::exchange::{Down, Happening, PassingHeaders};
 use crate::shard::{Client, ClientHead, Output, Shard};
 use bytes::{Bytes, BytesMut};
@@ -17,20 +17,29 @@ pub(super) struct SocketSession {
     /// Running exchanges by the client's own ids for them.
     running: BoundedMap<Str, ExchangeId>,
     order: Vec<ExchangeId>,
-    closing: bool,
+    /// What the upgrade's headers said; a request's own words stand over it.
+    controls: Controls,
+    /// Bytes that came before a key was shown.
+    unproven: usize,
+    pub congested: bool,
 }
 
 /// Exchanges one socket may run at once.
 const RUNNING_MAX: usize = 256;
 
+/// What a stranger may send before it has shown its key.
+const UNPROVEN_BYTES_MAX: usize = 65_536;
+
 impl SocketSession {
-    pub fn new(key: Option<ClientKeyId>, message_bytes_max: usize) -> Self {
+    pub fn new(key: Option<ClientKeyId>, controls: Controls, message_bytes_max: usize) -> Self {
         Self {
             framing: Socket::new(Side::Server, message_bytes_max),
             key,
             running: BoundedMap::new(RUNNING_MAX),
             order: Vec::new(),
-            closing: false,
+            controls,
+            unproven: 0,
+            congested: false,
         }
     }
 
@@ -74,15 +83,26 @@ impl Shard {
         out: &mut Vec<Output>,
     ) {
         if let Some(Client::Socket(session)) = self.client(client) {
+            if session.key.is_none() {
+                session.unproven = session.unproven.saturating_add(bytes.len());
+            }
             session.framing.feed(bytes);
         }
+        self.messages(now, client, out);
+        if let Some(Client::Socket(session)) = self.client(client)
+            && session.key.is_none()
+            && session.unproven > UNPROVEN_BYTES_MAX
+        {
+            let what = "show a client key first";
+            self.hang_up(now, client, Violation { code: 1008, what }, out);
+        }
+    }
+
+    fn messages(&mut self, now: Now, client: ClientId, out: &mut Vec<Output>) {
         loop {
             let Some(Client::Socket(session)) = self.client(client) else {
                 return;
             };
-            if session.closing {
-                return;
-            }
             match session.framing.next() {
                 Ok(None) => return,
                 Ok(Some(Message::Text(text))) => self.message(now, client, &text, out),
@@ -97,6 +117,7 @@ impl Shard {
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Binary(_))) => {
                     self.hang_up(
+                        now,
                         client,
                         Violation {
                             code: 1003,
@@ -107,18 +128,15 @@ impl Shard {
                 }
                 Ok(Some(Message::Close(said))) => {
                     let code = said.map_or(1000, |(code, _)| code);
-                    self.hang_up(client, Violation { code, what: "" }, out);
+                    self.hang_up(now, client, Violation { code, what: "" }, out);
                 }
-                Err(violation) => self.hang_up(client, violation, out),
+                Err(violation) => self.hang_up(now, client, violation, out),
             }
         }
     }
 
-    /// Says goodbye. What runs goes on as if the client had left when the connection ends.
-    fn hang_up(&mut self, client: ClientId, why: Violation, out: &mut Vec<Output>) {
-        if let Some(Client::Socket(session)) = self.client(client) {
-            session.closing = true;
-        }
+    /// Says goodbye. For what runs the client has left: nothing may be written after this.
+    fn hang_up(&mut self, now: Now, client: ClientId, why: Violation, out: &mut Vec<Output>) {
         let mut said = BytesMut::new();
         websocket::write_close(why.code, why.what, &mut said);
         out.push(Output::Write {
@@ -126,14 +144,15 @@ impl Shard {
             bytes: said.freeze(),
         });
         out.push(Output::End { client });
+        self.client_gone(now, client, out);
     }
 
     fn message(&mut self, now: Now, client: ClientId, text: &Str, out: &mut Vec<Output>) {
         use native::socket::ClientMessage as M;
         let done = match native::socket::read(text) {
-            Ok(M::Auth { api_key }) => self
-                .socket_auth(client, api_key.expose(), out)
-                .map_err(|fault| (None, fault)),
+            Ok(M::Auth { api_key }) => {
+                return self.socket_auth(now, client, api_key.expose(), out);
+            }
             Ok(M::Request {
                 id,
                 request,
@@ -157,13 +176,17 @@ impl Shard {
         }
     }
 
-    fn socket_auth(
-        &mut self,
-        client: ClientId,
-        key: &str,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Fault> {
-        let found = self.desk.client_key(key.as_bytes())?;
+    /// A wrong key ends the connection: who guesses pays a handshake a guess.
+    fn socket_auth(&mut self, now: Now, client: ClientId, key: &str, out: &mut Vec<Output>) {
+        let found = match self.desk.client_key(key.as_bytes()) {
+            Ok(found) => found,
+            Err(fault) => {
+                self.desk.meters.unauthenticated += 1;
+                self.socket_refuse(client, None, &fault, out);
+                let what = "this client key is not known here";
+                return self.hang_up(now, client, Violation { code: 1008, what }, out);
+            }
+        };
         if let Some(Client::Socket(session)) = self.client(client) {
             session.key = Some(found);
         }
@@ -173,7 +196,6 @@ impl Shard {
             client,
             bytes: said.freeze(),
         });
-        Ok(())
     }
 
     fn socket_request(
@@ -185,7 +207,8 @@ impl Shard {
         controls: Controls,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        let full_table = self.exchanges.is_full();
+        can_heed(&controls)?;
+        let (running, full_table) = (self.exchanges.len(), self.exchanges.is_full());
         let Some(Client::Socket(session)) = self.client(client) else {
             return Ok(());
         };
@@ -205,7 +228,9 @@ impl Shard {
             let message = format!("a socket runs at most {RUNNING_MAX} requests at once");
             return Err(Fault::new(FaultClass::RateLimited, message));
         }
-        self.desk.may_begin(full_table)?;
+        let controls = controls.over(session.controls.clone());
+        let congested = session.congested;
+        self.desk.may_begin(running, full_table)?;
         let id = self.begin_exchange(
             now,
             Opened {
@@ -227,6 +252,7 @@ impl Shard {
         }
         if let Some(exchange) = self.exchanges.get_mut(id.0) {
             exchange.request = Some(request);
+            exchange.congested_since = congested.then_some(now.instant);
         }
         self.step(id, Happening::Body(Bytes::new()), now, out);
         Ok(())

@@ -1,6 +1,7 @@
 //! Phase 4: decode, forward, meter.
 
 use crate::base::{Now, WallTime};
+use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
 use crate::protocol::dialect::{Closing, Opening};
@@ -11,6 +12,7 @@ use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase}
 use crate::shard::relay::{Form, Relay};
 use crate::shard::{Headers, LogLine, Outcome, Output, ResponseHead, UpstreamFault};
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 use std::time::Duration;
 
 impl Exchange {
@@ -22,6 +24,7 @@ impl Exchange {
         now: Now,
         status: u16,
         headers: &Headers,
+        out: &mut Vec<Output>,
     ) -> Phase {
         attempt.status = Some(status);
         attempt.sent = true;
@@ -51,16 +54,24 @@ impl Exchange {
             framed: matches!(self.down, Down::Socket { .. }),
         };
         let relay = Relay::new(form, || self.opening(&attempt));
+        if self.congested_since.is_some() {
+            out.push(Output::Pause {
+                attempt: attempt.id,
+            });
+        }
         Phase::Streaming(attempt, Box::new(relay))
     }
 
     /// What the headers say of limits corrects our own count.
     fn heed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
         let hints = &attempt.hints;
-        let left =
-            |l: &Option<crate::protocol::provider::hints::Limit>| l.and_then(|l| l.remaining);
+        // The provider counts for all shards together; this one takes its even share of what is left.
+        let shards = u64::from(desk.shards.max(1));
+        let left = |l: &Option<crate::protocol::provider::hints::Limit>| {
+            l.and_then(|l| l.remaining).map(|left| left / shards)
+        };
         desk.epoch(self.epoch)
-            .each_limit(attempt.endpoint, attempt.pool, |limit| {
+            .each_told_limit(attempt.endpoint, attempt.pool, |limit| {
                 for (remaining, correct) in [
                     (
                         left(&hints.requests),
@@ -126,17 +137,7 @@ impl Exchange {
                 out.push(Output::Cancel {
                     attempt: attempt.id,
                 });
-                self.attempt_failed(
-                    desk,
-                    attempt,
-                    Some(relay),
-                    now,
-                    LastFailure {
-                        fault,
-                        verbatim: None,
-                    },
-                    out,
-                )
+                self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out)
             }
         }
     }
@@ -154,19 +155,13 @@ impl Exchange {
         let mut said = std::mem::take(&mut desk.scratch);
         let ended = relay.end(&mut said);
         if let Err(fault) = ended {
+            // What came before the failure was good.
+            if self.saw {
+                self.tell(&attempt, now, &mut said, out);
+            }
             said.clear();
             desk.scratch = said;
-            return self.attempt_failed(
-                desk,
-                attempt,
-                Some(relay),
-                now,
-                LastFailure {
-                    fault,
-                    verbatim: None,
-                },
-                out,
-            );
+            return self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out);
         }
         self.finish(&attempt, &mut relay, now, &mut said, out);
         desk.scratch = said;
@@ -188,17 +183,7 @@ impl Exchange {
             FaultClass::UpstreamBroken,
             format!("the provider broke off: {}", told(why)),
         );
-        self.attempt_failed(
-            desk,
-            attempt,
-            Some(relay),
-            now,
-            LastFailure {
-                fault,
-                verbatim: None,
-            },
-            out,
-        )
+        self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out)
     }
 
     /// The call came to nothing before an answer began.
@@ -215,21 +200,14 @@ impl Exchange {
         } else {
             FaultClass::Unavailable
         };
-        let fault = Fault::new(
+        let mut fault = Fault::new(
             class,
             format!("the provider could not be reached: {}", told(why)),
         );
-        self.attempt_failed(
-            desk,
-            attempt,
-            None,
-            now,
-            LastFailure {
-                fault,
-                verbatim: None,
-            },
-            out,
-        )
+        if *why == UpstreamFault::Full {
+            fault.code = Some(CROWDED.to_owned());
+        }
+        self.attempt_failed(desk, attempt, None, now, fault.into(), out)
     }
 
     /// The provider has said why it refuses.
@@ -248,14 +226,20 @@ impl Exchange {
         let mut fault = kind.fault(attempt.dialect, status, body, &attempt.hints);
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
-        let verbatim =
-            (same && body.starts_with(b"{")).then(|| (status, Bytes::copy_from_slice(body)));
+        let should_retry = attempt.hints.should_retry;
+        let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+        let verbatim = (same && status >= 400 && body.starts_with(b"{") && whole())
+            .then(|| (status, Bytes::copy_from_slice(body)));
         self.attempt_failed(
             desk,
             attempt,
             None,
             now,
-            LastFailure { fault, verbatim },
+            LastFailure {
+                should_retry,
+                verbatim,
+                ..fault.into()
+            },
             out,
         )
     }
@@ -290,17 +274,7 @@ impl Exchange {
             attempt: attempt.id,
         });
         let fault = self.timed_out(&attempt, now);
-        self.attempt_failed(
-            desk,
-            attempt,
-            None,
-            now,
-            LastFailure {
-                fault,
-                verbatim: None,
-            },
-            out,
-        )
+        self.attempt_failed(desk, attempt, None, now, fault.into(), out)
     }
 
     /// A stall, the total limit, or a client that does not read.
@@ -325,17 +299,7 @@ impl Exchange {
             attempt: attempt.id,
         });
         let fault = self.timed_out(&attempt, now);
-        self.attempt_failed(
-            desk,
-            attempt,
-            Some(relay),
-            now,
-            LastFailure {
-                fault,
-                verbatim: None,
-            },
-            out,
-        )
+        self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out)
     }
 
     fn timed_out(&self, attempt: &Attempt, now: Now) -> Fault {
@@ -366,6 +330,10 @@ impl Exchange {
                     "the provider fell silent for {}",
                     seconds(attempt.timeouts.stall)
                 ),
+            ),
+            Limit::Total if now.instant >= self.gives_up_at() => (
+                FaultClass::UpstreamTimeout,
+                "the answer was not there by the deadline of the request".to_owned(),
             ),
             Limit::Total => (
                 FaultClass::UpstreamTimeout,
@@ -398,15 +366,16 @@ impl Exchange {
             },
             out,
         );
-        if let Down::Http(client) | Down::Socket { client, .. } = &self.down {
-            out.push(Output::Abort { client: *client });
+        match &self.down {
+            Down::Http(client) => out.push(Output::Abort { client: *client }),
+            Down::Socket { client, .. } => {
+                out.push(Output::Abort { client: *client });
+                self.dropped_socket = Some(*client);
+            }
+            Down::Gone => {}
         }
-        self.congested_since = None;
         self.part();
-        out.push(Output::Resume {
-            attempt: attempt.id,
-        });
-        Phase::Streaming(attempt, relay)
+        self.resume(attempt, relay, now, out)
     }
 
     pub fn pause(
@@ -617,8 +586,28 @@ impl Exchange {
         if !self.dropped.is_empty() {
             headers.push(("x-stokehold-dropped", self.dropped.join(", ")));
         }
+        let ignored = self.ignored();
+        if !ignored.is_empty() {
+            headers.push(("x-stokehold-ignored", ignored.join(", ")));
+        }
         headers.extend(more.iter().cloned());
         ResponseHead { status, headers }
+    }
+
+    /// What the client said of how to be served that this version does not do; see `can_heed`.
+    fn ignored(&self) -> SmallVec<[&'static str; 3]> {
+        let said = [
+            (self.controls.session.is_some(), "x-stokehold-session"),
+            (
+                self.controls.cache == Some(CacheMode::Auto),
+                "x-stokehold-cache",
+            ),
+            (self.controls.idempotency_key.is_some(), "idempotency-key"),
+        ];
+        said.into_iter()
+            .filter(|(said, _)| *said)
+            .map(|(_, name)| name)
+            .collect()
     }
 
     /// HTTP's own end of an answer that is whole does not come: the connection is given up, the answer is not.
@@ -655,6 +644,9 @@ impl Exchange {
         }
     }
 }
+
+/// The code of a call that found our own connections all in use.
+pub(super) const CROWDED: &str = "connections_in_use";
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) const JSON: &str = "application/json";

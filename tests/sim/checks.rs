@@ -1,5 +1,6 @@
 //! What must hold when the world has come to rest.
 
+use super::clients::text_of;
 use super::world::World;
 use std::collections::BTreeMap;
 use stokehold::base::{Instant, NanoUsd};
@@ -21,13 +22,96 @@ pub fn all(world: &World) {
     each_call_has_one_row(world);
     no_pool_goes_over_its_rate(world);
     the_ledger_equals_the_books(world);
+    no_tenant_has_more_than_its_share_at_once(world);
+    nobody_waits_longer_than_the_queue_allows(world);
+    clients_read_what_providers_said(world);
+}
+
+/// What a client has of an answer is the beginning of what one provider said, and of one only.
+fn clients_read_what_providers_said(world: &World) {
+    let mut said: BTreeMap<String, String> = BTreeMap::new();
+    for heard in &world.heard {
+        let (id, text) = heard.text();
+        said.insert(id, text);
+    }
+    let mut by_exchange: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for row in &world.rows {
+        if let Some(text) = said.get(&row.upstream_id) {
+            by_exchange.entry(&row.exchange).or_default().push(text);
+        }
+    }
+    let check = |exchange: &str, got: &str, whole: bool| {
+        let texts = by_exchange.get(exchange).cloned().unwrap_or_default();
+        let fits = |text: &&str| text.starts_with(got) && (!whole || text.len() == got.len());
+        assert!(
+            got.is_empty() || texts.iter().any(fits),
+            "{exchange}, whole: {whole}: {got:?} of {texts:?}"
+        );
+    };
+    for client in &world.ended {
+        for heard in client.heard.values() {
+            check(&heard.response, &heard.text, heard.done);
+        }
+        let head = client.head.as_ref();
+        let id = head.and_then(|h| h.headers.iter().find(|(n, _)| *n == "x-stokehold-id"));
+        let Some((_, exchange)) = id.filter(|_| client.status() == 200) else {
+            continue;
+        };
+        if client.left || client.crashed || client.aborted {
+            continue;
+        }
+        if let Ok(events) = client.events() {
+            check(exchange, &text_of(&events), client.succeeded());
+        }
+    }
+}
+
+/// By the rows: an exchange holds its tenant from before its first attempt to after its last.
+fn no_tenant_has_more_than_its_share_at_once(world: &World) {
+    if world.jumped || world.crashed {
+        return;
+    }
+    for (tenant, config) in world.config.tenants.iter().enumerate() {
+        let Some(most) = config.limits.concurrent else {
+            continue;
+        };
+        let mut edges: Vec<(i64, i64)> = Vec::new();
+        for row in world
+            .rows
+            .iter()
+            .filter(|r| usize::from(r.tenant.0) == tenant)
+        {
+            let end = row.started + row.total;
+            edges.extend([(row.started.0, 1), (end.0, -1)]);
+        }
+        edges.sort_unstable();
+        let mut at_once = 0;
+        for (_, step) in edges {
+            at_once += step;
+            assert!(
+                at_once <= most as i64,
+                "tenant {tenant}: {at_once} of {most}"
+            );
+        }
+    }
+}
+
+fn nobody_waits_longer_than_the_queue_allows(world: &World) {
+    let most = world.config.limits.queue_time;
+    for row in &world.rows {
+        assert!(row.queued <= most, "{row:?}");
+    }
 }
 
 /// Who stays is told how it ended: by an answer of its dialect, whole or with the dialect's own error, or by a status.
 fn everyone_is_answered_once(world: &World) {
     for client in &world.ended {
-        if client.left {
+        if client.left || client.crashed {
             continue;
+        }
+        for (id, heard) in &client.heard {
+            let ends = usize::from(heard.asked);
+            assert!(client.aborted || heard.ends == ends, "{id}: {heard:?}");
         }
         assert!(client.ended, "{:?} was never answered", client.plan);
         if client.status() == 200 && !client.aborted {
@@ -79,6 +163,9 @@ fn each_call_has_one_row(world: &World) {
         let numbers: Vec<u8> = rows.iter().map(|row| row.attempt).collect();
         let count: Vec<u8> = (1..=rows.len() as u8).collect();
         assert_eq!(numbers, count, "attempts of {exchange}");
+        let last: Vec<bool> = rows.iter().map(|row| row.last).collect();
+        let only_the_last: Vec<bool> = (1..=rows.len()).map(|n| n == rows.len()).collect();
+        assert_eq!(last, only_the_last, "last rows of {exchange}: {rows:?}");
         let done = rows
             .iter()
             .filter(|row| row.outcome == Outcome::Done)
@@ -95,6 +182,10 @@ fn each_call_has_one_row(world: &World) {
 
 /// In no stretch of time more calls than a full bucket and what flowed in since.
 fn no_pool_goes_over_its_rate(world: &World) {
+    // A shard that comes back begins with full buckets: what it had used is not kept anywhere yet.
+    if world.crashed {
+        return;
+    }
     for (pool, config) in world.config.pools.iter().enumerate() {
         for limit in &config.limits {
             let Some(rpm) = limit.rpm else { continue };

@@ -3,12 +3,14 @@
 use super::network::moment;
 use super::world::FaultsDrawn;
 use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use stokehold::base::Rng;
-use stokehold::canon::{Answer, DialectName, Event, Fold};
+use stokehold::canon::{Answer, Delta, DialectName, Event, Fold};
 use stokehold::protocol::dialect::Decoder;
 use stokehold::protocol::framing::sse;
+use stokehold::protocol::framing::websocket::{self, Message};
 use stokehold::shard::{BodyFault, ClientHead, ResponseHead};
 
 /// What a client will do.
@@ -24,6 +26,8 @@ pub struct Plan {
     /// Reads its buffer only after such pauses.
     pub slow: Option<Duration>,
     pub must_succeed: bool,
+    /// On a WebSocket: what it says there, and how long after the upgrade. Empty for HTTP.
+    pub says: Vec<(Duration, String)>,
 }
 
 impl Plan {
@@ -36,11 +40,16 @@ impl Plan {
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);
+        let says = if dialect == DialectName::Native && rng.once_in(3) {
+            says(rng, faults)
+        } else {
+            Vec::new()
+        };
         let broken = faults.bad_bodies && rng.once_in(8);
         let body = if broken {
             bad_body(rng)
         } else {
-            body(dialect, model, stream, &text)
+            body(rng, dialect, model, stream, &text)
         };
         let mut headers = Vec::new();
         if rng.once_in(10) {
@@ -49,8 +58,18 @@ impl Plan {
                 format!("{}ms", 100 + rng.below(20_000)),
             ));
         }
+        if rng.once_in(6) {
+            headers.push(("x-stokehold-priority", "batch".to_owned()));
+        }
+        if rng.once_in(12) {
+            headers.push(("x-stokehold-on-disconnect", "cancel".to_owned()));
+        }
+        if rng.once_in(12) {
+            headers.push(("x-stokehold-providers", "order=f1,f0".to_owned()));
+        }
         Self {
             dialect,
+            says,
             stream,
             body,
             key: if rng.once_in(3) { "sk-b" } else { "sk-a" },
@@ -67,6 +86,7 @@ impl Plan {
         let path = match self.dialect {
             DialectName::Chat => "/v1/chat/completions",
             DialectName::Messages => "/v1/messages",
+            DialectName::Native if self.is_socket() => "/api/v1/ws",
             DialectName::Native if self.stream => "/api/v1/stream",
             DialectName::Native => "/api/v1/generate",
         };
@@ -79,16 +99,47 @@ impl Plan {
                 .iter()
                 .map(|(n, v)| (Bytes::from_static(n.as_bytes()), Bytes::from(v.clone()))),
         );
+        if self.is_socket() {
+            for (name, value) in [
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ] {
+                headers.push((Bytes::from_static(name.as_bytes()), Bytes::from(value)));
+            }
+        }
         ClientHead {
-            method: Bytes::from_static(b"POST"),
+            method: Bytes::from_static(if self.is_socket() { b"GET" } else { b"POST" }),
             path: Bytes::from_static(path.as_bytes()),
             query: Bytes::new(),
             headers,
             content_length: Some(self.body.len() as u64),
-            websocket: false,
+            websocket: self.is_socket(),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
+}
+
+/// A few requests on one socket, some of them cancelled, some wrong.
+fn says(rng: &mut Rng, faults: FaultsDrawn) -> Vec<(Duration, String)> {
+    let mut says = Vec::new();
+    for id in 0..1 + rng.below(4) {
+        let at = Duration::from_millis(rng.below(2_000));
+        let model = if faults.bad_bodies && rng.once_in(8) {
+            "nope"
+        } else {
+            "m0"
+        };
+        let text = text(rng);
+        let ask = serde_json::json!({
+            "type": "request", "request_id": format!("r{id}"), "model": model, "input": text,
+        });
+        says.push((at, ask.to_string()));
+        if faults.clients_leave && rng.once_in(3) {
+            let cancel = serde_json::json!({"type": "cancel", "request_id": format!("r{id}")});
+            says.push((at + moment(rng), cancel.to_string()));
+        }
+    }
+    says
 }
 
 /// A prompt, short or long enough to be cached.
@@ -102,8 +153,10 @@ fn text(rng: &mut Rng) -> String {
     (0..words).map(|w| format!("word{} ", start + w)).collect()
 }
 
-fn body(dialect: DialectName, model: &str, stream: bool, text: &str) -> Bytes {
-    let body = match dialect {
+fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &str) -> Bytes {
+    let tool = rng.once_in(5);
+    let schema = serde_json::json!({"type": "object", "properties": {"x": {"type": "string"}}});
+    let mut body = match dialect {
         DialectName::Chat => serde_json::json!({
             "model": model, "stream": stream, "messages": [{"role": "user", "content": text}],
         }),
@@ -116,6 +169,24 @@ fn body(dialect: DialectName, model: &str, stream: bool, text: &str) -> Bytes {
             serde_json::json!({"model": model, "input": text, "max_output_tokens": 200})
         }
     };
+    if tool {
+        body["tools"] = match dialect {
+            DialectName::Chat => {
+                serde_json::json!([{"type": "function", "function": {"name": "t", "parameters": schema}}])
+            }
+            DialectName::Messages => serde_json::json!([{"name": "t", "input_schema": schema}]),
+            DialectName::Native => {
+                serde_json::json!([{"type": "function", "name": "t", "schema": schema}])
+            }
+        };
+    }
+    if dialect == DialectName::Chat && rng.once_in(5) {
+        body["stream_options"] = serde_json::json!({"include_usage": true});
+        body["stream"] = serde_json::json!(stream);
+        if !stream {
+            body.as_object_mut().unwrap().remove("stream_options");
+        }
+    }
     Bytes::from(body.to_string())
 }
 
@@ -142,6 +213,28 @@ pub struct Client {
     pub left: bool,
     pub unread: usize,
     pub congested: bool,
+    /// Its shard was lost.
+    pub crashed: bool,
+    pub socket: Option<websocket::Socket>,
+    /// By request on a socket.
+    pub heard: BTreeMap<String, Heard>,
+}
+
+/// What came of one request on a socket.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub asked: bool,
+    pub response: String,
+    pub text: String,
+    /// Last words: done or error.
+    pub ends: usize,
+    pub done: bool,
+}
+
+impl Plan {
+    pub fn is_socket(&self) -> bool {
+        !self.says.is_empty()
+    }
 }
 
 impl Client {
@@ -155,7 +248,79 @@ impl Client {
             left: false,
             unread: 0,
             congested: false,
+            crashed: false,
+            socket: None,
+            heard: BTreeMap::new(),
         }
+    }
+
+    pub fn upgrade(&mut self) {
+        assert!(self.plan.is_socket() && self.socket.is_none());
+        self.socket = Some(websocket::Socket::new(websocket::Side::Client, 1 << 24));
+    }
+
+    /// A text that it says; its frame.
+    pub fn say(&mut self, text: &str) -> Bytes {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        let heard = self
+            .heard
+            .entry(json["request_id"].as_str().unwrap().to_owned())
+            .or_default();
+        heard.asked |= json["type"] == "request";
+        let mut out = BytesMut::new();
+        websocket::write_masked(&Message::Text(text.into()), [7, 1, 9, 3], &mut out);
+        out.freeze()
+    }
+
+    pub fn goodbye() -> Bytes {
+        let mut out = BytesMut::new();
+        let close = Message::Close(Some((1000, "".into())));
+        websocket::write_masked(&close, [7, 1, 9, 3], &mut out);
+        out.freeze()
+    }
+
+    /// All requests were asked and have their last word.
+    pub fn is_served(&self) -> bool {
+        let asks = self
+            .plan
+            .says
+            .iter()
+            .filter(|(_, t)| t.contains("\"input\""));
+        let ended = self.heard.values().filter(|h| h.asked && h.ends > 0);
+        asks.count() == ended.count()
+    }
+
+    fn hear(&mut self, text: &str) {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        let Some(id) = json["request_id"].as_str() else {
+            panic!("whose is this: {text}")
+        };
+        let heard = self.heard.entry(id.to_owned()).or_default();
+        // A refused cancel is an error about a request that is over.
+        let over = heard.ends > 0;
+        let bare = json.get("response_id").is_none();
+        match json["type"].as_str().unwrap() {
+            "error" if bare && over => return,
+            "error" => heard.ends += 1,
+            "response.done" => {
+                heard.ends += 1;
+                heard.done = true;
+            }
+            "block.delta" => {
+                if let Some(said) = json["delta"]["text"].as_str() {
+                    heard.text.push_str(said);
+                }
+            }
+            "response.created" => {
+                assert!(heard.response.is_empty(), "two beginnings: {text}");
+                json["response_id"]
+                    .as_str()
+                    .unwrap()
+                    .clone_into(&mut heard.response);
+            }
+            _ => {}
+        }
+        assert!(!over, "after the last word: {text}");
     }
 
     pub fn respond(&mut self, head: ResponseHead, body: Bytes, end: bool) {
@@ -167,14 +332,25 @@ impl Client {
 
     pub fn write(&mut self, bytes: Bytes) {
         assert!(
-            self.head.is_some() && !self.ended,
+            (self.head.is_some() || self.socket.is_some()) && !self.ended,
             "bytes come between a head and an end"
         );
         self.take(&bytes);
+        let mut texts = Vec::new();
+        if let Some(socket) = &mut self.socket {
+            socket.feed(bytes);
+            while let Some(message) = socket.next().expect("right frames") {
+                if let Message::Text(text) = message {
+                    texts.push(text.to_string());
+                }
+            }
+        }
+        texts.iter().for_each(|text| self.hear(text));
     }
 
     pub fn end(&mut self) {
-        assert!(self.head.is_some() && !self.ended, "an answer ends once");
+        let open = self.head.is_some() || self.socket.is_some();
+        assert!(open && !self.ended, "an answer ends once");
         self.ended = true;
     }
 
@@ -195,6 +371,12 @@ impl Client {
 
     /// What the client makes of what it got, by the reading half of its own dialect; `Err` when it is not an answer of its dialect.
     pub fn answer(&self) -> Result<Answer, String> {
+        let mut fold = Fold::default();
+        self.events()?.iter().for_each(|event| fold.event(event));
+        Ok(fold.into_answer())
+    }
+
+    pub fn events(&self) -> Result<Vec<Event>, String> {
         let mut decoder = Decoder::new(self.plan.dialect);
         let mut events: Vec<Event> = Vec::new();
         if self.plan.stream {
@@ -217,15 +399,31 @@ impl Client {
                 .whole(&self.got.clone().freeze(), &mut events)
                 .map_err(|e| e.to_string())?;
         }
-        let mut fold = Fold::default();
-        events.iter().for_each(|event| fold.event(event));
-        Ok(fold.into_answer())
+        Ok(events)
     }
 
     pub fn succeeded(&self) -> bool {
+        if self.plan.is_socket() {
+            return self.heard.values().all(|h| h.done);
+        }
         self.ended
             && !self.aborted
             && self.status() == 200
             && self.answer().is_ok_and(|a| a.error.is_none())
     }
+}
+
+/// The words of an answer, whatever its dialect.
+pub fn text_of(events: &[Event]) -> String {
+    let mut text = String::new();
+    for event in events {
+        if let Event::BlockDelta {
+            delta: Delta::Text(said),
+            ..
+        } = event
+        {
+            text.push_str(said);
+        }
+    }
+    text
 }

@@ -57,6 +57,21 @@ pub enum What {
         attempt: AttemptId,
     },
     LedgerRoom(usize),
+    /// On a WebSocket.
+    Say {
+        shard: usize,
+        client: ClientId,
+        text: String,
+    },
+    Goodbye {
+        shard: usize,
+        client: ClientId,
+    },
+    Reload,
+    /// A shard is lost with all it held, and another takes its place.
+    Crash {
+        shard: usize,
+    },
 }
 
 /// Ties go to who came first.
@@ -80,9 +95,33 @@ impl Events {
     }
 
     pub fn pop(&mut self) -> Option<(Instant, What)> {
-        let Reverse((at, _, place)) = self.heap.pop()?;
-        self.free.push(place);
-        self.whats[place].take().map(|what| (at, what))
+        loop {
+            let Reverse((at, _, place)) = self.heap.pop()?;
+            self.free.push(place);
+            if let Some(what) = self.whats[place].take() {
+                return Some((at, what));
+            }
+        }
+    }
+}
+
+impl Events {
+    /// A shard's calls are no more, and its successor begins to number anew.
+    pub fn forget_calls(&mut self, of: usize) {
+        for what in &mut self.whats {
+            let gone = match what {
+                Some(
+                    What::Deliver { shard, .. }
+                    | What::CallArrives { shard, .. }
+                    | What::Poll { shard, .. }
+                    | What::Reset { shard, .. },
+                ) => *shard == of,
+                _ => false,
+            };
+            if gone {
+                *what = None;
+            }
+        }
     }
 }
 
@@ -91,7 +130,7 @@ pub fn config(rng: &mut Rng) -> Config {
     let mut yaml = String::from(
         "server: {listen: 127.0.0.1:8080, operator: 127.0.0.1:8081, shards: 1}\n\
          limits: {queue_time: 20s, client_buffer_bytes: 2KiB, slow_client: 5s}\n\
-         tenants:\n- {id: a, keys: [{id: a1, secret: sk-a}]}\n- {id: b, on_disconnect: cancel, keys: [{id: b1, secret: sk-b}]}\n\
+         tenants:\n- {id: a, keys: [{id: a1, secret: sk-a}]}\n- {id: b, on_disconnect: cancel, limits: {concurrent: 9}, keys: [{id: b1, secret: sk-b}]}\n\
          providers:\n",
     );
     let fakes = 1 + rng.below(3);

@@ -1,15 +1,18 @@
 //! The node, its providers and the time they live in.
 
 use super::checks::{self, Call};
-use super::clients::{Client, Plan};
+use super::clients::{Client, Plan, text_of};
 use super::network::{Events, What};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use stokehold::base::{AttemptId, ClientId, Instant, Now, Rng, ShardId, Slab, WallTime};
+use stokehold::canon::{DialectName, Event};
 use stokehold::config::Config;
 use stokehold::fake::{Fake, ReplyId, Request, Settings, Step};
+use stokehold::protocol::dialect::Decoder;
+use stokehold::protocol::framing::sse;
 use stokehold::shard::{self, Input, LedgerRow, Mail, Output, Setup, Shard, UpstreamFault};
 
 /// What one run amounted to.
@@ -56,8 +59,47 @@ pub struct OpenCall {
     /// Nothing arrives before what was sent before it.
     pub not_before: Instant,
     polling: bool,
+    heard: Heard,
     /// The connection is broken: what was on its way does not arrive.
     broken: bool,
+}
+
+/// What a provider said in one attempt, as far as it reached the shard.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    messages: bool,
+    streams: bool,
+    bytes: Vec<u8>,
+}
+
+impl Heard {
+    /// The provider's id and its words.
+    pub fn text(&self) -> (String, String) {
+        let dialect = if self.messages {
+            DialectName::Messages
+        } else {
+            DialectName::Chat
+        };
+        let (mut decoder, mut events) = (Decoder::new(dialect), Vec::new());
+        let bytes = Bytes::from(self.bytes.clone());
+        // A provider may call its stream something else.
+        if self.streams || !self.bytes.starts_with(b"{") {
+            let mut cutter = sse::Decoder::new(1 << 24);
+            cutter.feed(bytes);
+            while let Ok(Some(event)) = cutter.next() {
+                if decoder.event(&event, &mut events).is_err() {
+                    break;
+                }
+            }
+        } else {
+            let _ = decoder.whole(&bytes, &mut events);
+        }
+        let id = events.iter().find_map(|e| match e {
+            Event::Started { id, .. } => Some(id.to_string()),
+            _ => None,
+        });
+        (id.unwrap_or_default(), text_of(&events))
+    }
 }
 
 pub struct World {
@@ -72,6 +114,11 @@ pub struct World {
     pub ended: Vec<Client>,
     pub calls: Vec<Call>,
     pub rows: Vec<LedgerRow>,
+    pub heard: Vec<Heard>,
+    /// A shard was lost in this run.
+    pub crashed: bool,
+    /// The calendar jumps in this run.
+    pub jumped: bool,
     out: Vec<Output>,
 }
 
@@ -87,6 +134,8 @@ pub struct FaultsDrawn {
     pub ledger_stalls: bool,
     pub provider: bool,
     pub clock_jumps: bool,
+    pub reloads: bool,
+    pub crash: bool,
 }
 
 impl World {
@@ -110,6 +159,8 @@ impl World {
                 ledger_stalls: rng.once_in(4),
                 provider: chance(&mut rng),
                 clock_jumps: rng.once_in(4),
+                reloads: rng.once_in(3),
+                crash: rng.once_in(8),
             }
         };
         let fakes = config
@@ -142,6 +193,9 @@ impl World {
             ended: Vec::new(),
             calls: Vec::new(),
             rows: Vec::new(),
+            heard: Vec::new(),
+            crashed: false,
+            jumped: faults.clock_jumps,
             out: Vec::new(),
         };
         world.draw_traffic();
@@ -162,6 +216,17 @@ impl World {
                     plan: Box::new(plan),
                 },
             );
+        }
+        if self.faults.reloads {
+            for _ in 0..1 + self.rng.below(4) {
+                let at = self.now + spread.mul_f64(self.rng.unit());
+                self.events.push(at, What::Reload);
+            }
+        }
+        if self.faults.crash {
+            let at = self.now + spread.mul_f64(self.rng.unit());
+            let shard = self.rng.below(self.nodes.len() as u64) as usize;
+            self.events.push(at, What::Crash { shard });
         }
         if self.faults.ledger_stalls {
             let at = self.now + spread.mul_f64(self.rng.unit());
@@ -194,6 +259,8 @@ impl World {
                 let at = self.now + Duration::from_secs(30 * nth);
                 let plan = Plan {
                     must_succeed: true,
+                    // A deadline may well be too short for an answer.
+                    headers: Vec::new(),
                     ..Plan::drawn(&mut self.rng, FaultsDrawn::default())
                 };
                 self.events.push(
@@ -240,12 +307,7 @@ impl World {
             } => {
                 // After a cancel nothing more arrives.
                 if self.nodes[shard].calls.contains_key(&attempt) {
-                    if matches!(
-                        input,
-                        Input::UpstreamEnd { .. } | Input::UpstreamFailed { .. }
-                    ) {
-                        self.nodes[shard].calls.remove(&attempt);
-                    }
+                    self.note(shard, attempt, &input);
                     self.give(shard, input);
                 }
             }
@@ -270,6 +332,14 @@ impl World {
                 let now = self.wall();
                 self.fakes[fake].hung_up(reply, now);
             }
+            What::Say {
+                shard,
+                client,
+                text,
+            } => self.say(shard, client, Some(&text)),
+            What::Goodbye { shard, client } => self.say(shard, client, None),
+            What::Reload => self.reload(),
+            What::Crash { shard } => self.crash(shard),
             What::Reset { shard, attempt } => self.reset(shard, attempt),
             What::Read { shard, client } => self.client_reads(shard, client),
             What::LedgerRoom(rows) => {
@@ -278,6 +348,82 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Keeps what a shard hears of a provider.
+    fn note(&mut self, shard: usize, attempt: AttemptId, input: &Input) {
+        let calls = &mut self.nodes[shard].calls;
+        let Some(call) = calls.get_mut(&attempt) else {
+            return;
+        };
+        match input {
+            Input::UpstreamHead { headers, .. } => {
+                let kind = headers.iter().find(|(n, _)| &n[..] == b"content-type");
+                call.heard.streams = kind.is_some_and(|(_, v)| v.starts_with(b"text/event-stream"));
+            }
+            Input::UpstreamBytes { bytes, .. } => call.heard.bytes.extend_from_slice(bytes),
+            Input::UpstreamEnd { .. } | Input::UpstreamFailed { .. } => {
+                self.heard.extend(calls.remove(&attempt).map(|c| c.heard));
+            }
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, shard: usize, client: ClientId, text: Option<&str>) {
+        let Some(known) = self.nodes[shard].clients.get_mut(client.0) else {
+            return;
+        };
+        let bytes = match text {
+            Some(text) => known.say(text),
+            None if known.is_served() => Client::goodbye(),
+            None => {
+                let at = self.now + Duration::from_secs(5);
+                return self.events.push(at, What::Goodbye { shard, client });
+            }
+        };
+        self.give(shard, Input::SocketBytes { client, bytes });
+    }
+
+    fn reload(&mut self) {
+        let mut config = (*self.config).clone();
+        config.generation += 1;
+        self.config = Arc::new(config);
+        for shard in 0..self.nodes.len() {
+            self.give(shard, Input::Config(self.config.clone()));
+        }
+    }
+
+    /// All that a shard held is lost but the rows of what it had begun.
+    fn crash(&mut self, shard: usize) {
+        self.crashed = true;
+        let (now, mut out) = (self.wall(), Vec::new());
+        self.nodes[shard].shard.interrupted(now, &mut out);
+        for output in out {
+            let Output::Post(Mail::Ledger(row)) = output else {
+                panic!("only rows")
+            };
+            self.rows.push(*row);
+        }
+        let attempts: Vec<AttemptId> = self.nodes[shard].calls.keys().copied().collect();
+        for attempt in attempts {
+            self.cancel(shard, attempt);
+        }
+        let slots: Vec<_> = self.nodes[shard].clients.iter().map(|(s, _)| s).collect();
+        for slot in slots {
+            if let Some(mut client) = self.nodes[shard].clients.remove(slot) {
+                client.crashed = true;
+                self.ended.push(client);
+            }
+        }
+        self.nodes[shard].timer = Instant::NEVER;
+        self.nodes[shard].shard = Shard::new(Setup {
+            config: self.config.clone(),
+            id: ShardId(shard as u16),
+            shards: self.nodes.len() as u16,
+            seed: self.rng.bits(),
+        });
+        // What was on its way to the old one finds nobody.
+        self.events.forget_calls(shard);
     }
 
     fn tick_all(&mut self) {
@@ -365,7 +511,23 @@ impl World {
             Output::Write { client, bytes } => self.tell_client(shard, client, |c| c.write(bytes)),
             Output::End { client } => self.tell_client(shard, client, Client::end),
             Output::Abort { client } => self.tell_client(shard, client, Client::abort),
-            Output::Upgrade { .. } => panic!("nobody asked for a WebSocket"),
+            Output::Upgrade { client, .. } => {
+                let Some(known) = self.nodes[shard].clients.get_mut(client.0) else {
+                    return;
+                };
+                known.upgrade();
+                for (after, text) in known.plan.says.clone() {
+                    let at = self.now + after;
+                    let what = What::Say {
+                        shard,
+                        client,
+                        text,
+                    };
+                    self.events.push(at, what);
+                }
+                let at = self.now + Duration::from_secs(5);
+                self.events.push(at, What::Goodbye { shard, client });
+            }
             Output::Call(call) => self.call(shard, *call),
             Output::Cancel { attempt } => self.cancel(shard, attempt),
             Output::Pause { attempt } => {
@@ -460,6 +622,10 @@ impl World {
             paused: false,
             not_before: self.now,
             polling: false,
+            heard: Heard {
+                messages: call.path.contains("messages"),
+                ..Heard::default()
+            },
             broken: false,
         };
         self.nodes[shard].calls.insert(call.attempt, open);
@@ -606,9 +772,11 @@ impl World {
 
     fn cancel(&mut self, shard: usize, attempt: AttemptId) {
         let latency = self.latency();
-        if let Some(call) = self.nodes[shard].calls.remove(&attempt)
-            && let Some(reply) = call.reply
-        {
+        let Some(call) = self.nodes[shard].calls.remove(&attempt) else {
+            return;
+        };
+        self.heard.push(call.heard);
+        if let Some(reply) = call.reply {
             self.events.push(
                 self.now + latency,
                 What::HungUp {
@@ -649,7 +817,7 @@ impl World {
         };
         for client in &self.ended {
             sum.exchanges += 1;
-            match (client.left, client.succeeded()) {
+            match (client.left || client.crashed, client.succeeded()) {
                 (true, _) => sum.gone += 1,
                 (false, true) => sum.answered += 1,
                 (false, false) => sum.failed += 1,

@@ -1,0 +1,200 @@
+//! Limits, what providers say of them, and breakers.
+
+use super::*;
+
+/// FIELD-BUGS 26: waits and is served, though no limit was configured.
+#[test]
+fn a_limit_with_a_time_is_waited_out_and_tried_again() {
+    let mut rig = Rig::new(&one_provider("openai", POOL));
+    let client = rig.chat(ASK);
+    let call = rig.call();
+    rig.refuse(call, 429, &[("retry-after", "15")], TOO_MANY);
+    rig.secs(14);
+    assert!(rig.calls().is_empty(), "never sooner than asked");
+    rig.secs(3);
+    let call = rig.call();
+    rig.answer(call);
+    assert_eq!(rig.told(client).0, 200);
+    rig.rests();
+}
+
+/// A provider's word holds also where it is longer than the queue's time, if the client has that long.
+#[test]
+fn a_wait_over_the_queues_time_is_not_waited_in_vain() {
+    let mut rig = Rig::new(&one_provider("openai", POOL));
+    let client = rig.chat(ASK);
+    let call = rig.call();
+    rig.refuse(call, 429, &[("retry-after", "30")], TOO_MANY);
+    if rig.shard.standing().exchanges > 0 {
+        while !rig.out.iter().any(|o| matches!(o, Output::Call(_))) {
+            rig.secs(1);
+        }
+        let call = rig.call();
+        rig.answer(call);
+    }
+    let (status, headers, _) = rig.told(client);
+    assert!(
+        status == 200 || header(&headers, "retry-after") == Some("30"),
+        "{status} {headers:?}"
+    );
+    rig.rests();
+}
+
+/// FIELD-BUGS 24.
+#[test]
+fn all_pools_limited_is_told_with_the_earliest_time() {
+    let mut rig = Rig::new(&two_providers(POOL, POOL_1));
+    let client = rig.chat(ASK);
+    let call = rig.call();
+    rig.refuse(call, 429, &[("retry-after", "400")], TOO_MANY);
+    let call = rig.call();
+    rig.refuse(call, 429, &[("retry-after", "900")], TOO_MANY);
+    let (status, headers, _) = rig.told(client);
+    assert_eq!(status, 429);
+    assert_eq!(header(&headers, "retry-after"), Some("400"));
+    // Who comes later is told the time that is left.
+    rig.secs(100);
+    let client = rig.chat(ASK);
+    let (status, headers, _) = rig.told(client);
+    assert_eq!(status, 429);
+    assert_eq!(header(&headers, "retry-after"), Some("300"));
+    rig.rests();
+}
+
+/// FIELD-BUGS 25 and 30, with and without configured limits.
+#[test]
+fn a_limit_of_one_model_closes_that_model_only() {
+    for limits in [
+        "",
+        "{rpm: 1000}",
+        "{rpm: 1000}, {models: [\"m0\"], rpm: 100}",
+    ] {
+        let mut rig = Rig::new(&one_provider("openai", &pool_of(limits)));
+        rig.chat(ASK);
+        let call = rig.call();
+        rig.refuse(call, 429, &[("retry-after", "400")], TOO_MANY);
+        rig.take();
+        rig.chat(ASK);
+        assert!(rig.calls().is_empty(), "closed: {limits}");
+        rig.chat(&ASK.replace("m0", "m1"));
+        let called = rig.out.iter().any(|o| matches!(o, Output::Call(_)));
+        assert!(called, "{limits}: {:?}", rig.out);
+        let other = rig.call();
+        rig.answer(other);
+        rig.secs(1_000);
+        rig.rests();
+    }
+}
+
+/// Two shards see one provider's count: neither may take all of what is left.
+#[test]
+fn what_is_left_is_shared_between_shards() {
+    let pool = pool_of("{rpm: 1000}");
+    let mut rig = Rig::of(&one_provider("openai", &pool), 4);
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.up(
+        call,
+        200,
+        &[
+            ("content-type", "application/json"),
+            ("x-ratelimit-remaining-requests", "8"),
+        ],
+    );
+    rig.say(call, WHOLE);
+    rig.end(call);
+    let mut sent = 0;
+    for _ in 0..8 {
+        rig.chat(ASK);
+        sent += rig.calls().len();
+    }
+    assert_eq!(sent, 2, "a quarter of eight");
+}
+
+#[test]
+fn a_probe_whose_client_cancels_lets_the_next_one_probe() {
+    let yaml = one_provider("openai", POOL)
+        + "routing: {breaker_failures: 1, breaker_open: 15s, attempts_max: 1}\n";
+    let mut rig = Rig::new(&yaml);
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.refuse(call, 500, &[], "");
+    rig.secs(16);
+    let probe = rig.of_b(ASK);
+    rig.call();
+    rig.on(Input::ClientGone { client: probe });
+    rig.take();
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.answer(call);
+    rig.rests();
+}
+
+/// That our own connections are all in use is not the provider's failure.
+#[test]
+fn a_full_connection_pool_opens_no_breaker() {
+    let yaml = one_provider("openai", POOL)
+        + "routing: {breaker_failures: 1, breaker_open: 15s, attempts_max: 1}\n";
+    let mut rig = Rig::new(&yaml);
+    rig.chat(ASK);
+    let call = rig.calls()[0].attempt;
+    rig.on(Input::UpstreamFailed {
+        attempt: call,
+        why: UpstreamFault::Full,
+    });
+    rig.take();
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.answer(call);
+    rig.rests();
+}
+
+#[test]
+fn a_provider_that_asks_not_to_be_tried_again_is_not() {
+    let mut rig = Rig::new(&one_provider("openai", POOL));
+    let client = rig.chat(ASK);
+    let call = rig.call();
+    rig.refuse(call, 500, &[("x-should-retry", "false")], "");
+    assert_eq!(rig.told(client).0, 502);
+    rig.rests();
+}
+
+/// The same place is not hammered because another, which has no room, was named as a way out.
+#[test]
+fn others_without_room_are_no_way_out() {
+    let full = "{id: p1, keys: [{id: k1, secret: sk-1-end}], limits: [{concurrent: 1}]}";
+    let mut rig = Rig::new(&two_providers(POOL, full));
+    rig.ask_with(
+        "/v1/chat/completions",
+        ASK,
+        &[("x-stokehold-providers", "allow=f1")],
+    );
+    let holds = rig.call();
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.refuse(call, 503, &[], "");
+    assert!(rig.calls().is_empty(), "a back-off comes first");
+    rig.later(Duration::from_millis(400));
+    let call = rig.call();
+    rig.answer(call);
+    rig.answer(holds);
+    rig.rests();
+}
+
+#[test]
+fn the_clients_deadline_ends_a_running_attempt_and_blames_nobody() {
+    let yaml = two_providers(POOL, POOL_1) + "routing: {breaker_failures: 1}\n";
+    let mut rig = Rig::new(&yaml);
+    let client = rig.ask_with(
+        "/v1/chat/completions",
+        ASK,
+        &[("x-stokehold-deadline", "1s")],
+    );
+    let call = rig.call();
+    rig.secs(2);
+    assert!(rig.out.contains(&Output::Cancel { attempt: call }));
+    assert_eq!(rig.told(client).0, 504);
+    rig.chat(ASK);
+    let call = rig.calls().remove(0);
+    assert_eq!(call.origin.0, 0, "the cheapest is still trusted");
+}
