@@ -141,8 +141,16 @@ pub fn text(shown: &[Shown], ledger: &Counters) -> String {
         "io_uring rings made with COOP_TASKRUN.",
         ring_flags::cooperative_rings(),
     );
-    page.counter("bounded_parks_total", "Waits of io_uring executors that ended by their bound.", park::bounded_parks());
-    page.counter("wrong_parks_total", "Waits that began although there was work at hand.", park::wrong_parks());
+    page.counter(
+        "bounded_parks_total",
+        "Waits of io_uring executors that ended by their bound.",
+        park::bounded_parks(),
+    );
+    page.counter(
+        "wrong_parks_total",
+        "Waits that began although there was work at hand.",
+        park::wrong_parks(),
+    );
     page.gauge("shards", "Executors.", shards.len());
     page.open(shown);
     page.0

@@ -30,10 +30,14 @@ pub enum Choice {
 
 /// The eligible candidate with the least (already tried, preference, cost, exchanges in flight, ids): places that failed this exchange come
 /// last, then the client's own order counts, then money, then load; ids break what ties are left, so that the same state gives the same decision.
+///
+/// A breaker decides between places, not whether there is one: when all that could serve are shut, the request goes where it would have gone
+/// without breakers. Who has one endpoint gets its failures at once instead of a wait for its breaker.
 #[must_use]
 pub fn choose(candidates: &[Candidate], now: Instant) -> Choice {
-    let open =
-        |c: &&Candidate| c.room == Room::Now && c.shut_until.is_none_or(|until| until <= now);
+    let is_shut = |c: &Candidate| c.shut_until.is_some_and(|until| until > now);
+    let all_shut = candidates.iter().all(is_shut);
+    let open = |c: &&Candidate| c.room == Room::Now && (all_shut || !is_shut(c));
     let order = |c: &&Candidate| {
         (
             c.tried,
@@ -62,7 +66,9 @@ fn reason(best: &Candidate, all: &[Candidate]) -> &'static str {
         all.iter()
             .filter(|c| c.endpoint != best.endpoint || c.pool != best.pool)
     };
-    if best.tried {
+    if best.shut_until.is_some() {
+        "all-shut"
+    } else if best.tried {
         "again"
     } else if others().next().is_none() {
         "only"
@@ -176,9 +182,11 @@ mod tests {
             shut_until: Some(Instant(7)),
             ..candidate(0, 1, 0)
         };
+        assert_eq!(chosen(std::slice::from_ref(&shut)), (0, "all-shut"));
         assert_eq!(
-            choose(&[shut], Instant(0)),
-            waits(Some(Duration::from_nanos(7)), false)
+            chosen(&[shut, candidate(1, 9, 0)]),
+            (1, "least-used"),
+            "another is open"
         );
         let busy = Candidate {
             room: Room::WhenFreed,

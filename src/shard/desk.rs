@@ -469,7 +469,8 @@ impl Epoch {
         let config = &self.config.pools[pool.0 as usize].limits;
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
         for i in self.limits(endpoint, pool) {
-            if !config[*i as usize].models.is_empty() {
+            // One over all models says nothing of which of them the provider meant (FIELD-BUGS 30).
+            if config[*i as usize].models.iter().any(|class| class != "*") {
                 state.limits[*i as usize].close_until(until);
             }
         }

@@ -40,7 +40,15 @@ fn clients_read_what_providers_said(world: &World) {
             by_exchange.entry(&row.exchange).or_default().push(text);
         }
     }
+    // The rows of a shard that broke do not say whose answers they were.
+    let lost = |exchange: &str| {
+        let of = |row: &&LedgerRow| row.exchange == exchange && row.upstream_id.is_empty();
+        world.crashed && world.rows.iter().any(|row| of(&row))
+    };
     let check = |exchange: &str, got: &str, whole: bool| {
+        if lost(exchange) {
+            return;
+        }
         let texts = by_exchange.get(exchange).cloned().unwrap_or_default();
         let fits = |text: &&str| text.starts_with(got) && (!whole || text.len() == got.len());
         assert!(
@@ -49,7 +57,7 @@ fn clients_read_what_providers_said(world: &World) {
         );
     };
     for client in &world.ended {
-        for heard in client.heard.values() {
+        for heard in client.heard.values().filter(|_| !client.crashed) {
             check(&heard.response, &heard.text, heard.done);
         }
         let head = client.head.as_ref();

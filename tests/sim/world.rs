@@ -257,11 +257,18 @@ impl World {
         for shard in 0..self.nodes.len() {
             for nth in 0..3 {
                 let at = self.now + Duration::from_secs(30 * nth);
+                let plan = loop {
+                    let drawn = Plan::drawn(&mut self.rng, FaultsDrawn::default());
+                    // Sockets cancel some of their own requests: of them it cannot be said what must succeed.
+                    if !drawn.is_socket() {
+                        break drawn;
+                    }
+                };
                 let plan = Plan {
                     must_succeed: true,
                     // A deadline may well be too short for an answer.
                     headers: Vec::new(),
-                    ..Plan::drawn(&mut self.rng, FaultsDrawn::default())
+                    ..plan
                 };
                 self.events.push(
                     at,
@@ -525,7 +532,9 @@ impl World {
                     };
                     self.events.push(at, what);
                 }
-                let at = self.now + Duration::from_secs(5);
+                // Who must be served stays for the slowest answer that a run draws.
+                let stays = if known.plan.must_succeed { 60 } else { 5 };
+                let at = self.now + Duration::from_secs(stays);
                 self.events.push(at, What::Goodbye { shard, client });
             }
             Output::Call(call) => self.call(shard, *call),
