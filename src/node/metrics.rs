@@ -158,6 +158,9 @@ pub fn text(shown: &[Shown], ledger: &Counters) -> String {
 
 struct Page(String);
 
+/// Reads one figure of what a shard shows.
+type Figure = fn(&Shown) -> u64;
+
 impl Page {
     fn line(&mut self, name: &str, labels: &str, value: impl Display) {
         // A String takes all.
@@ -174,7 +177,7 @@ impl Page {
     /// What is held open at this time: all but the idle ones are zero when nothing is going on.
     fn open(&mut self, shown: &[Shown]) {
         let sum = |of: fn(&Shown) -> u64| shown.iter().map(of).sum::<u64>();
-        let figures: [(&str, &str, fn(&Shown) -> u64); 9] = [
+        let figures: [(&str, &str, Figure); 9] = [
             (
                 "shard_restarts",
                 "Lives of shards that ended in a panic.",

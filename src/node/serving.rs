@@ -20,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -29,8 +29,8 @@ use tokio::sync::{Notify, watch};
 pub struct Shared {
     serve_by: watch::Sender<(Arc<Config>, Origins)>,
     tls: Option<Arc<rustls::ServerConfig>>,
-    /// By shard. Emptied when a shard begins to drain: as long as any handle is open, the kernel takes connections.
-    listeners: Vec<Mutex<Vec<TcpListener>>>,
+    /// By shard. Taken out when a shard begins to drain: as long as any handle is open, the kernel takes connections.
+    listeners: Vec<ArrayQueue<Vec<TcpListener>>>,
     operator: TcpListener,
     resolver: Resolver,
     lanes: Vec<ShardLanes>,
@@ -75,16 +75,10 @@ const SHOW_EVERY: Duration = Duration::from_secs(1);
 impl Shared {
     pub fn new(parts: Parts) -> Self {
         let shards = parts.config.server.shards;
-        let lay = |end| {
-            let place = ArrayQueue::new(1);
-            // The place is new and empty.
-            let _ = place.push(end);
-            place
-        };
         Self {
             serve_by: watch::channel((parts.config, parts.origins)).0,
             tls: parts.tls,
-            listeners: parts.listeners.into_iter().map(Mutex::new).collect(),
+            listeners: parts.listeners.into_iter().map(lay).collect(),
             operator: parts.operator,
             resolver: parts.resolver,
             lanes: parts.lanes,
@@ -141,6 +135,14 @@ impl Shared {
             .map(|shown| shown.borrow().clone())
             .collect()
     }
+}
+
+/// A place that holds one thing, for whoever takes it out.
+fn lay<T>(thing: T) -> ArrayQueue<T> {
+    let place = ArrayQueue::new(1);
+    // The place is new and empty.
+    let _ = place.push(thing);
+    place
 }
 
 /// Different in every process: names of exchanges are made of it.
@@ -307,11 +309,11 @@ impl<R: Runtime> Shift<R> {
     }
 
     async fn work(self) {
-        let listeners: Vec<_> = self
-            .listeners()
-            .iter()
-            .map(|l| self.taken_over(l))
-            .collect();
+        let place = &self.shared.listeners[self.index()];
+        let kept = place.pop().unwrap_or_default();
+        let listeners: Vec<_> = kept.iter().map(|l| self.taken_over(l)).collect();
+        // The place is empty: they were here. A next life takes them from there again.
+        let _ = place.push(kept);
         for listener in listeners {
             let Some(listener) = listener else {
                 return;
@@ -352,12 +354,6 @@ impl<R: Runtime> Shift<R> {
         self.runtime.listen(own).ok()
     }
 
-    /// Taken when a life begins and when it ends, never while one waits.
-    fn listeners(&self) -> MutexGuard<'_, Vec<TcpListener>> {
-        let listeners = self.shared.listeners[self.index()].lock();
-        listeners.unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn admin(&self) -> Admin {
         let config = self.shared.serve_by.borrow().0.clone();
         let (shared, stop) = (Arc::clone(&self.shared), self.life.stop.clone());
@@ -378,7 +374,7 @@ impl<R: Runtime> Shift<R> {
     async fn finish(self) {
         let limit = self.shared.serve_by.borrow().0.server.drain;
         let deadline = clock().instant + limit;
-        self.listeners().clear();
+        drop(self.shared.listeners[self.index()].pop());
         drain(&self.core, limit).await;
         while self.shard.borrow().standing().exchanges > 0 && clock().instant < deadline {
             self.runtime.sleep(Duration::from_millis(20)).await;

@@ -1,5 +1,10 @@
 //! Nodes: in this process, or the program itself as a child.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "what a child says is read on a thread of its own"
+)]
+
 use super::client::{self, Conn};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -170,7 +170,7 @@ fn a_reload_gives_keys_and_limits_to_the_next_request_and_harms_no_running_one()
 /// A configuration that cannot be: its endpoint names a pool that is not there. No file gives one.
 fn impossible(house: &mut House) -> Input {
     let mut config = house.node().config().clone();
-    config.endpoints[0].pools = vec![PoolId(u16::MAX.into())];
+    config.endpoints[0].pools = vec![PoolId(u16::MAX)];
     Input::Config(Arc::new(config))
 }
 

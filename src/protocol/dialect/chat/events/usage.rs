@@ -59,14 +59,16 @@ pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
 
 /// Cache writes by lifetime. Without the split all are of the default lifetime, 30 minutes (OpenAI docs, read 2026-08).
 fn cache_writes(object: Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
-    const DETAILS: &str = "/prompt_tokens_details/cache_write_tokens_details";
     let total = object.first(&[
         "/prompt_tokens_details/cache_write_tokens",
         // vLLM.
         "/prompt_tokens_details/created_cache_tokens",
     ]);
-    let of = |name: &str| object.at(&format!("{DETAILS}/{name}"));
-    match (of("ttl_30m_tokens"), of("ttl_12h_tokens")) {
+    let by_lifetime = (
+        object.at("/prompt_tokens_details/cache_write_tokens_details/ttl_30m_tokens"),
+        object.at("/prompt_tokens_details/cache_write_tokens_details/ttl_12h_tokens"),
+    );
+    match by_lifetime {
         (None, None) => (total, None),
         (None, Some(long)) => (total.map(|t| t.saturating_sub(long)), Some(long)),
         (short, long) => (short, long),
@@ -100,7 +102,9 @@ struct Counts<'a>(&'a Value);
 
 impl Counts<'_> {
     fn at(self, path: &str) -> Option<Tokens> {
-        let n = self.0.pointer(path)?;
+        // `Value::pointer` would copy each name to unescape it.
+        let mut names = path.split('/').skip(1);
+        let n = names.try_fold(self.0, |value, name| value.get(name))?;
         // A cast of a float saturates.
         n.as_u64()
             .or_else(|| n.as_f64().map(|f| f as u64))
