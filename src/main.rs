@@ -11,6 +11,10 @@ use stokehold::node;
 use stokehold::offline::check::Report;
 use stokehold::offline::usage;
 
+/// Each thread frees what it took itself, nearly always: an allocator with a heap a thread serves the shards without sharing.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An inference router: one appliance between programs that use large language models and the providers that serve them.
 #[derive(Parser)]
 #[command(name = "stokehold", version, about, after_help = EXIT_CODES)]

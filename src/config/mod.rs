@@ -23,7 +23,7 @@ mod tests;
 
 use crate::base::{
     ByteCount, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, ProviderId,
-    Secret, TenantId, Tokens,
+    Secret, Str, TenantId, Tokens,
 };
 pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
@@ -52,6 +52,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     pub models: Vec<Model>,
     pub endpoints: Vec<Endpoint>,
+    /// By `EndpointId`: `provider/name`, as answers, logs and the ledger say it.
+    pub endpoint_names: Vec<Str>,
     /// Every name and alias a client may say → the model.
     pub model_names: BTreeMap<String, ModelId>,
     pub routing: Routing,

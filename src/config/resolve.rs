@@ -11,7 +11,7 @@ use crate::config::read::{At, Names};
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
-    ClientKey, Config, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Routing,
+    ClientKey, Config, Endpoint, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Routing,
     RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls,
 };
 use sha2::{Digest, Sha256};
@@ -35,6 +35,11 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let (tenants, client_keys) = tenants(raw.tenants, r);
     let providers = providers::all(raw.providers, r);
     let catalogue = catalogue::resolve(raw.models, raw.prices, &providers, timeouts, r);
+    let place = |e: &Endpoint| {
+        let provider = &providers.providers[usize::from(e.provider.0)].name;
+        format!("{provider}/{}", e.name).into()
+    };
+    let endpoint_names = catalogue.endpoints.iter().map(place).collect();
     Config {
         generation: 0,
         server: server(raw.server, r),
@@ -52,6 +57,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
         pools: providers.pools,
         keys: providers.keys,
         models: catalogue.models,
+        endpoint_names,
         endpoints: catalogue.endpoints,
         model_names: catalogue.names,
         routing: routing(raw.routing, r),

@@ -149,7 +149,7 @@ fn respond<R: Runtime>(
         // A value that HTTP cannot carry (a line end) would forge headers: it is left out.
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_lowercase(name.as_bytes()),
-            HeaderValue::from_maybe_shared(Bytes::from(value)),
+            HeaderValue::from_maybe_shared(value.into_bytes()),
         ) {
             response.headers_mut().append(name, value);
         }

@@ -257,7 +257,7 @@ impl<R: Runtime> Core<R> {
             Output::End { client } => self.clients.end(client),
             Output::Abort { client } => self.clients.abort(client),
             Output::Upgrade { client, accept } => self.clients.upgrade(client, accept),
-            Output::Call(call) => self.call(*call),
+            Output::Call(call) => self.call(call),
             Output::Cancel { attempt } => self.calls.cancel(attempt),
             Output::Pause { attempt } => self.calls.pause(attempt, true),
             Output::Resume { attempt } => self.calls.pause(attempt, false),

@@ -127,20 +127,20 @@ pub(super) struct Running<R: Runtime> {
 }
 
 impl<R: Runtime> Core<R> {
-    pub(super) fn call(&self, call: Call) {
+    pub(super) fn call(&self, call: Box<Call>) {
         let control = self.calls.enter(call.attempt);
         let running = Running {
             core: self.clone(),
             control,
         };
-        self.runtime.spawn(async move { running.run(call).await });
+        self.runtime.spawn(async move { running.run(&call).await });
     }
 }
 
 impl<R: Runtime> Running<R> {
-    async fn run(self, call: Call) {
+    async fn run(self, call: &Call) {
         let ended = {
-            let mut work = pin!(self.work(&call));
+            let mut work = pin!(self.work(call));
             poll_fn(|cx| {
                 if self.control.cancelled.get() {
                     return Poll::Ready(None);

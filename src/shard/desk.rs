@@ -5,7 +5,7 @@
 
 use crate::base::{
     AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, PoolId, Rng,
-    ShardId, Slab, TenantId,
+    ShardId, Slab, Str, TenantId,
 };
 use crate::config::Config;
 use crate::policy::admission::Allowance;
@@ -13,7 +13,7 @@ use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used, of_c
 use crate::policy::health::{Breaker, Patience};
 use crate::shard::line::{Claim, Line};
 use crate::shard::{LogLine, Mail, Meters, Output};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -183,14 +183,14 @@ impl Desk {
     }
 
     /// `stk_` and 28 hexadecimal digits: unique over processes and restarts as far as seeds are.
-    pub fn name_exchange(&mut self) -> String {
+    /// `stk_` and 28 digits: the seed's, the shard's two, and a count.
+    pub fn name_exchange(&mut self) -> Str {
         self.named += 1;
-        format!(
-            "stk_{:016x}{:02x}{:010x}",
-            self.name,
-            self.shard.0 & 0xff,
-            self.named
-        )
+        let mut name = *b"stk_0000000000000000000000000000";
+        hex(&mut name[4..20], self.name);
+        hex(&mut name[20..22], u64::from(self.shard.0));
+        hex(&mut name[22..], self.named);
+        Str::try_from(Bytes::copy_from_slice(&name)).expect("digits are UTF-8")
     }
 
     pub fn log(&self, line: LogLine, out: &mut Vec<Output>) {
@@ -582,4 +582,12 @@ impl Desk {
 /// Rounds up to whole seconds, at least one: what `retry-after` can say.
 pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// The lowest digits of `number` that fit.
+fn hex(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
 }

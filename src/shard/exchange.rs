@@ -166,7 +166,7 @@ pub(super) struct Attempt {
     pub streams: bool,
     pub status: Option<u16>,
     pub first_byte: Option<Instant>,
-    pub upstream_id: String,
+    pub upstream_id: Str,
     /// What the answer's headers said of limits.
     pub hints: Hints,
     pub deadline: Deadline,

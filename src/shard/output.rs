@@ -1,7 +1,7 @@
 //! Everything a shard can ask for.
 
 use crate::base::{
-    AttemptId, ClientId, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId,
+    AttemptId, ClientId, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, Str,
     TenantId, WallTime,
 };
 use crate::canon::{DialectName, FaultClass, Usage};
@@ -70,7 +70,7 @@ pub enum Output {
 pub struct ResponseHead {
     pub status: u16,
     /// Names in lower case. Neither `content-length` nor `transfer-encoding`, `connection` or `date`: HTTP's own are added by who writes.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Str)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +99,7 @@ pub enum Mail {
 pub struct LedgerRow {
     pub under: Under,
     /// Id of the exchange as the client knows it (`x-stokehold-id`).
-    pub exchange: String,
+    pub exchange: Str,
     /// From 1.
     pub attempt: u8,
     /// True in an exchange's last row.
@@ -116,7 +116,7 @@ pub struct LedgerRow {
     pub outcome: Outcome,
     pub status: Option<u16>,
     /// The provider's own id of the answer or request.
-    pub upstream_id: String,
+    pub upstream_id: Str,
     pub usage: Usage,
     pub cost: NanoUsd,
     /// Waiting for headroom.

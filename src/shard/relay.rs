@@ -11,7 +11,7 @@
 
 use crate::base::{Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
-use crate::protocol::dialect::splice::{Lift, Pass};
+use crate::protocol::dialect::splice::{Lift, Pass, lift_whole};
 use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
 use crate::protocol::framing::sse;
 use bytes::{Bytes, BytesMut};
@@ -39,12 +39,43 @@ pub(super) struct Relay {
 #[derive(Debug)]
 enum Up {
     Stream(sse::Decoder),
-    Whole(BytesMut),
+    /// What came so far: nearly always one piece, which is then not copied.
+    Whole(Whole),
+}
+
+#[derive(Debug)]
+enum Whole {
+    Piece(Bytes),
+    Joined(BytesMut),
+}
+
+impl Whole {
+    fn add(&mut self, bytes: Bytes) {
+        match self {
+            Self::Piece(first) if first.is_empty() => *first = bytes,
+            Self::Piece(first) => {
+                let mut joined = BytesMut::with_capacity(2 * (first.len() + bytes.len()));
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(&bytes);
+                *self = Self::Joined(joined);
+            }
+            Self::Joined(joined) => joined.extend_from_slice(&bytes),
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match std::mem::replace(self, Self::Piece(Bytes::new())) {
+            Self::Piece(bytes) => bytes,
+            Self::Joined(joined) => joined.freeze(),
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Meaning {
     Lift(Lift),
+    /// The same of a body in one piece.
+    LiftWhole(DialectName),
     Decode(Decoder),
 }
 
@@ -79,7 +110,7 @@ impl Relay {
                 Down::Pass,
             ),
             (false, false) if same => (
-                Meaning::Decode(Decoder::new(form.provider)),
+                Meaning::LiftWhole(form.provider),
                 Down::PassWhole(Bytes::new()),
             ),
             (true, _) => {
@@ -97,7 +128,7 @@ impl Relay {
         let up = if form.provider_streams {
             Up::Stream(sse::Decoder::new(form.event_bytes_max))
         } else {
-            Up::Whole(BytesMut::new())
+            Up::Whole(Whole::Piece(Bytes::new()))
         };
         Self {
             up,
@@ -129,7 +160,7 @@ impl Relay {
         match &mut self.up {
             Up::Stream(decoder) => decoder.feed(bytes),
             Up::Whole(body) => {
-                body.extend_from_slice(&bytes);
+                body.add(bytes);
                 return Ok(());
             }
         }
@@ -154,7 +185,7 @@ impl Relay {
                 self.finish_meaning(out)
             }
             Up::Whole(body) => {
-                let body = std::mem::take(body).freeze();
+                let body = body.take();
                 self.whole(body, out)
             }
         }
@@ -181,6 +212,7 @@ impl Relay {
             Meaning::Decode(decoder) => {
                 decoder.event(event, &mut self.events).map_err(malformed)?
             }
+            Meaning::LiftWhole(_) => {}
         }
         self.absorb(out)
     }
@@ -189,6 +221,7 @@ impl Relay {
         match &mut self.meaning {
             Meaning::Lift(lift) => lift.finish(&mut self.events),
             Meaning::Decode(decoder) => decoder.finish(&mut self.events),
+            Meaning::LiftWhole(_) => Ok(()),
         }
         .map_err(malformed)?;
         self.absorb(out)?;
@@ -197,9 +230,12 @@ impl Relay {
     }
 
     fn whole(&mut self, body: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
-        if let Meaning::Decode(decoder) = &mut self.meaning {
-            decoder.whole(&body, &mut self.events).map_err(malformed)?;
+        match &mut self.meaning {
+            Meaning::Decode(decoder) => decoder.whole(&body, &mut self.events),
+            Meaning::LiftWhole(dialect) => lift_whole(*dialect, &body, &mut self.events),
+            Meaning::Lift(_) => Ok(()),
         }
+        .map_err(malformed)?;
         if let Down::PassWhole(kept) = &mut self.down {
             *kept = body;
         }

@@ -1,6 +1,6 @@
 //! What answers without a provider: the catalogue, and refusals before there is an exchange.
 
-use crate::base::ClientId;
+use crate::base::{ClientId, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{Config, Model};
 use crate::protocol::dialect;
@@ -22,10 +22,12 @@ pub(super) fn refuse(
     let mut head = head(status, dialect, id);
     head.headers.extend(retry_after(fault));
     if fault.class == FaultClass::UpgradeRequired {
-        head.headers.push(("upgrade", "websocket".to_owned()));
+        head.headers
+            .push(("upgrade", Str::from_static("websocket")));
     }
     if fault.class == FaultClass::Unauthenticated {
-        head.headers.push(("www-authenticate", "Bearer".to_owned()));
+        head.headers
+            .push(("www-authenticate", Str::from_static("Bearer")));
     }
     out.push(Output::Respond {
         client,
@@ -36,10 +38,10 @@ pub(super) fn refuse(
 }
 
 /// `retry-after` where another try can succeed later; whole seconds, rounded up (RFC 9110, 10.2.3).
-pub(super) fn retry_after(fault: &Fault) -> Vec<(&'static str, String)> {
+pub(super) fn retry_after(fault: &Fault) -> Vec<(&'static str, Str)> {
     fault
         .retry_after
-        .map(|wait| ("retry-after", whole_seconds(wait).max(1).to_string()))
+        .map(|wait| ("retry-after", whole_seconds(wait).max(1).to_string().into()))
         .into_iter()
         .collect()
 }
@@ -152,10 +154,10 @@ fn answer(client: ClientId, dialect: DialectName, body: &Value, out: &mut Vec<Ou
 }
 
 fn head(status: u16, dialect: DialectName, id: &str) -> ResponseHead {
-    let mut headers = vec![("content-type", JSON.to_owned())];
+    let mut headers = vec![("content-type", Str::from_static(JSON))];
     if !id.is_empty() {
-        headers.push(("x-stokehold-id", id.to_owned()));
-        headers.push((request_id_header(dialect), id.to_owned()));
+        headers.push(("x-stokehold-id", id.into()));
+        headers.push((request_id_header(dialect), id.into()));
     }
     ResponseHead { status, headers }
 }

@@ -1,6 +1,6 @@
 //! Phase 3: encode, begin the attempt; retry lands here.
 
-use crate::base::{Now, OriginId};
+use crate::base::{Now, OriginId, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
@@ -86,7 +86,7 @@ impl Exchange {
             streams,
             status: None,
             first_byte: None,
-            upstream_id: String::new(),
+            upstream_id: Str::new(),
             hints: Hints::default(),
             deadline: Deadline {
                 at,

@@ -26,7 +26,8 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         let usage = relay.usage_or_estimate(self.asked.ask.input);
-        self.settle_attempt(desk, attempt, usage, &relay.upstream_id, Outcome::Done, now);
+        let id = relay.upstream_id.clone();
+        self.settle_attempt(desk, attempt, usage, id, Outcome::Done, now);
         desk.meters.exchanges_done += 1;
         if !relay.dropped().is_empty() {
             let fields = vec![
@@ -71,7 +72,7 @@ impl Exchange {
             self.fail_stream(&attempt, &mut relay, &failure.fault, now, out);
         }
         let said = relay_id;
-        self.settle_attempt(desk, attempt, usage, &said, outcome, now);
+        self.settle_attempt(desk, attempt, usage, said, outcome, now);
         match next {
             Next::GiveUp => self.give_up(desk, now, failure, out),
             Next::Elsewhere => {
@@ -314,7 +315,7 @@ impl Exchange {
                 let mut more = reply::retry_after(&told);
                 // The official clients obey it over everything else, so it belongs to the provider's own words.
                 if let Some(should) = last.should_retry {
-                    more.push(("x-should-retry", should.to_string()));
+                    more.push(("x-should-retry", should.to_string().into()));
                 }
                 let head = self.response_head(None, status, stream::JSON, &more);
                 out.push(Output::Respond {
@@ -415,7 +416,7 @@ impl Exchange {
                 });
                 let usage = self.usage_of_failed(&attempt, None);
                 self.unprobed(desk, &attempt, now);
-                self.settle_attempt(desk, attempt, usage, "", outcome, now);
+                self.settle_attempt(desk, attempt, usage, Str::new(), outcome, now);
             }
             Phase::Streaming(attempt, relay) | Phase::Closing(attempt, relay) => {
                 out.push(Output::Cancel {
@@ -423,7 +424,8 @@ impl Exchange {
                 });
                 let usage = relay.usage_or_estimate(self.asked.ask.input);
                 self.unprobed(desk, &attempt, now);
-                self.settle_attempt(desk, attempt, usage, &relay.upstream_id, outcome, now);
+                let id = relay.upstream_id.clone();
+                self.settle_attempt(desk, attempt, usage, id, outcome, now);
             }
             Phase::Waiting { .. } | Phase::Reading | Phase::Settled => {}
         }
@@ -447,7 +449,7 @@ impl Exchange {
         desk: &mut Desk,
         attempt: Box<Attempt>,
         usage: Usage,
-        upstream_id: &str,
+        upstream_id: Str,
         outcome: Outcome,
         now: Now,
     ) {
@@ -468,11 +470,11 @@ impl Exchange {
         let upstream_id = if upstream_id.is_empty() {
             attempt.upstream_id
         } else {
-            upstream_id.to_owned()
+            upstream_id
         };
         self.row = Some(Box::new(LedgerRow {
             under: Under(config.clone()),
-            exchange: self.name.to_string(),
+            exchange: self.name.clone(),
             attempt: attempt.number,
             last: true,
             started: attempt.began.wall,
@@ -520,7 +522,7 @@ impl Exchange {
         let cost = bill(&usage, &endpoint.price);
         out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
             under: Under(self.config.clone()),
-            exchange: self.name.to_string(),
+            exchange: self.name.clone(),
             attempt: open.number,
             last: true,
             started: open.began.wall,
@@ -534,7 +536,7 @@ impl Exchange {
             streamed: self.streams(),
             outcome: Outcome::Failed(FaultClass::Internal),
             status: None,
-            upstream_id: String::new(),
+            upstream_id: Str::new(),
             usage,
             cost,
             queued: self.tally.queued,

@@ -1,6 +1,6 @@
 //! Phase 4: decode, forward, meter.
 
-use crate::base::{Now, WallTime};
+use crate::base::{Now, Str, WallTime};
 use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
@@ -540,7 +540,7 @@ impl Exchange {
             id: self.name.clone(),
             created: self.begun.wall.seconds(),
             model: self.asked.peek.model.clone(),
-            endpoint: self.endpoint_name(attempt).into(),
+            endpoint: self.endpoint_name(attempt),
             decision: attempt.decision.into(),
             stream_usage: self.asked.peek.stream_usage,
             bare: request_id.is_some(),
@@ -548,12 +548,8 @@ impl Exchange {
         }
     }
 
-    fn endpoint_name(&self, attempt: &Attempt) -> String {
-        let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
-        format!(
-            "{}/{}",
-            self.config.providers[endpoint.provider.0 as usize].name, endpoint.name
-        )
+    fn endpoint_name(&self, attempt: &Attempt) -> Str {
+        self.config.endpoint_names[attempt.endpoint.0 as usize].clone()
     }
 
     pub fn response_head(
@@ -561,34 +557,34 @@ impl Exchange {
         attempt: Option<&Attempt>,
         status: u16,
         kind: &'static str,
-        more: &[(&'static str, String)],
+        more: &[(&'static str, Str)],
     ) -> ResponseHead {
         let mut headers = Vec::with_capacity(8);
-        headers.push(("content-type", kind.to_owned()));
-        headers.push(("x-stokehold-id", self.name.to_string()));
+        headers.push(("content-type", Str::from_static(kind)));
+        headers.push(("x-stokehold-id", self.name.clone()));
         if kind == EVENT_STREAM {
             // Buffering proxies would turn a stream into a lump.
-            headers.push(("cache-control", "no-cache".to_owned()));
-            headers.push(("x-accel-buffering", "no".to_owned()));
+            headers.push(("cache-control", Str::from_static("no-cache")));
+            headers.push(("x-accel-buffering", Str::from_static("no")));
         }
         if let Some(attempt) = attempt {
             headers.push(("x-stokehold-endpoint", self.endpoint_name(attempt)));
-            headers.push(("x-stokehold-decision", attempt.decision.to_owned()));
+            headers.push(("x-stokehold-decision", Str::from_static(attempt.decision)));
             let id = if attempt.upstream_id.is_empty() {
-                self.name.to_string()
+                self.name.clone()
             } else {
                 attempt.upstream_id.clone()
             };
             headers.push((request_id_header(self.dialect), id));
         } else {
-            headers.push((request_id_header(self.dialect), self.name.to_string()));
+            headers.push((request_id_header(self.dialect), self.name.clone()));
         }
         if !self.dropped.is_empty() {
-            headers.push(("x-stokehold-dropped", self.dropped.join(", ")));
+            headers.push(("x-stokehold-dropped", self.dropped.join(", ").into()));
         }
         let ignored = self.ignored();
         if !ignored.is_empty() {
-            headers.push(("x-stokehold-ignored", ignored.join(", ")));
+            headers.push(("x-stokehold-ignored", ignored.join(", ").into()));
         }
         headers.extend(more.iter().cloned());
         ResponseHead { status, headers }
@@ -662,12 +658,13 @@ pub(super) fn request_id_header(dialect: DialectName) -> &'static str {
     }
 }
 
-fn request_id(headers: &Headers) -> String {
+fn request_id(headers: &Headers) -> Str {
     let names: [&[u8]; 2] = [b"request-id", b"x-request-id"];
     let found = headers.iter().find(|(name, _)| names.contains(&&name[..]));
-    found.map_or(String::new(), |(_, value)| {
-        String::from_utf8_lossy(value).chars().take(128).collect()
-    })
+    // What is longer or stranger than any provider's id names nothing. A copy: a slice would keep the whole head.
+    let id = found.and_then(|(_, value)| std::str::from_utf8(value).ok());
+    id.filter(|id| id.len() <= 128)
+        .map_or(Str::new(), Str::from)
 }
 
 /// Whether the answer says that it is a stream; `None` when it says nothing of use.

@@ -36,7 +36,7 @@ fn clients_read_what_providers_said(world: &World) {
     }
     let mut by_exchange: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for row in &world.rows {
-        if let Some(text) = said.get(&row.upstream_id) {
+        if let Some(text) = said.get(&*row.upstream_id) {
             by_exchange.entry(&row.exchange).or_default().push(text);
         }
     }

@@ -41,6 +41,7 @@ pub mod workload;
 /// Scenarios.
 pub mod compare;
 /// Many paced streams at once through the router.
+pub mod shard;
 pub mod streams;
 /// Aligned columns for people.
 pub mod table;

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stderr, reason = "errors are for people at a terminal")]
 
 use clap::{Parser, Subcommand};
-use rig::{compare, echo, fake, load};
+use rig::{compare, echo, fake, load, shard};
 use std::process::ExitCode;
 
 /// Measures Stokehold on one machine. Loopback only; every command ends by itself.
@@ -22,6 +22,8 @@ enum Command {
     Echo(echo::Args),
     /// Ask, and tell how long it took
     Load(load::Args),
+    /// Step the pure part of the router alone, for counting instructions
+    Shard(shard::Args),
     /// Measure the router beside nginx and beside nothing
     Compare(compare::Args),
 }
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Fake(args) => fake::main(&args),
         Command::Echo(args) => echo::main(&args),
         Command::Load(args) => load::main(&args),
+        Command::Shard(args) => shard::main(&args),
         Command::Compare(args) => compare::main(&args),
     };
     match done {

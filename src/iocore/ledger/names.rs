@@ -1,8 +1,40 @@
 //! Ids of the configuration → the names that are written down. An id the configuration does not have becomes `?7`, never a panic:
 //! the row is money.
 
+use crate::base::{ClientKeyId, EndpointId, KeyId, ModelId, PoolId, TenantId};
+use crate::canon::DialectName;
 use crate::shard::{LedgerRow, Outcome};
 use std::borrow::Cow;
+
+/// All that a row's names depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Of {
+    generation: u64,
+    tenant: TenantId,
+    client_key: ClientKeyId,
+    model: ModelId,
+    endpoint: EndpointId,
+    pool: PoolId,
+    key: Option<KeyId>,
+    dialect: DialectName,
+    outcome: &'static str,
+}
+
+impl Of {
+    pub fn row(row: &LedgerRow) -> Self {
+        Self {
+            generation: row.under.0.generation,
+            tenant: row.tenant,
+            client_key: row.client_key,
+            model: row.model,
+            endpoint: row.endpoint,
+            pool: row.pool,
+            key: row.key,
+            dialect: row.dialect,
+            outcome: outcome(row.outcome),
+        }
+    }
+}
 
 /// The texts of a row, in the order of `schema`'s name columns.
 pub fn of(row: &LedgerRow) -> [Cow<'_, str>; 9] {

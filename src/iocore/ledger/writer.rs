@@ -3,7 +3,7 @@
 use super::{names, schema};
 use crate::base::{FixedHasher, NanoUsd, Tokens};
 use crate::shard::{LedgerRow, Outcome};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter, types::Value};
+use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params_from_iter};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,25 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
-    dictionary: HashMap<String, i64, FixedHasher>,
+    dictionary: Dictionary,
+}
+
+/// Ids of names in the file.
+#[derive(Debug, Default)]
+struct Dictionary {
+    texts: HashMap<String, i64, FixedHasher>,
+    /// Of all names of a row at once: nearly every row has the names of one before.
+    rows: HashMap<names::Of, [i64; 9], FixedHasher>,
+}
+
+/// More than any configuration has; the file keeps them all.
+const DICTIONARY_MAX: usize = 65_536;
+
+impl Dictionary {
+    fn clear(&mut self) {
+        self.texts.clear();
+        self.rows.clear();
+    }
 }
 
 /// What became of a batch.
@@ -55,7 +73,7 @@ impl Writer {
         schema::migrate(&mut connection, version)?;
         Ok(Self {
             connection,
-            dictionary: HashMap::default(),
+            dictionary: Dictionary::default(),
         })
     }
 
@@ -66,8 +84,7 @@ impl Writer {
             connection,
             dictionary,
         } = self;
-        // 65,536 names are more than any configuration has; the file keeps them all.
-        if dictionary.len() > 65_536 {
+        if dictionary.texts.len().max(dictionary.rows.len()) > DICTIONARY_MAX {
             dictionary.clear();
         }
         let result = connection
@@ -86,7 +103,7 @@ impl Writer {
 
 fn fill(
     transaction: &Transaction<'_>,
-    dictionary: &mut HashMap<String, i64, FixedHasher>,
+    dictionary: &mut Dictionary,
     rows: &[Box<LedgerRow>],
 ) -> rusqlite::Result<Committed> {
     let marks = ["?"; 39].join(",");
@@ -95,10 +112,7 @@ fn fill(
     ))?;
     let (mut committed, mut hourly) = (Committed::default(), Hourly::new());
     for row in rows {
-        let mut ids = [0_i64; 9];
-        for (id, name) in ids.iter_mut().zip(names::of(row)) {
-            *id = intern(transaction, dictionary, &name)?;
-        }
+        let ids = ids_of(transaction, dictionary, row)?;
         let decision = intern(transaction, dictionary, row.decision)?;
         let tier = match &row.usage.service_tier {
             // A provider's word: cut, since nobody vouches for its length.
@@ -109,7 +123,8 @@ fn fill(
             )?),
             None => None,
         };
-        if insert.execute(params_from_iter(values(row, &ids, decision, tier)))? == 0 {
+        bind(&mut insert, row, &ids, decision, tier)?;
+        if insert.raw_execute()? == 0 {
             committed.duplicates += 1;
             continue;
         }
@@ -120,12 +135,29 @@ fn fill(
     Ok(committed)
 }
 
+fn ids_of(
+    transaction: &Transaction<'_>,
+    dictionary: &mut Dictionary,
+    row: &LedgerRow,
+) -> rusqlite::Result<[i64; 9]> {
+    let of = names::Of::row(row);
+    if let Some(ids) = dictionary.rows.get(&of) {
+        return Ok(*ids);
+    }
+    let mut ids = [0; 9];
+    for (id, name) in ids.iter_mut().zip(names::of(row)) {
+        *id = intern(transaction, dictionary, &name)?;
+    }
+    dictionary.rows.insert(of, ids);
+    Ok(ids)
+}
+
 fn intern(
     transaction: &Transaction<'_>,
-    dictionary: &mut HashMap<String, i64, FixedHasher>,
+    dictionary: &mut Dictionary,
     text: &str,
 ) -> rusqlite::Result<i64> {
-    if let Some(id) = dictionary.get(text) {
+    if let Some(id) = dictionary.texts.get(text) {
         return Ok(*id);
     }
     transaction
@@ -134,37 +166,52 @@ fn intern(
     let id = transaction
         .prepare_cached("SELECT id FROM name WHERE text = ?1")?
         .query_row([text], |row| row.get(0))?;
-    dictionary.insert(text.to_owned(), id);
+    dictionary.texts.insert(text.to_owned(), id);
     Ok(id)
 }
 
-/// All columns of `attempt`, in its order.
-fn values(row: &LedgerRow, ids: &[i64; 9], decision: i64, tier: Option<i64>) -> Vec<Value> {
-    let mut values: Vec<Value> = Vec::with_capacity(39);
-    values.extend([
-        row.exchange.clone().into(),
-        i64::from(row.attempt).into(),
-        i64::from(row.last).into(),
-        row.started.0.into(),
-    ]);
-    values.extend(ids.iter().map(|id| Value::from(*id)));
-    values.extend([
-        i64::from(failed(row)).into(),
-        i64::from(row.streamed).into(),
-        row.status.map(i64::from).into(),
-        row.upstream_id.clone().into(),
-        decision.into(),
-        tier.into(),
-        i64::from(row.usage.estimated).into(),
-    ]);
-    values.extend(counts(row).into_iter().map(Value::from));
-    values.extend([
-        row.cost.0.into(),
-        micros(row.queued).into(),
-        row.first_byte.map(micros).into(),
-        micros(row.total).into(),
-    ]);
-    values
+/// Binds all columns of `attempt`, in its order; nothing is copied.
+fn bind(
+    insert: &mut Statement<'_>,
+    row: &LedgerRow,
+    ids: &[i64; 9],
+    decision: i64,
+    tier: Option<i64>,
+) -> rusqlite::Result<()> {
+    let mut columns = Columns { insert, bound: 0 };
+    columns.add(&*row.exchange)?;
+    columns.add(row.attempt)?;
+    columns.add(row.last)?;
+    columns.add(row.started.0)?;
+    for id in ids {
+        columns.add(id)?;
+    }
+    columns.add(failed(row))?;
+    columns.add(row.streamed)?;
+    columns.add(row.status)?;
+    columns.add(&*row.upstream_id)?;
+    columns.add(decision)?;
+    columns.add(tier)?;
+    columns.add(row.usage.estimated)?;
+    for count in counts(row) {
+        columns.add(count)?;
+    }
+    columns.add(row.cost.0)?;
+    columns.add(micros(row.queued))?;
+    columns.add(row.first_byte.map(micros))?;
+    columns.add(micros(row.total))
+}
+
+struct Columns<'a, 'c> {
+    insert: &'a mut Statement<'c>,
+    bound: usize,
+}
+
+impl Columns<'_, '_> {
+    fn add(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
+        self.bound += 1;
+        self.insert.raw_bind_parameter(self.bound, value)
+    }
 }
 
 fn failed(row: &LedgerRow) -> bool {

@@ -377,7 +377,7 @@ impl Proxy {
 fn ok() -> ResponseHead {
     ResponseHead {
         status: 200,
-        headers: vec![("x-by", "brain".to_owned())],
+        headers: vec![("x-by", "brain".into())],
     }
 }
 

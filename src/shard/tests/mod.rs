@@ -245,7 +245,11 @@ impl Rig {
                     ..
                 } if c == client => {
                     told.0 = head.status;
-                    told.1 = head.headers;
+                    told.1 = head
+                        .headers
+                        .into_iter()
+                        .map(|(n, v)| (n, v.to_string()))
+                        .collect();
                     told.2.push_str(&String::from_utf8_lossy(&body));
                 }
                 Output::Write { client: c, bytes } if c == client => {

@@ -10,7 +10,7 @@ const HOUR: i64 = 3_600_000_000_000;
 pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
     Box::new(LedgerRow {
         under: Under(std::sync::Arc::new(config())),
-        exchange: exchange.to_owned(),
+        exchange: exchange.into(),
         attempt: 1,
         last: true,
         started: WallTime(started),
@@ -24,7 +24,7 @@ pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
         streamed: true,
         outcome: Outcome::Done,
         status: Some(200),
-        upstream_id: "'; DROP TABLE attempt; --\u{0}é".to_owned(),
+        upstream_id: "'; DROP TABLE attempt; --\u{0}é".into(),
         usage: Usage {
             output: Some(Tokens(7)),
             ..Usage::default()
@@ -43,6 +43,7 @@ pub fn config() -> Config {
     let zero = Duration::ZERO;
     Config {
         generation: 0,
+        endpoint_names: vec![],
         server: Server {
             listen: vec![],
             operator: ([127, 0, 0, 1], 0).into(),
@@ -233,20 +234,11 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("l");
     let old = Writer::open_at(&path, 1).expect("version 1");
-    let sql = format!(
-        "INSERT INTO attempt SELECT {}",
-        values(&row("a", 5), &[1; 9], 1, None)
-            .iter()
-            .map(|_| "?")
-            .collect::<Vec<_>>()
-            .join(",")
-    );
-    old.connection
-        .execute(
-            &sql,
-            params_from_iter(values(&row("a", 5), &[1; 9], 1, None)),
-        )
-        .expect("a row");
+    let sql = format!("INSERT INTO attempt VALUES ({})", ["?"; 39].join(","));
+    let mut insert = old.connection.prepare(&sql).expect("39 columns");
+    bind(&mut insert, &row("a", 5), &[1; 9], 1, None).expect("bound");
+    insert.raw_execute().expect("a row");
+    drop(insert);
     drop(old);
     assert!(matches!(
         Reader::open(&path),

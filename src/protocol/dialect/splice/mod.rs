@@ -10,7 +10,9 @@ pub use request::splice_request;
 mod lift;
 mod lift_chat;
 pub use lift::Lift;
+mod whole;
 pub(crate) use lift::is_lifted;
+pub use whole::lift_whole;
 #[cfg(test)]
 mod recorded;
 

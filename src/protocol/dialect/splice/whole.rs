@@ -1,0 +1,182 @@
+//! What must be known of an answer that passes in one body.
+//!
+//! The ordinary answer is read for its usage alone, in one pass that builds nothing; whatever looks different in any way goes to the
+//! dialect's decoder, so that there is one truth about what is odd.
+
+use super::is_lifted;
+use crate::base::{Json, Str, slice_of};
+use crate::canon::{DialectName, Event, Malformed, Usage};
+use crate::protocol::dialect::{Decoder, chat, messages};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Appends `Started`, `Usage` and `Done`, or `Error`; stops are not told, the client reads them itself. `Err` as the decoder's.
+pub fn lift_whole(
+    dialect: DialectName,
+    body: &Bytes,
+    out: &mut Vec<Event>,
+) -> Result<(), Malformed> {
+    let events = match dialect {
+        DialectName::Chat => chat_answer(body),
+        DialectName::Messages => message(body),
+        _ => None,
+    };
+    if let Some(events) = events {
+        out.extend(events);
+        return Ok(());
+    }
+    let mut all = Vec::new();
+    let read = Decoder::new(dialect).whole(body, &mut all);
+    out.extend(all.into_iter().filter(is_told));
+    read
+}
+
+fn is_told(event: &Event) -> bool {
+    is_lifted(event) && !matches!(event, Event::Stop { .. })
+}
+
+/// OpenAI docs, the chat completion object, read 2026-08.
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    created: Option<i64>,
+    #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: &'a RawValue,
+    #[serde(borrow)]
+    usage: &'a RawValue,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// `None`: not the ordinary answer.
+fn chat_answer(body: &Bytes) -> Option<[Event; 3]> {
+    let body = Str::try_from(body.clone()).ok()?;
+    let read: Completion<'_> = serde_json::from_str(&body).ok()?;
+    let ordinary = body.starts_with('{') && has_items(read.choices) && read.error.is_none();
+    if !ordinary {
+        return None;
+    }
+    let usage = Usage {
+        service_tier: text(&body, read.service_tier).filter(|tier| !tier.is_empty()),
+        ..chat::events::usage::read(Json::within(&body, read.usage))?
+    };
+    let (id, model) = (text(&body, read.id), text(&body, read.model));
+    Some(answer(id, model, read.created, usage))
+}
+
+/// Anthropic docs, the message object, read 2026-08.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: &'a RawValue,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+    #[serde(borrow)]
+    usage: &'a RawValue,
+}
+
+fn message(body: &Bytes) -> Option<[Event; 3]> {
+    let body = Str::try_from(body.clone()).ok()?;
+    let read: Message<'_> = serde_json::from_str(&body).ok()?;
+    let ordinary =
+        body.starts_with('{') && read.kind.get() == "\"message\"" && has_items(read.content);
+    if !ordinary {
+        return None;
+    }
+    let usage = messages::usage::Meter::default().read(&body, read.usage)?;
+    let (id, model) = (text(&body, read.id), text(&body, read.model));
+    Some(answer(id, model, None, usage))
+}
+
+fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
+    let text: Cow<'_, str> = Deserialize::deserialize(raw?).ok()?;
+    Some(slice_of(body, &text))
+}
+
+fn has_items(array: &RawValue) -> bool {
+    array
+        .get()
+        .strip_prefix('[')
+        .is_some_and(|rest| rest.trim_start().starts_with('{'))
+}
+
+fn answer(id: Option<Str>, model: Option<Str>, created: Option<i64>, usage: Usage) -> [Event; 3] {
+    [
+        Event::Started {
+            id: id.unwrap_or_default(),
+            model: model.unwrap_or_default(),
+            created,
+        },
+        Event::Usage(Box::new(usage)),
+        Event::Done,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agree(dialect: DialectName, body: &str) -> Vec<Event> {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let (mut lifted, mut all) = (Vec::new(), Vec::new());
+        let told = lift_whole(dialect, &body, &mut lifted).is_ok();
+        assert_eq!(told, Decoder::new(dialect).whole(&body, &mut all).is_ok());
+        all.retain(is_told);
+        // The order of what is told means nothing.
+        let place = |e: &Event| matches!(e, Event::Usage(_));
+        let sorted = |events: &[Event]| {
+            let (usage, rest): (Vec<Event>, Vec<Event>) = events.iter().cloned().partition(place);
+            (usage, rest)
+        };
+        assert_eq!(sorted(&lifted), sorted(&all), "{body:?}");
+        lifted
+    }
+
+    #[test]
+    fn what_is_lifted_from_a_body_is_what_its_decoder_reads() {
+        let usage = r#""usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}"#;
+        let choice =
+            r#"{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}"#;
+        for body in [
+            format!(r#"{{"id":"a","model":"m","created":3,"choices":[{choice}],{usage}}}"#),
+            format!(r#"{{"id":null,"choices":[ {choice}],"service_tier":"flex",{usage}}}"#),
+            format!(r#"{{"choices":[{choice}],"error":{{"message":"no"}},{usage}}}"#),
+            format!(r#"{{"choices":[],{usage}}}"#),
+            format!(r#"{{"choices":[{choice}],"created":1.5e9,"usage":null}}"#),
+            r#"{"error":{"message":"no"}}"#.to_owned(),
+            r#"[{"error":{"message":"no"}}]"#.to_owned(),
+            "<html>".to_owned(),
+            String::new(),
+        ] {
+            agree(DialectName::Chat, &body);
+        }
+        for body in [
+            r#"{"type":"message","id":"a","model":"m","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":2}}"#,
+            r#"{"type":"message","content":[],"usage":{"input_tokens":3}}"#,
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#,
+            r#"{"type":"message"}"#,
+        ] {
+            agree(DialectName::Messages, body);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_answer_is_read_without_the_decoder() {
+        let body = r#"{"id":"a","choices":[{"message":{}}],"usage":{"prompt_tokens":5}}"#;
+        let read = chat_answer(&Bytes::from_static(body.as_bytes())).expect("ordinary");
+        assert!(
+            matches!(&read[1], Event::Usage(u) if u.input_uncached == Some(crate::base::Tokens(5)))
+        );
+    }
+}
