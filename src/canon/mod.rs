@@ -28,6 +28,10 @@ pub enum DialectName {
     Native,
     Chat,
     Messages,
+    Responses,
+    Gemini,
+    /// AWS Bedrock's own grammar, which providers speak and no client of ours.
+    Converse,
 }
 
 impl DialectName {
@@ -37,6 +41,9 @@ impl DialectName {
             Self::Native => "native",
             Self::Chat => "chat",
             Self::Messages => "messages",
+            Self::Responses => "responses",
+            Self::Gemini => "gemini",
+            Self::Converse => "converse",
         }
     }
 }

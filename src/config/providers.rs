@@ -155,6 +155,11 @@ fn base_url(
     let default = match kind {
         ProviderKind::Anthropic => "https://api.anthropic.com",
         ProviderKind::OpenAi => "https://api.openai.com/v1",
+        ProviderKind::Gemini => "https://generativelanguage.googleapis.com",
+        ProviderKind::Xai => "https://api.x.ai/v1",
+        ProviderKind::Fireworks => "https://api.fireworks.ai/inference/v1",
+        ProviderKind::OpenRouter => "https://openrouter.ai/api/v1",
+        ProviderKind::Bedrock | ProviderKind::Vertex => return None,
         ProviderKind::Fake => return Some(fake_url()),
         ProviderKind::SelfHosted => {
             problems.add(

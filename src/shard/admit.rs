@@ -309,7 +309,7 @@ impl Exchange {
     fn understand(&mut self) -> Result<(), Fault> {
         let mut peek = match self.dialect {
             DialectName::Native => self.understand_native()?,
-            DialectName::Chat | DialectName::Messages => splice::peek(self.dialect, &self.body)?,
+            _ => splice::peek(self.dialect, &self.body)?,
         };
         if let Some(stream) = self.path_streams {
             peek.stream = stream;

@@ -60,7 +60,10 @@ pub(super) fn models(
         offered.last().map(|m| &m.name),
     );
     let body = match dialect {
-        DialectName::Chat => json!({"object": "list", "data": list}),
+        DialectName::Chat
+        | DialectName::Responses
+        | DialectName::Gemini
+        | DialectName::Converse => json!({"object": "list", "data": list}),
         DialectName::Messages => {
             json!({"data": list, "has_more": false, "first_id": ends.0, "last_id": ends.1})
         }
@@ -105,7 +108,10 @@ fn offered(model: &Model) -> bool {
 fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {
     let takes = model.takes;
     match dialect {
-        DialectName::Chat => json!({
+        DialectName::Chat
+        | DialectName::Responses
+        | DialectName::Gemini
+        | DialectName::Converse => json!({
             "id": model.name, "object": "model", "created": 0, "owned_by": owner(model, config),
         }),
         DialectName::Messages => json!({

@@ -654,7 +654,7 @@ const TAIL: Duration = Duration::from_secs(2);
 pub(super) fn request_id_header(dialect: DialectName) -> &'static str {
     match dialect {
         DialectName::Messages => "request-id",
-        DialectName::Chat | DialectName::Native => "x-request-id",
+        _ => "x-request-id",
     }
 }
 

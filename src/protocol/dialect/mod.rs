@@ -4,8 +4,11 @@
 //! events. Each dialect translates to and from canon once in each direction, so any pair of them translates.
 
 pub mod chat;
+pub mod converse;
+pub mod gemini;
 pub mod messages;
 pub mod native;
+pub mod responses;
 pub mod splice;
 
 use crate::base::{NanoUsd, Str};
@@ -77,6 +80,9 @@ pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault
         DialectName::Native => native::request::read(body),
         DialectName::Chat => chat::request::read(body),
         DialectName::Messages => messages::request::read(body),
+        DialectName::Responses => responses::request::read(body),
+        DialectName::Gemini => gemini::request::read(body),
+        DialectName::Converse => converse::request::read(body),
     }
 }
 
@@ -90,6 +96,9 @@ pub fn write_request(
         DialectName::Native => native::request::write(request, target),
         DialectName::Chat => chat::request::write(request, target),
         DialectName::Messages => messages::request::write(request, target),
+        DialectName::Responses => responses::request::write(request, target),
+        DialectName::Gemini => gemini::request::write(request, target),
+        DialectName::Converse => converse::request::write(request, target),
     }
 }
 
@@ -99,6 +108,9 @@ pub enum Decoder {
     Native(native::events::Decoder),
     Chat(chat::events::Decoder),
     Messages(messages::events::Decoder),
+    Responses(responses::events::Decoder),
+    Gemini(gemini::events::Decoder),
+    Converse(converse::events::Decoder),
 }
 
 impl Decoder {
@@ -108,6 +120,9 @@ impl Decoder {
             DialectName::Native => Self::Native(native::events::Decoder::default()),
             DialectName::Chat => Self::Chat(chat::events::Decoder::default()),
             DialectName::Messages => Self::Messages(messages::events::Decoder::default()),
+            DialectName::Responses => Self::Responses(responses::events::Decoder::default()),
+            DialectName::Gemini => Self::Gemini(gemini::events::Decoder::default()),
+            DialectName::Converse => Self::Converse(converse::events::Decoder::default()),
         }
     }
 
@@ -117,6 +132,9 @@ impl Decoder {
             Self::Native(d) => d.event(sse, out),
             Self::Chat(d) => d.event(sse, out),
             Self::Messages(d) => d.event(sse, out),
+            Self::Responses(d) => d.event(sse, out),
+            Self::Gemini(d) => d.event(sse, out),
+            Self::Converse(d) => d.event(sse, out),
         }
     }
 
@@ -126,6 +144,9 @@ impl Decoder {
             Self::Native(d) => d.whole(body, out),
             Self::Chat(d) => d.whole(body, out),
             Self::Messages(d) => d.whole(body, out),
+            Self::Responses(d) => d.whole(body, out),
+            Self::Gemini(d) => d.whole(body, out),
+            Self::Converse(d) => d.whole(body, out),
         }
     }
 
@@ -136,6 +157,9 @@ impl Decoder {
             Self::Native(d) => d.finish(out),
             Self::Chat(d) => d.finish(out),
             Self::Messages(d) => d.finish(out),
+            Self::Responses(d) => d.finish(out),
+            Self::Gemini(d) => d.finish(out),
+            Self::Converse(d) => d.finish(out),
         }
     }
 }
@@ -147,6 +171,9 @@ pub enum Encoder {
     Native(Box<native::events::Encoder>),
     Chat(chat::events::Encoder),
     Messages(messages::events::Encoder),
+    Responses(responses::events::Encoder),
+    Gemini(gemini::events::Encoder),
+    Converse(converse::events::Encoder),
 }
 
 impl Encoder {
@@ -156,6 +183,9 @@ impl Encoder {
             DialectName::Native => Self::Native(Box::new(native::events::Encoder::new(opening))),
             DialectName::Chat => Self::Chat(chat::events::Encoder::new(opening)),
             DialectName::Messages => Self::Messages(messages::events::Encoder::new(opening)),
+            DialectName::Responses => Self::Responses(responses::events::Encoder::new(opening)),
+            DialectName::Gemini => Self::Gemini(gemini::events::Encoder::new(opening)),
+            DialectName::Converse => Self::Converse(converse::events::Encoder::new(opening)),
         }
     }
 
@@ -165,6 +195,9 @@ impl Encoder {
             Self::Native(e) => e.event(event, out),
             Self::Chat(e) => e.event(event, out),
             Self::Messages(e) => e.event(event, out),
+            Self::Responses(e) => e.event(event, out),
+            Self::Gemini(e) => e.event(event, out),
+            Self::Converse(e) => e.event(event, out),
         }
     }
 
@@ -174,6 +207,9 @@ impl Encoder {
             Self::Native(e) => e.finish(closing, out),
             Self::Chat(e) => e.finish(closing, out),
             Self::Messages(e) => e.finish(closing, out),
+            Self::Responses(e) => e.finish(closing, out),
+            Self::Gemini(e) => e.finish(closing, out),
+            Self::Converse(e) => e.finish(closing, out),
         }
     }
 
@@ -183,6 +219,9 @@ impl Encoder {
             Self::Native(e) => e.fail(fault, closing, out),
             Self::Chat(e) => e.fail(fault, closing, out),
             Self::Messages(e) => e.fail(fault, closing, out),
+            Self::Responses(e) => e.fail(fault, closing, out),
+            Self::Gemini(e) => e.fail(fault, closing, out),
+            Self::Converse(e) => e.fail(fault, closing, out),
         }
     }
 
@@ -193,6 +232,9 @@ impl Encoder {
             Self::Native(e) => e.dropped(),
             Self::Chat(e) => e.dropped(),
             Self::Messages(e) => e.dropped(),
+            Self::Responses(e) => e.dropped(),
+            Self::Gemini(e) => e.dropped(),
+            Self::Converse(e) => e.dropped(),
         }
     }
 }
@@ -209,6 +251,9 @@ pub fn write_answer(
         DialectName::Native => native::events::write_whole(answer, opening, closing),
         DialectName::Chat => chat::events::write_whole(answer, opening, closing),
         DialectName::Messages => messages::events::write_whole(answer, opening, closing),
+        DialectName::Responses => responses::events::write_whole(answer, opening, closing),
+        DialectName::Gemini => gemini::events::write_whole(answer, opening, closing),
+        DialectName::Converse => converse::events::write_whole(answer, opening, closing),
     }
 }
 
@@ -219,6 +264,9 @@ pub fn read_error(dialect: DialectName, status: u16, body: &[u8]) -> Fault {
         DialectName::Native => native::errors::read(status, body),
         DialectName::Chat => chat::errors::read(status, body),
         DialectName::Messages => messages::errors::read(status, body),
+        DialectName::Responses => responses::errors::read(status, body),
+        DialectName::Gemini => gemini::errors::read(status, body),
+        DialectName::Converse => converse::errors::read(status, body),
     }
 }
 
@@ -229,5 +277,8 @@ pub fn write_error(dialect: DialectName, fault: &Fault, id: &str) -> (u16, Bytes
         DialectName::Native => native::errors::write(fault, id),
         DialectName::Chat => chat::errors::write(fault, id),
         DialectName::Messages => messages::errors::write(fault, id),
+        DialectName::Responses => responses::errors::write(fault, id),
+        DialectName::Gemini => gemini::errors::write(fault, id),
+        DialectName::Converse => converse::errors::write(fault, id),
     }
 }

@@ -13,10 +13,76 @@ use crate::canon::{DialectName, Fault};
 pub enum ProviderKind {
     Anthropic,
     OpenAi,
+    /// Models on AWS: Converse, Claude's own grammar over event streams, and the hosts that speak OpenAI's and Anthropic's APIs.
+    Bedrock,
+    /// Claude and Gemini on Google Cloud.
+    Vertex,
+    /// Google's API for developers.
+    Gemini,
+    Xai,
+    Fireworks,
+    OpenRouter,
     /// SGLang, vLLM and other own machines that speak Chat Completions.
     SelfHosted,
     /// Our own, for trying out and for tests; speaks Chat Completions and Messages.
     Fake,
+}
+
+impl ProviderKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Anthropic,
+        Self::Bedrock,
+        Self::Vertex,
+        Self::OpenAi,
+        Self::Gemini,
+        Self::Xai,
+        Self::Fireworks,
+        Self::OpenRouter,
+        Self::SelfHosted,
+        Self::Fake,
+    ];
+}
+
+/// What a provider is shown to let us in. Kept by whoever refreshes it; a call borrows it.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A key as the provider gave it out; each kind knows its header.
+    Key(Secret),
+    /// A token that was bought with something else (Google service account, metadata server), sent as a bearer.
+    Bearer(Secret),
+    /// Signs each request (SigV4).
+    Aws(AwsCredential),
+}
+
+#[derive(Clone, Debug)]
+pub struct AwsCredential {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Option<Secret>,
+}
+
+/// Where within a provider, as its configuration names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `us-east-1`, `europe-west1`, `us`, `global`.
+    pub region: Option<String>,
+    /// Google Cloud's project.
+    pub project: Option<String>,
+    /// Bedrock's hosts that speak OpenAI's and Anthropic's APIs (Mantle), instead of its runtime.
+    pub mantle: bool,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Generate,
+    CountTokens,
+    Embed,
+    /// Begins a video; the answer names an operation.
+    VideoStart,
+    /// Asks how an operation stands.
+    VideoPoll,
 }
 
 /// Header fields of an answer as received, names in lower case.
@@ -47,6 +113,12 @@ impl ProviderKind {
         match self {
             Self::Anthropic => "anthropic",
             Self::OpenAi => "openai",
+            Self::Bedrock => "bedrock",
+            Self::Vertex => "vertex",
+            Self::Gemini => "gemini",
+            Self::Xai => "xai",
+            Self::Fireworks => "fireworks",
+            Self::OpenRouter => "openrouter",
             Self::SelfHosted => "selfhosted",
             Self::Fake => "fake",
         }
@@ -57,7 +129,7 @@ impl ProviderKind {
     pub fn dialect_for(self, client: DialectName) -> DialectName {
         match (self, client) {
             (Self::Anthropic, _) | (Self::Fake, DialectName::Messages) => DialectName::Messages,
-            (Self::OpenAi | Self::SelfHosted | Self::Fake, _) => DialectName::Chat,
+            (_, _) => DialectName::Chat,
         }
     }
 
@@ -75,7 +147,7 @@ impl ProviderKind {
                 anthropic::call(key, client, stream)
             }
             (Self::OpenAi, _) | (Self::Fake, _) => openai::call(key, client, stream),
-            (Self::SelfHosted, _) => selfhosted::call(key, client, stream),
+            (_, _) => selfhosted::call(key, client, stream),
         }
     }
 

@@ -7,7 +7,7 @@ use super::Pass;
 use super::lift_chat::ChatLift;
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Malformed, StopReason};
-use crate::protocol::dialect::{messages, native};
+use crate::protocol::dialect::{Decoder, messages, native};
 use crate::protocol::framing::sse::SseEvent;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -23,6 +23,7 @@ enum Inner {
     Messages(MessagesLift),
     /// Native answers carry our own ids and costs, so they are read whole.
     Native(Box<native::events::Decoder>),
+    Whole(Box<Decoder>),
 }
 
 impl Lift {
@@ -33,6 +34,9 @@ impl Lift {
             DialectName::Chat => Inner::Chat(Box::new(ChatLift::new(stream_usage))),
             DialectName::Messages => Inner::Messages(MessagesLift::default()),
             DialectName::Native => Inner::Native(Box::default()),
+            DialectName::Responses | DialectName::Gemini | DialectName::Converse => {
+                Inner::Whole(Box::new(Decoder::new(dialect)))
+            }
         })
     }
 
@@ -41,6 +45,13 @@ impl Lift {
         match &mut self.0 {
             Inner::Chat(lift) => lift.event(sse, out),
             Inner::Messages(lift) => lift.event(sse, out),
+            Inner::Whole(decoder) => {
+                let mut all = Vec::new();
+                decoder.event(sse, &mut all)?;
+                let broken = all.iter().any(|e| matches!(e, Event::Error(_)));
+                out.extend(all.into_iter().filter(is_lifted));
+                Ok(if broken { Pass::Broken } else { Pass::Forward })
+            }
             Inner::Native(decoder) => {
                 let mut all = Vec::new();
                 decoder.event(sse, &mut all)?;
@@ -56,6 +67,12 @@ impl Lift {
         match &mut self.0 {
             Inner::Chat(lift) => lift.finish(out),
             Inner::Messages(lift) => lift.finish(),
+            Inner::Whole(decoder) => {
+                let mut all = Vec::new();
+                let whole = decoder.finish(&mut all);
+                out.extend(all.into_iter().filter(is_lifted));
+                whole
+            }
             Inner::Native(decoder) => {
                 let mut all = Vec::new();
                 let whole = decoder.finish(&mut all);

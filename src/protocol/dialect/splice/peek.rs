@@ -84,7 +84,13 @@ impl Top {
             (Self::Stream, _) => "stream",
             (Self::StreamOptions, _) => "stream_options",
             (Self::MaxOutput, DialectName::Chat) => "max_completion_tokens",
-            (Self::MaxOutput, DialectName::Native) => "max_output_tokens",
+            (
+                Self::MaxOutput,
+                DialectName::Native
+                | DialectName::Responses
+                | DialectName::Gemini
+                | DialectName::Converse,
+            ) => "max_output_tokens",
             (Self::MaxOutput, DialectName::Messages) | (Self::MaxOutputOld, _) => "max_tokens",
             (Self::Conversation, DialectName::Native) => "input",
             (Self::Conversation, _) => "messages",

@@ -1,0 +1,5 @@
+//! AWS Bedrock Converse.
+
+pub mod errors;
+pub mod events;
+pub mod request;

@@ -1,0 +1,5 @@
+//! Gemini generateContent.
+
+pub mod errors;
+pub mod events;
+pub mod request;

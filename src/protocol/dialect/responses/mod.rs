@@ -1,0 +1,5 @@
+//! OpenAI Responses.
+
+pub mod errors;
+pub mod events;
+pub mod request;
