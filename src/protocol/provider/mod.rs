@@ -17,6 +17,7 @@ pub mod selfhosted;
 pub mod xai;
 
 pub mod hints;
+pub mod load;
 mod refusal;
 
 use crate::base::{Secret, WallTime};
