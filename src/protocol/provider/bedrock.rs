@@ -138,7 +138,7 @@ fn segment(text: &str) -> String {
 /// `20261122T000000Z`.
 fn stamp(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = super::hints::civil(days);
+    let (year, month, day) = super::when::civil(days);
     format!(
         "{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z",
         second / 3_600,

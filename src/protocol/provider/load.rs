@@ -58,11 +58,19 @@ pub const HEALTH_PATHS: [&str; 2] = ["/ready", "/health"];
 /// lines that do not parse are passed over; series of one name that differ by labels are added up, but for shares, of which the largest counts.
 #[must_use]
 pub fn prometheus(text: &str) -> Load {
-    let mut load = Load::default();
+    let (mut load, mut hits, mut queries) = (Load::default(), None, None);
     for line in text.lines() {
-        if let Some((name, value)) = sample(line) {
-            load.take(name, value);
+        match sample(line) {
+            // vLLM before it counted tokens of prompts by their source: tokens looked up and found, preempted requests counted again.
+            Some(("vllm:prefix_cache_hits_total", value)) => add(&mut hits, value),
+            Some(("vllm:prefix_cache_queries_total", value)) => add(&mut queries, value),
+            Some((name, value)) => load.take(name, value),
+            None => {}
         }
+    }
+    if load.cached_tokens.is_none() && hits.is_some() {
+        load.cached_tokens = hits;
+        load.prompt_tokens = queries.or(load.prompt_tokens);
     }
     load
 }
@@ -225,6 +233,21 @@ mod tests {
                 preempted: Some(4),
                 ..Load::default()
             }
+        );
+    }
+
+    #[test]
+    fn an_older_vllm_says_what_it_looked_up_and_found() {
+        let page = "vllm:prompt_tokens_total 90\nvllm:prefix_cache_queries_total{engine=\"0\"} 100\nvllm:prefix_cache_hits_total{engine=\"0\"} 60\n";
+        let load = prometheus(page);
+        assert_eq!(
+            (load.prompt_tokens, load.cached_tokens),
+            (Some(100), Some(60))
+        );
+        let newer = prometheus(&format!("{page}vllm:prompt_tokens_cached_total 50\n"));
+        assert_eq!(
+            (newer.prompt_tokens, newer.cached_tokens),
+            (Some(90), Some(50))
         );
     }
 

@@ -19,6 +19,7 @@ pub mod xai;
 pub mod hints;
 pub mod load;
 mod refusal;
+mod when;
 
 use crate::base::{Secret, WallTime};
 use crate::canon::{DialectName, Fault};

@@ -3,7 +3,7 @@
 
 use super::one;
 use crate::canon::FaultClass;
-use crate::protocol::provider::{ProviderKind, hints};
+use crate::protocol::provider::{ProviderKind, when};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) fn field(body: &Value) -> Option<String> {
 /// How long to wait, as a refusal's details say.
 pub(super) fn retry_delay(body: &Value) -> Option<Duration> {
     details(body, "google.rpc.RetryInfo")
-        .find_map(|d| hints::go_duration(d.get("retryDelay")?.as_str()?))
+        .find_map(|d| when::go_duration(d.get("retryDelay")?.as_str()?))
 }
 
 /// The names of the quotas that were exceeded.

@@ -4,7 +4,8 @@ use super::{Said, google};
 use crate::base::WallTime;
 use crate::canon::{Fault, FaultClass};
 use crate::protocol::provider::ProviderKind;
-use crate::protocol::provider::hints::{self, Hints};
+use crate::protocol::provider::hints::Hints;
+use crate::protocol::provider::when;
 use std::time::Duration;
 
 /// `None` where waiting does not help, or nothing was said. A limit of a whole day lasts until that day ends, whatever shorter time stands beside it.
@@ -40,8 +41,8 @@ fn quoted(said: &Said<'_>, now: WallTime) -> Option<Duration> {
         found?.1.as_str()
     };
     get("retry-after")
-        .and_then(|text| hints::wait(text, now))
-        .or_else(|| hints::until(get("x-ratelimit-reset")?, now))
+        .and_then(|text| when::wait(text, now))
+        .or_else(|| when::until(get("x-ratelimit-reset")?, now))
 }
 
 /// "Please try again in 6.5s." (OpenAI, Groq), "Please retry in 48.9s." (Google), "in 1m30s".
@@ -51,9 +52,9 @@ fn in_words(low: &str) -> Option<Duration> {
         .find_map(|words| low.split_once(words))?;
     let word = after.split_ascii_whitespace().next()?;
     let word = word.trim_end_matches(['.', ',', ';', ')']);
-    hints::go_duration(word).or_else(|| {
+    when::go_duration(word).or_else(|| {
         let unit = after.split_ascii_whitespace().nth(1)?;
-        unit.starts_with("second").then(|| hints::seconds(word))?
+        unit.starts_with("second").then(|| when::seconds(word))?
     })
 }
 
@@ -90,9 +91,9 @@ fn until_pacific_midnight(now: WallTime) -> Duration {
 
 fn is_summer(at: WallTime) -> bool {
     let day = at.seconds().div_euclid(24 * HOUR);
-    let (year, ..) = hints::civil(day);
+    let (year, ..) = when::civil(day);
     let sunday = |month: i64, nth: i64| {
-        let first = hints::days_since_1970(year, month, 1).unwrap_or(day);
+        let first = when::days_since_1970(year, month, 1).unwrap_or(day);
         // 1970-01-01 was a Thursday: Sundays are the days with a remainder of 3.
         first + (3 - first).rem_euclid(7) + (nth - 1) * 7
     };
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn a_day_of_googles_ends_at_midnight_in_california() {
         let at = |year, month, day, hour: i64| {
-            let days = hints::days_since_1970(year, month, day).expect("a date");
+            let days = when::days_since_1970(year, month, day).expect("a date");
             WallTime((days * 24 + hour) * HOUR * 1_000_000_000)
         };
         for (now, hours) in [
