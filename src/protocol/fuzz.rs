@@ -11,7 +11,7 @@ use crate::protocol::dialect::{
     write_error, write_request,
 };
 use crate::protocol::framing::{sse as sse_framing, websocket as websocket_framing};
-use crate::protocol::provider::{ProviderKind, hints};
+use crate::protocol::provider::{ProviderKind, hints, load};
 use bytes::{Bytes, BytesMut};
 
 const DIALECTS: [DialectName; 3] = [
@@ -220,13 +220,15 @@ pub fn headers(data: &[u8]) {
         })
         .collect();
     let _ = hints::read(&fields, WallTime(1_700_000_000_000_000_000));
-    for kind in [
-        ProviderKind::Anthropic,
-        ProviderKind::OpenAi,
-        ProviderKind::SelfHosted,
-    ] {
-        let _ = kind.hints(&fields, WallTime(0));
+    for kind in ProviderKind::ALL {
+        let hints = kind.hints(&fields, WallTime(0));
+        for status in [200, 400, 403, 429, 503] {
+            let _ = kind.fault(DialectName::Chat, status, &fields, data, &hints);
+        }
+        let _ = kind.fault_in_success(DialectName::Chat, &fields, data, &hints);
     }
+    let _ = load::prometheus(&text);
+    let _ = load::sglang_loads(data);
     let _ = Controls::from_headers(fields);
 }
 

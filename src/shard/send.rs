@@ -6,7 +6,9 @@ use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
-use crate::protocol::provider::{CallHead, ClientHeaders};
+use crate::protocol::provider::{
+    Asking, CallHead, ClientHeaders, Credential, Operation, Place, Signing,
+};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
 use crate::shard::input::Slices;
@@ -24,7 +26,10 @@ impl Exchange {
         let config = self.config.clone();
         let endpoint = &config.endpoints[decision.endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
-        let dialect = provider.kind.dialect_for(self.dialect);
+        let place = Place::default();
+        let dialect = provider
+            .kind
+            .dialect_for(self.dialect, &endpoint.name, &place, None);
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
         let streams = self.streams() || dialect != self.dialect;
         let body = self.body_for(endpoint, dialect, streams)?;
@@ -33,12 +38,28 @@ impl Exchange {
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let secret = decision
+        let credential = decision
             .key
-            .and_then(|key| config.keys[key.0 as usize].secret.as_ref());
-        let head = provider
-            .kind
-            .call(dialect, secret, &self.client_headers(), streams);
+            .and_then(|key| config.keys[key.0 as usize].secret.clone())
+            .map(Credential::Key);
+        let mut head = provider.kind.call(&Asking {
+            operation: Operation::Generate,
+            dialect,
+            stream: streams,
+            model: &endpoint.name,
+            place: &place,
+            client: &self.client_headers(),
+            affinity: None,
+            operation_name: "",
+        });
+        let signing = Signing {
+            host: &config.origins[provider.origin.0 as usize].host,
+            base_path: &provider.base_path,
+            body: &body,
+            now: now.wall,
+            place: &place,
+        };
+        provider.kind.sign(&mut head, credential.as_ref(), &signing);
         out.push(Output::Call(Box::new(Call {
             attempt: id,
             origin: origin(provider),
@@ -144,6 +165,7 @@ impl Exchange {
             anthropic_version: self.passing.anthropic_version.as_deref(),
             anthropic_beta: self.passing.anthropic_beta.as_deref(),
             openai_beta: self.passing.openai_beta.as_deref(),
+            ..ClientHeaders::default()
         }
     }
 
@@ -175,6 +197,6 @@ fn headers(provider: &config::Provider, head: CallHead) -> Vec<(String, String)>
         .headers
         .into_iter()
         .filter(|(name, _)| !provider.headers.iter().any(|(n, _)| n == name));
-    let own = own.map(|(name, value)| (name.to_owned(), value));
+    let own = own.map(|(name, value)| (name.into_owned(), value.into_owned()));
     own.chain(provider.headers.iter().cloned()).collect()
 }

@@ -223,7 +223,7 @@ impl Exchange {
         let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
         let kind = self.config.providers[provider.0 as usize].kind;
         let status = attempt.status.unwrap_or(502);
-        let mut fault = kind.fault(attempt.dialect, status, body, &attempt.hints);
+        let mut fault = kind.fault(attempt.dialect, status, &[], body, &attempt.hints);
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
         let should_retry = attempt.hints.should_retry;

@@ -1,22 +1,33 @@
 //! Rate-limit headers → what is left and when it returns.
 //!
-//! One total function for both families of headers, since gateways in between speak either. What does not parse was not said. Decides
-//! nothing: how long to wait is policy's.
+//! One total function for all families of headers, since gateways in between speak any of them. What does not parse was not said. Decides
+//! nothing: how long to wait is policy's. What a refusal's body adds is read by `refusal`. Google and AWS say nothing in headers.
 
 use crate::base::WallTime;
 use crate::protocol::provider::Headers;
-use bytes::Bytes;
-use smallvec::SmallVec;
+use crate::protocol::provider::when::{seconds, until, wait};
 use std::time::Duration;
 
 /// What an answer's headers say about limits. `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hints {
+    /// When this was read: what a refusal's body says of a day is relative to it.
+    pub read_at: WallTime,
     pub requests: Option<Limit>,
     /// All tokens, or whichever token limit is tightest.
     pub tokens: Option<Limit>,
+    /// Input that no cache held.
     pub input_tokens: Option<Limit>,
     pub output_tokens: Option<Limit>,
+    /// All input, cached or not (Fireworks).
+    pub prompt_tokens: Option<Limit>,
+    /// Anthropic's Priority Tier and fast mode, which have budgets of their own: input, output.
+    pub priority: [Option<Limit>; 2],
+    pub fast: [Option<Limit>; 2],
+    /// A fixed window that ends all at once, unlike a bucket that refills: with nothing left, only its end helps (OpenRouter, Together).
+    pub window: Option<Limit>,
+    /// `x-ratelimit-over-limit`: answered, but above what the account is promised (Fireworks).
+    pub over_limit: Option<bool>,
     pub retry_after: Option<Duration>,
     /// `x-should-retry`, which the official clients obey over everything else.
     pub should_retry: Option<bool>,
@@ -31,103 +42,204 @@ pub struct Limit {
     pub full_in: Option<Duration>,
 }
 
-/// Reads all headers that speak of limits, whoever wrote them. `now` is what dates are relative to.
+/// Reads all headers that speak of limits, whoever wrote them. `now` is what dates are relative to. One pass, without an allocation.
 #[must_use]
 pub fn read(headers: &Headers, now: WallTime) -> Hints {
-    let told: SmallVec<[(&str, &str); 16]> = headers.iter().filter_map(speaks_of_limits).collect();
-    if told.is_empty() {
-        return Hints::default();
+    let mut told = Told::default();
+    for (name, value) in headers {
+        told.header(name, value, now);
     }
-    let view = View { told: &told, now };
-    Hints {
-        requests: tightest(
-            view.limit("x-ratelimit", "requests", Order::NameLast),
-            view.limit("anthropic-ratelimit", "requests", Order::NameFirst),
-        ),
-        // OpenAI docs, rate limits, read 2026-08: a project's own limit may be below the organisation's.
-        tokens: tightest(
-            tightest(
-                view.limit("x-ratelimit", "tokens", Order::NameLast),
-                view.limit("x-ratelimit", "project-tokens", Order::NameLast),
-            ),
-            view.limit("anthropic-ratelimit", "tokens", Order::NameFirst),
-        ),
-        input_tokens: view.limit("anthropic-ratelimit", "input-tokens", Order::NameFirst),
-        output_tokens: view.limit("anthropic-ratelimit", "output-tokens", Order::NameFirst),
-        retry_after: view.retry_after(),
-        should_retry: view.get("x-should-retry").and_then(|word| {
-            match word.to_ascii_lowercase().as_str() {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => None,
-            }
-        }),
-    }
+    told.hints(now)
 }
 
-/// Where the bucket's name stands in a header's name: `…-limit-requests` or `…-requests-limit`.
+/// The buckets that are spoken of under names of their own.
 #[derive(Clone, Copy)]
-enum Order {
-    NameLast,
-    NameFirst,
+enum Bucket {
+    Requests,
+    RequestsDay,
+    Tokens,
+    /// A project's own limit may be below the organisation's (OpenAI docs, rate limits, read 2026-08).
+    ProjectTokens,
+    TokensDay,
+    AnthropicRequests,
+    AnthropicTokens,
+    Input,
+    Output,
+    Prompt,
+    UncachedPrompt,
+    Generated,
+    PriorityInput,
+    PriorityOutput,
+    FastInput,
+    FastOutput,
+    Window,
 }
 
-/// Most headers are passed over by their first letter.
-fn speaks_of_limits((name, value): &(Bytes, Bytes)) -> Option<(&str, &str)> {
-    let ours: [&[u8]; 4] = [
-        b"x-ratelimit-",
-        b"anthropic-ratelimit-",
-        b"retry-after",
-        b"x-should-retry",
-    ];
-    let speaks = ours.iter().any(|start| {
-        name.get(..start.len())
-            .is_some_and(|n| n.eq_ignore_ascii_case(start))
-    });
-    if !speaks {
-        return None;
-    }
-    Some((
-        std::str::from_utf8(name).ok()?,
-        std::str::from_utf8(value).ok()?.trim(),
-    ))
+const BUCKETS: usize = Bucket::Window as usize + 1;
+
+#[derive(Clone, Copy)]
+enum Part {
+    Limit,
+    Remaining,
+    Reset,
 }
 
-struct View<'a> {
-    told: &'a [(&'a str, &'a str)],
-    now: WallTime,
+/// What was found so far.
+#[derive(Default)]
+struct Told {
+    buckets: [Limit; BUCKETS],
+    retry_after: Option<Duration>,
+    retry_after_ms: Option<Duration>,
+    /// Anthropic's subscriptions: refused until then.
+    unified_rejected: bool,
+    unified_reset: Option<Duration>,
+    should_retry: Option<bool>,
+    over_limit: Option<bool>,
 }
 
-impl View<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.told
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| *value)
-    }
-
-    fn limit(&self, family: &str, bucket: &str, order: Order) -> Option<Limit> {
-        let get = |what: &str| {
-            self.get(&match order {
-                Order::NameLast => format!("{family}-{what}-{bucket}"),
-                Order::NameFirst => format!("{family}-{bucket}-{what}"),
-            })
+impl Told {
+    fn header(&mut self, name: &[u8], value: &[u8], now: WallTime) {
+        // The longest name of ours has 48 letters; most headers are passed over by their first.
+        let mut low = [0u8; 64];
+        let Some(low) = low.get_mut(..name.len()) else {
+            return;
         };
-        let limit = Limit {
-            limit: get("limit").and_then(count),
-            remaining: get("remaining").and_then(count),
-            full_in: get("reset").and_then(|text| until(text, self.now)),
+        if !matches!(name.first(), Some(b'x' | b'X' | b'r' | b'R' | b'a' | b'A')) {
+            return;
+        }
+        low.copy_from_slice(name);
+        low.make_ascii_lowercase();
+        let (Ok(name), Ok(value)) = (std::str::from_utf8(low), std::str::from_utf8(value)) else {
+            return;
         };
-        (limit != Limit::default()).then_some(limit)
+        let value = value.trim();
+        match name {
+            "retry-after" => self.retry_after = wait(value, now),
+            "retry-after-ms" => self.retry_after_ms = seconds(value).map(|ms| ms / 1_000),
+            "x-should-retry" => self.should_retry = yes(value),
+            "x-ratelimit-over-limit" => self.over_limit = yes(value),
+            "anthropic-ratelimit-unified-status" => self.unified_rejected = value == "rejected",
+            "anthropic-ratelimit-unified-reset" => self.unified_reset = until(value, now),
+            _ => {
+                if let Some((bucket, part)) = bucket(name) {
+                    self.buckets[bucket as usize].take(part, value, now);
+                }
+            }
+        }
     }
 
-    /// In the order of the official clients: `retry-after-ms`, `retry-after` as a number, as a date (SDK 3.54.0, read 2026-11).
-    fn retry_after(&self) -> Option<Duration> {
-        let millis = self.get("retry-after-ms").and_then(seconds);
-        millis.map(|ms| ms / 1_000).or_else(|| {
-            let text = self.get("retry-after")?;
-            seconds(text).or_else(|| Some(from(self.now, http_date(text)?)))
-        })
+    fn hints(&self, now: WallTime) -> Hints {
+        use Bucket as B;
+        let get = |bucket: Bucket| {
+            let limit = self.buckets[bucket as usize];
+            (limit != Limit::default()).then_some(limit)
+        };
+        let tightest_of = |names: &[Bucket]| names.iter().fold(None, |t, n| tightest(t, get(*n)));
+        let unified = self.unified_reset.filter(|_| self.unified_rejected);
+        Hints {
+            read_at: now,
+            requests: tightest_of(&[B::Requests, B::RequestsDay, B::AnthropicRequests, B::Window]),
+            tokens: tightest_of(&[
+                B::Tokens,
+                B::ProjectTokens,
+                B::TokensDay,
+                B::AnthropicTokens,
+            ]),
+            input_tokens: get(B::Input)
+                .or_else(|| get(B::UncachedPrompt).map(|l| l.a_minute(900_000))),
+            output_tokens: get(B::Output).or_else(|| get(B::Generated).map(|l| l.a_minute(36_000))),
+            prompt_tokens: get(B::Prompt).map(|l| l.a_minute(3_600_000)),
+            priority: [get(B::PriorityInput), get(B::PriorityOutput)],
+            fast: [get(B::FastInput), get(B::FastOutput)],
+            window: get(B::Window),
+            over_limit: self.over_limit,
+            // In the order of the official clients: `retry-after-ms`, `retry-after` as a number, as a date (SDK 3.54.0, read 2026-11).
+            retry_after: self.retry_after_ms.or(self.retry_after).or(unified),
+            should_retry: self.should_retry,
+        }
+    }
+}
+
+impl Limit {
+    fn take(&mut self, part: Part, value: &str, now: WallTime) {
+        match part {
+            Part::Limit => self.limit = count(value),
+            Part::Remaining => self.remaining = count(value),
+            Part::Reset => self.full_in = until(value, now),
+        }
+    }
+
+    /// Fireworks documents tokens a second and enforces tokens a minute; which of them a header means shows against what every account begins
+    /// with, `start` a minute (fireworks.md 5): limits grow and shrink, but not by sixty.
+    fn a_minute(self, start: u64) -> Self {
+        if self.limit.is_none_or(|limit| limit >= start / 10) {
+            return self;
+        }
+        Self {
+            limit: self.limit.map(|n| n * 60),
+            remaining: self.remaining.map(|n| n.saturating_mul(60)),
+            ..self
+        }
+    }
+}
+
+/// Which bucket's which part a header speaks of.
+fn bucket(name: &str) -> Option<(Bucket, Part)> {
+    if let Some(rest) = name.strip_prefix("x-ratelimit-") {
+        let (part, rest) = [
+            ("limit", Part::Limit),
+            ("remaining", Part::Remaining),
+            ("reset", Part::Reset),
+        ]
+        .into_iter()
+        .find_map(|(word, part)| Some((part, rest.strip_prefix(word)?)))?;
+        return Some((named_last(rest)?, part));
+    }
+    let rest = name.strip_prefix("anthropic-")?;
+    let (family, rest) = rest.split_once('-')?;
+    let (bucket, part) = rest.rsplit_once('-')?;
+    let part = match part {
+        "limit" => Part::Limit,
+        "remaining" => Part::Remaining,
+        "reset" => Part::Reset,
+        _ => return None,
+    };
+    let bucket = match (family, bucket) {
+        ("ratelimit", "requests") => Bucket::AnthropicRequests,
+        ("ratelimit", "tokens") => Bucket::AnthropicTokens,
+        ("ratelimit", "input-tokens") => Bucket::Input,
+        ("ratelimit", "output-tokens") => Bucket::Output,
+        ("priority", "input-tokens") => Bucket::PriorityInput,
+        ("priority", "output-tokens") => Bucket::PriorityOutput,
+        ("fast", "input-tokens") => Bucket::FastInput,
+        ("fast", "output-tokens") => Bucket::FastOutput,
+        _ => return None,
+    };
+    Some((bucket, part))
+}
+
+/// The bucket of `x-ratelimit-limit…` and its like, by what follows.
+fn named_last(rest: &str) -> Option<Bucket> {
+    Some(match rest {
+        "" => Bucket::Window,
+        // Mistral, then Cerebras.
+        "-requests" | "-req-minute" | "-requests-minute" => Bucket::Requests,
+        "-requests-day" | "-requests-hour" => Bucket::RequestsDay,
+        "-tokens" | "-tokens-minute" => Bucket::Tokens,
+        "-project-tokens" | "-tokens_usage_based" => Bucket::ProjectTokens,
+        "-tokens-day" | "-tokens-hour" => Bucket::TokensDay,
+        "-tokens-prompt" => Bucket::Prompt,
+        "-tokens-cache-adjusted-prompt" => Bucket::UncachedPrompt,
+        "-tokens-generated" => Bucket::Generated,
+        _ => return None,
+    })
+}
+
+fn yes(word: &str) -> Option<bool> {
+    match word {
+        w if w.eq_ignore_ascii_case("true") || w.eq_ignore_ascii_case("yes") => Some(true),
+        w if w.eq_ignore_ascii_case("false") || w.eq_ignore_ascii_case("no") => Some(false),
+        _ => None,
     }
 }
 
@@ -149,158 +261,11 @@ fn count(text: &str) -> Option<u64> {
     })
 }
 
-/// Seconds as a plain number, whole or not. Negative is "now".
-fn seconds(text: &str) -> Option<Duration> {
-    let n: f64 = text.parse().ok()?;
-    n.is_finite()
-        .then(|| Duration::try_from_secs_f64(n.max(0.0)).ok())?
-}
-
-/// When a bucket is full again: a Go duration, an RFC 3339 time, a number of seconds, or a Unix time.
-fn until(text: &str, now: WallTime) -> Option<Duration> {
-    const UNIX_TIMES_FROM: u64 = 1_000_000_000;
-    if let Some(plain) = seconds(text) {
-        return Some(match plain.as_secs() {
-            // Nobody waits for thirty years: a number that large is a point in time, in milliseconds if larger still.
-            at if at >= UNIX_TIMES_FROM * 100 => from(now, i64::try_from(at / 1_000).ok()?),
-            at if at >= UNIX_TIMES_FROM => from(now, i64::try_from(at).ok()?),
-            _ => plain,
-        });
-    }
-    go_duration(text).or_else(|| rfc_3339(text, now))
-}
-
-/// `6m0s`, `120ms`, `1h2m3.5s`, `8.64s`, and days, as OpenAI writes them.
-fn go_duration(text: &str) -> Option<Duration> {
-    let (mut rest, mut total) = (text, Duration::ZERO);
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_end);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3_600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        let n: f64 = number.parse().ok()?;
-        total = total.checked_add(Duration::try_from_secs_f64(n * scale).ok()?)?;
-        rest = next;
-    }
-    Some(total)
-}
-
-/// From `now` to a point of the calendar, in seconds since 1970; zero when it has passed.
-fn from(now: WallTime, seconds: i64) -> Duration {
-    from_nanos(now, i128::from(seconds) * 1_000_000_000)
-}
-
-fn from_nanos(now: WallTime, at: i128) -> Duration {
-    let nanos = (at - i128::from(now.0)).max(0);
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-}
-
-/// `2026-08-01T12:00:00.5Z`, also with an offset (RFC 3339, section 5.6), as the time from `now` to it.
-fn rfc_3339(text: &str, now: WallTime) -> Option<Duration> {
-    let date = text.get(..10)?;
-    let mut parts = date.split('-').map(str::parse::<i64>);
-    let (year, month, day) = (
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-    );
-    let rest = text.get(10..)?.strip_prefix(['T', 't', ' '])?;
-    let clock = clock(rest.get(..8)?)?;
-    let rest = rest.get(8..)?;
-    let zone_at = rest.find(['Z', 'z', '+', '-'])?;
-    let (fraction, zone) = rest.split_at(zone_at);
-    let nanos = match fraction.strip_prefix('.') {
-        Some(digits) => format!("0.{digits}").parse::<f64>().ok()? * 1e9,
-        None if fraction.is_empty() => 0.0,
-        None => return None,
-    };
-    let seconds = days_since_1970(year, month, day)? * 86_400 + clock - offset(zone)?;
-    Some(from_nanos(
-        now,
-        i128::from(seconds) * 1_000_000_000 + nanos as i128,
-    ))
-}
-
-/// Seconds east of UTC.
-fn offset(zone: &str) -> Option<i64> {
-    let sign = match zone.get(..1)? {
-        "Z" | "z" => return (zone.len() == 1).then_some(0),
-        "+" => 1,
-        _ => -1,
-    };
-    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    Some(sign * (hours.parse::<i64>().ok()? * 3_600 + minutes.parse::<i64>().ok()? * 60))
-}
-
-/// Seconds since 1970 of any of HTTP's three forms of a date (RFC 9110, section 5.6.7): all name the month by a word and give the day
-/// before the year.
-fn http_date(text: &str) -> Option<i64> {
-    const MONTHS: &str = "janfebmaraprmayjunjulaugsepoctnovdec";
-    let (mut month, mut time, mut numbers) = (None, None, Vec::new());
-    for word in text.split([' ', ',', '-']).filter(|w| !w.is_empty()) {
-        if word.contains(':') {
-            time = clock(word);
-        } else if let Ok(number) = word.parse::<i64>() {
-            numbers.push(number);
-        } else if word.len() == 3 && month.is_none() {
-            let found = MONTHS.find(&word.to_ascii_lowercase());
-            month = found.filter(|at| at % 3 == 0).map(|at| at as i64 / 3 + 1);
-        }
-    }
-    let [day, year] = numbers[..] else {
-        return None;
-    };
-    let year = match year {
-        0..70 => year + 2_000,
-        70..100 => year + 1_900,
-        _ => year,
-    };
-    Some(days_since_1970(year, month?, day)? * 86_400 + time?)
-}
-
-/// `07:28:00` in seconds since midnight.
-fn clock(text: &str) -> Option<i64> {
-    let mut parts = text.split(':').map(str::parse::<i64>);
-    let (h, m, s) = (
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-    );
-    // 60 is a leap second.
-    ((0..24).contains(&h) && (0..60).contains(&m) && (0..=60).contains(&s))
-        .then_some(h * 3_600 + m * 60 + s)
-}
-
-/// Days of the Gregorian calendar; years are counted from March, so that a leap day ends one.
-fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1..=9_999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let years = if month <= 2 { year - 1 } else { year };
-    let month = (month + 9) % 12;
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    Some(years * 365 + years / 4 - years / 100 + years / 400 + day_of_year - 719_468)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::Rng;
+    use bytes::Bytes;
 
     /// 2026-11-23T02:00:00Z
     const NOW: WallTime = WallTime(1_795_399_200_000_000_000);
@@ -314,37 +279,6 @@ mod tests {
 
     fn secs(s: f64) -> Option<Duration> {
         Some(Duration::from_secs_f64(s))
-    }
-
-    #[test]
-    fn go_durations_of_every_form_are_read() {
-        for (text, wanted) in [
-            ("1s", secs(1.0)),
-            ("6m0s", secs(360.0)),
-            ("120ms", secs(0.12)),
-            ("6ms", secs(0.006)),
-            ("1h2m3.5s", secs(3723.5)),
-            ("8.64s", secs(8.64)),
-            ("1d", secs(86_400.0)),
-            ("500us", secs(0.0005)),
-            ("500µs", secs(0.0005)),
-            ("7ns", secs(7e-9)),
-            ("0s", secs(0.0)),
-            ("12", secs(12.0)),
-            ("0.5", secs(0.5)),
-            ("", None),
-            ("s", None),
-            ("1", secs(1.0)),
-            ("1x", None),
-            ("1m2", None),
-            ("99999999999999999999999d", None),
-            ("1795399230", secs(30.0)),
-            ("1795399230000", secs(30.0)),
-            ("2026-11-23T02:01:00Z", secs(60.0)),
-            ("never", None),
-        ] {
-            assert_eq!(until(text, NOW), wanted, "{text:?}");
-        }
     }
 
     #[test]
@@ -415,18 +349,149 @@ mod tests {
             ("anthropic-ratelimit-tokens-remaining", "1"),
             ("anthropic-ratelimit-tokens-reset", "2026-11-22T00:00:00Z"),
         ]);
-        let limit = |limit, remaining, full_in| {
-            Some(Limit {
-                limit: Some(limit),
-                remaining: Some(remaining),
-                full_in,
-            })
-        };
         assert_eq!(got.requests, limit(4_000, 3_999, secs(1.0)));
         assert_eq!(got.input_tokens, limit(2_000_000, 1_000_000, secs(30.0)));
         assert_eq!(got.output_tokens, limit(400_000, 0, secs(30.5)));
         // Past resets are now.
         assert_eq!(got.tokens, limit(2_400_000, 1, secs(0.0)));
+    }
+
+    fn limit(
+        limit: impl Into<Option<u64>>,
+        remaining: impl Into<Option<u64>>,
+        full_in: Option<Duration>,
+    ) -> Option<Limit> {
+        Some(Limit {
+            limit: limit.into(),
+            remaining: remaining.into(),
+            full_in,
+        })
+    }
+
+    #[test]
+    fn budgets_of_the_priority_tier_and_of_fast_mode_are_apart() {
+        let got = hints(&[
+            ("anthropic-priority-input-tokens-limit", "10000"),
+            ("anthropic-priority-input-tokens-remaining", "9618"),
+            (
+                "anthropic-priority-input-tokens-reset",
+                "2026-11-23T02:00:30Z",
+            ),
+            ("anthropic-priority-output-tokens-remaining", "6000"),
+            ("anthropic-fast-output-tokens-limit", "5"),
+            ("anthropic-ratelimit-input-tokens-limit", "7"),
+        ]);
+        assert_eq!(got.priority[0], limit(10_000, 9_618, secs(30.0)));
+        assert_eq!(got.priority[1], limit(None, 6_000, None));
+        assert_eq!(got.fast, [None, limit(5, None, None)]);
+        assert_eq!(
+            (got.input_tokens, got.output_tokens),
+            (limit(7, None, None), None)
+        );
+    }
+
+    #[test]
+    fn a_subscription_that_is_used_up_says_until_when() {
+        let of = |status| {
+            hints(&[
+                ("anthropic-ratelimit-unified-status", status),
+                ("anthropic-ratelimit-unified-reset", "1795399260"),
+            ])
+            .retry_after
+        };
+        assert_eq!((of("rejected"), of("allowed")), (secs(60.0), None));
+    }
+
+    #[test]
+    fn fireworks_counts_prompts_with_and_without_the_cache() {
+        for (prompt, uncached, generated) in
+            [("60000", "15000", "600"), ("3600000", "900000", "36000")]
+        {
+            let got = hints(&[
+                ("x-ratelimit-limit-tokens-prompt", prompt),
+                ("x-ratelimit-limit-tokens-cache-adjusted-prompt", uncached),
+                (
+                    "x-ratelimit-remaining-tokens-cache-adjusted-prompt",
+                    uncached,
+                ),
+                ("x-ratelimit-limit-tokens-generated", generated),
+                ("x-ratelimit-over-limit", "yes"),
+            ]);
+            assert_eq!(got.prompt_tokens, limit(3_600_000, None, None), "{prompt}");
+            assert_eq!(got.input_tokens, limit(900_000, 900_000, None));
+            assert_eq!(got.output_tokens, limit(36_000, None, None));
+            assert_eq!((got.over_limit, got.tokens), (Some(true), None));
+        }
+    }
+
+    #[test]
+    fn a_window_ends_at_a_point_in_time() {
+        // OpenRouter: milliseconds since 1970; Together: seconds from now.
+        for (reset, wanted) in [("1795399230000", secs(30.0)), ("2", secs(2.0))] {
+            let got = hints(&[
+                ("X-RateLimit-Limit", "20"),
+                ("X-RateLimit-Remaining", "0"),
+                ("X-RateLimit-Reset", reset),
+            ]);
+            assert_eq!(got.window, limit(20, 0, wanted));
+            assert_eq!(got.requests, got.window);
+        }
+    }
+
+    #[test]
+    fn other_speakers_names_for_the_same_are_read() {
+        let mistral = hints(&[
+            ("x-ratelimit-limit-req-minute", "100"),
+            ("x-ratelimit-remaining-req-minute", "98"),
+            ("x-ratelimit-limit-tokens-minute", "100000"),
+            ("x-ratelimit-remaining-tokens-minute", "99403"),
+            ("x-ratelimit-tokens-query-cost", "266"),
+        ]);
+        assert_eq!(mistral.requests, limit(100, 98, None));
+        assert_eq!(mistral.tokens, limit(100_000, 99_403, None));
+        let azure = hints(&[
+            ("x-ratelimit-limit-requests", "50"),
+            ("x-ratelimit-remaining-requests", "49"),
+            ("x-ratelimit-reset-requests", "1"),
+            ("x-ratelimit-renewalperiod-requests", "60"),
+            ("x-ratelimit-abusepenalty-active", "False"),
+            ("retry-after-ms", "250"),
+            ("retry-after", "1"),
+        ]);
+        assert_eq!(azure.requests, limit(50, 49, secs(1.0)));
+        assert_eq!(azure.retry_after, secs(0.25));
+        let groq = hints(&[
+            ("x-ratelimit-limit-requests", "14400"),
+            ("x-ratelimit-reset-requests", "2m59.56s"),
+            ("x-ratelimit-reset-tokens", "7.66s"),
+        ]);
+        assert_eq!(groq.requests, limit(14_400, None, secs(179.56)));
+        assert_eq!(groq.tokens, limit(None, None, secs(7.66)));
+        let xai = hints(&[
+            ("x-ratelimit-limit-tokens", "10000000"),
+            ("x-ratelimit-remaining-tokens", "10000000"),
+        ]);
+        assert_eq!(xai.tokens, limit(10_000_000, 10_000_000, None));
+        let cerebras = hints(&[
+            ("x-ratelimit-remaining-requests-day", "3"),
+            ("x-ratelimit-remaining-tokens-minute", "9"),
+        ]);
+        assert_eq!(
+            (cerebras.requests, cerebras.tokens),
+            (limit(None, 3, None), limit(None, 9, None))
+        );
+    }
+
+    /// FIELD-BUGS 31: the limit on output was ignored and that on input taken for all tokens.
+    #[test]
+    fn input_and_output_are_never_taken_for_all_tokens() {
+        let got = hints(&[
+            ("anthropic-ratelimit-input-tokens-remaining", "5"),
+            ("anthropic-ratelimit-output-tokens-remaining", "6"),
+        ]);
+        assert_eq!(got.tokens, None);
+        assert_eq!(got.input_tokens.and_then(|l| l.remaining), Some(5));
+        assert_eq!(got.output_tokens.and_then(|l| l.remaining), Some(6));
     }
 
     #[test]
@@ -462,27 +527,6 @@ mod tests {
         for (text, wanted) in [("true", Some(true)), ("False", Some(false)), ("1", None)] {
             assert_eq!(hints(&[("x-should-retry", text)]).should_retry, wanted);
         }
-    }
-
-    #[test]
-    fn the_calendar_is_right() {
-        for (date, days) in [
-            ((1970, 1, 1), 0),
-            ((2000, 2, 29), 11_016),
-            ((2000, 3, 1), 11_017),
-            ((2026, 11, 23), 20_780),
-            ((1969, 12, 31), -1),
-        ] {
-            assert_eq!(
-                days_since_1970(date.0, date.1, date.2),
-                Some(days),
-                "{date:?}"
-            );
-        }
-        assert_eq!(
-            http_date("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(784_111_777)
-        );
     }
 
     #[test]

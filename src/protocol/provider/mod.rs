@@ -1,9 +1,25 @@
 //! Who is called: a dialect + a framing + a URL + a signature + hints.
+//!
+//! A call is made of values: what is asked, where, for whom → method, path, headers; then its credential. Deliberately knows no socket, no
+//! clock and no prices, and never a body's content beside what a provider's envelope wants at its top level. In reading order.
 
+mod call;
+pub use call::{Asking, CallHead, ClientHeaders, Envelope, FramesOf, Framing, HeaderList, Signing};
 pub mod anthropic;
-pub mod hints;
+pub mod bedrock;
 pub mod openai;
+pub mod vertex;
+
+pub mod gemini;
+pub mod fireworks;
+pub mod openrouter;
 pub mod selfhosted;
+pub mod xai;
+
+pub mod hints;
+pub mod load;
+mod refusal;
+mod when;
 
 use crate::base::{Secret, WallTime};
 use crate::canon::{DialectName, Fault};
@@ -71,6 +87,8 @@ pub struct Place {
     pub project: Option<String>,
     /// Bedrock's hosts that speak OpenAI's and Anthropic's APIs (Mantle), instead of its runtime.
     pub mantle: bool,
+    /// The base URL's path stands where other speakers of OpenAI's API have `/v1` (Azure's `/openai/deployments/NAME`, `/api/paas/v4`).
+    pub unversioned: bool,
 }
 
 /// What a call is for.
@@ -79,6 +97,8 @@ pub enum Operation {
     Generate,
     CountTokens,
     Embed,
+    /// Several inputs in one call; the same as `Embed` but at Google, where it is another method with another body.
+    EmbedMany,
     /// Begins a video; the answer names an operation.
     VideoStart,
     /// Asks how an operation stands.
@@ -87,24 +107,6 @@ pub enum Operation {
 
 /// Header fields of an answer as received, names in lower case.
 pub type Headers = [(bytes::Bytes, bytes::Bytes)];
-
-/// What a call of a provider looks like, beside its body.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CallHead {
-    pub method: &'static str,
-    /// Path and query, to be appended to the base URL's path.
-    pub path: String,
-    /// Everything but `host`, `content-length` and what HTTP itself adds.
-    pub headers: Vec<(&'static str, String)>,
-}
-
-/// What of a client's own headers a provider may see or need: never its credentials.
-#[derive(Clone, Debug, Default)]
-pub struct ClientHeaders<'a> {
-    pub anthropic_version: Option<&'a str>,
-    pub anthropic_beta: Option<&'a str>,
-    pub openai_beta: Option<&'a str>,
-}
 
 impl ProviderKind {
     /// The word for it in the configuration.
@@ -124,30 +126,147 @@ impl ProviderKind {
         }
     }
 
-    /// The dialect in which this provider is asked for a client of `client`: the client's own where it speaks it, so that bytes pass.
+    /// The dialect in which this provider is asked for `model` on behalf of a client of `client`: the client's own where the provider speaks
+    /// it for this model, so that bytes pass; else `preferred` (a knob of the endpoint) where that is spoken, else the kind's own best.
     #[must_use]
-    pub fn dialect_for(self, client: DialectName) -> DialectName {
-        match (self, client) {
-            (Self::Anthropic, _) | (Self::Fake, DialectName::Messages) => DialectName::Messages,
-            (_, _) => DialectName::Chat,
+    pub fn dialect_for(
+        self,
+        client: DialectName,
+        model: &str,
+        place: &Place,
+        preferred: Option<DialectName>,
+    ) -> DialectName {
+        let tongue = self.tongue(model, place);
+        let speaks = |dialect| tongue.well.contains(&dialect);
+        if speaks(client) || (preferred == Some(client) && tongue.also.contains(&client)) {
+            return client;
+        }
+        preferred
+            .filter(|p| speaks(*p) || tongue.also.contains(p))
+            .unwrap_or(tongue.well[0])
+    }
+
+    /// Whether `dialect` can be asked for at all, so that a knob that prefers it is no mistake.
+    #[must_use]
+    pub fn speaks(self, dialect: DialectName, model: &str, place: &Place) -> bool {
+        let tongue = self.tongue(model, place);
+        tongue.well.contains(&dialect) || tongue.also.contains(&dialect)
+    }
+
+    fn tongue(self, model: &str, place: &Place) -> Tongue {
+        match self {
+            Self::Anthropic => Tongue::only(&[DialectName::Messages]),
+            Self::OpenAi => openai::tongue(model),
+            Self::Bedrock => bedrock::tongue(model, place),
+            Self::Vertex => vertex::tongue(model),
+            Self::Gemini => gemini::TONGUE,
+            Self::Xai => xai::tongue(model),
+            Self::Fireworks => fireworks::TONGUE,
+            Self::OpenRouter => openrouter::TONGUE,
+            Self::SelfHosted => selfhosted::TONGUE,
+            Self::Fake => Tongue::only(&[DialectName::Chat, DialectName::Messages]),
         }
     }
 
-    /// Method, path and headers of a call in `dialect`.
+    /// Whether the provider answers `operation` in `dialect`, so that nobody is asked for what he does not offer.
     #[must_use]
-    pub fn call(
-        self,
-        dialect: DialectName,
-        key: Option<&Secret>,
-        client: &ClientHeaders<'_>,
-        stream: bool,
-    ) -> CallHead {
-        match (self, dialect) {
-            (Self::Anthropic, _) | (Self::Fake, DialectName::Messages) => {
-                anthropic::call(key, client, stream)
+    pub fn offers(self, operation: Operation, dialect: DialectName) -> bool {
+        use DialectName::{Chat, Gemini, Messages, Responses};
+        match (operation, self) {
+            (Operation::Generate, _) => true,
+            (Operation::CountTokens, Self::Anthropic | Self::Fake) => dialect == Messages,
+            (Operation::CountTokens, Self::OpenAi) => dialect == Responses,
+            (Operation::CountTokens, Self::Bedrock) => dialect != Chat && dialect != Responses,
+            (Operation::CountTokens, Self::Vertex) => matches!(dialect, Messages | Gemini),
+            (Operation::CountTokens, Self::Gemini) => dialect == Gemini,
+            (Operation::CountTokens, Self::SelfHosted) => dialect == Messages,
+            (Operation::CountTokens, Self::Xai | Self::Fireworks | Self::OpenRouter) => false,
+            (Operation::Embed | Operation::EmbedMany, Self::Anthropic | Self::Xai) => false,
+            (Operation::Embed | Operation::EmbedMany, Self::Vertex) => dialect == Gemini,
+            (Operation::Embed | Operation::EmbedMany, _) => true,
+            (Operation::VideoStart | Operation::VideoPoll, Self::Vertex | Self::Gemini) => {
+                dialect == Gemini
             }
-            (Self::OpenAi, _) | (Self::Fake, _) => openai::call(key, client, stream),
-            (_, _) => selfhosted::call(key, client, stream),
+            (Operation::VideoStart | Operation::VideoPoll, Self::OpenAi | Self::Xai) => {
+                dialect != Gemini
+            }
+            (Operation::VideoStart | Operation::VideoPoll, _) => false,
+        }
+    }
+
+    /// Method, path (and query) and headers of a call, without its credential.
+    #[must_use]
+    pub fn call(self, asking: &Asking<'_>) -> CallHead {
+        match (self, asking.dialect) {
+            (Self::Anthropic, _) | (Self::Fake, DialectName::Messages) => anthropic::call(asking),
+            (Self::OpenAi | Self::Fake, _) => openai::call(asking),
+            (Self::Bedrock, _) => bedrock::call(asking),
+            (Self::Vertex, _) => vertex::call(asking),
+            (Self::Gemini, _) => gemini::call(asking),
+            (Self::Xai, _) => xai::call(asking),
+            (Self::Fireworks, _) => fireworks::call(asking),
+            (Self::OpenRouter, _) => openrouter::call(asking),
+            (Self::SelfHosted, _) => selfhosted::call(asking),
+        }
+    }
+
+    /// How the body differs from the dialect's own at its top level (Claude on Bedrock and on Google Cloud); `None` where it does not.
+    #[must_use]
+    pub fn envelope(self, asking: &Asking<'_>) -> Option<Envelope> {
+        match self {
+            Self::Bedrock => bedrock::envelope(asking),
+            Self::Vertex => vertex::envelope(asking),
+            Self::Anthropic
+            | Self::OpenAi
+            | Self::Gemini
+            | Self::Xai
+            | Self::Fireworks
+            | Self::OpenRouter
+            | Self::SelfHosted
+            | Self::Fake => None,
+        }
+    }
+
+    /// Adds the credential's headers; signs where the provider wants a signature, which costs one hash of the body.
+    pub fn sign(self, head: &mut CallHead, credential: Option<&Credential>, signing: &Signing<'_>) {
+        match (self, credential) {
+            (_, None) => {}
+            (_, Some(Credential::Aws(aws))) => bedrock::sign(head, aws, signing),
+            (Self::Anthropic, Some(Credential::Key(key))) => anthropic::sign(head, key),
+            (Self::Gemini | Self::Vertex, Some(Credential::Key(key))) => gemini::sign(head, key),
+            (Self::Fake, Some(Credential::Key(key))) if head.path.starts_with("/v1/messages") => {
+                anthropic::sign(head, key);
+            }
+            (_, Some(Credential::Key(secret) | Credential::Bearer(secret))) => head.bearer(secret),
+        }
+    }
+
+    /// How the answer is cut into events. What the answer says of itself wins over what was asked: an error may come as JSON
+    /// where a stream was wanted (xAI docs, read 2026-11).
+    #[must_use]
+    pub fn framing(self, asking: &Asking<'_>, content_type: Option<&[u8]>) -> Framing {
+        let is = |kind: &[u8]| {
+            content_type.is_some_and(|c| {
+                c.get(..kind.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(kind))
+            })
+        };
+        if is(b"text/event-stream") {
+            Framing::Sse
+        } else if is(b"application/vnd.amazon.eventstream") {
+            Framing::EventStream(match asking.dialect {
+                DialectName::Converse => FramesOf::Converse,
+                _ => FramesOf::Invoke,
+            })
+        } else if content_type.is_some() || !asking.stream {
+            Framing::Whole
+        } else if self == Self::Bedrock && !asking.place.mantle {
+            Framing::EventStream(match asking.dialect {
+                DialectName::Converse => FramesOf::Converse,
+                _ => FramesOf::Invoke,
+            })
+        } else {
+            Framing::Sse
         }
     }
 
@@ -157,19 +276,48 @@ impl ProviderKind {
         hints::read(headers, now)
     }
 
-    /// What a refusal means: the dialect's own reading, then what its headers said.
+    /// What a refusal (any status but 2xx) means, from its status, headers and body together. Total: HTML of a proxy, an empty body, an array
+    /// and another provider's error are somebody's answer too.
     #[must_use]
     pub fn fault(
         self,
         dialect: DialectName,
         status: u16,
+        headers: &Headers,
         body: &[u8],
         hints: &hints::Hints,
     ) -> Fault {
-        let mut fault = super::dialect::read_error(dialect, status, body);
-        if fault.retry_after.is_none() {
-            fault.retry_after = hints.retry_after;
-        }
-        fault
+        refusal::read(self, dialect, status, headers, body, hints)
+    }
+
+    /// The failure that a body of status 200 holds instead of an answer; `None` where it may be an answer.
+    #[must_use]
+    pub fn fault_in_success(
+        self,
+        dialect: DialectName,
+        headers: &Headers,
+        body: &[u8],
+        hints: &hints::Hints,
+    ) -> Option<Fault> {
+        refusal::in_success(self, dialect, headers, body, hints)
     }
 }
+
+/// What a provider speaks for one model.
+#[derive(Clone, Copy, Debug)]
+pub struct Tongue {
+    /// What it speaks as its own; never empty, the first is the best for clients of other dialects.
+    pub well: &'static [DialectName],
+    /// What it also takes, with losses or by an engine's leave: only for endpoints that prefer it.
+    pub also: &'static [DialectName],
+}
+
+impl Tongue {
+    #[must_use]
+    pub const fn only(well: &'static [DialectName]) -> Self {
+        Self { well, also: &[] }
+    }
+}
+
+#[cfg(test)]
+mod tests;

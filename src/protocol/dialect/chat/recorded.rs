@@ -4,7 +4,7 @@
 //! every request is read. Without a folder there is nothing to compare, and the test says so.
 
 use super::{errors, events, request};
-use crate::canon::{AnswerBlock, BlockStart, CacheMark, Event, Fold, Request, StopReason};
+use crate::canon::{AnswerBlock, BlockStart, CacheMark, Event, Fold, Request, StopReason, Usage};
 use crate::protocol::dialect::{Rules, Target};
 use crate::protocol::framing::sse;
 use bytes::Bytes;
@@ -29,12 +29,71 @@ struct Told {
     finish: Option<String>,
 }
 
-/// What an answer says: choices, prompt and completion tokens, whether it broke off.
+/// What an answer says: choices, what was counted, whether it broke off.
 #[derive(Debug, Default, PartialEq)]
 struct Story {
     choices: BTreeMap<u64, Told>,
-    prompt: Option<u64>,
+    counted: Counted,
     broke_off: bool,
+}
+
+/// What an answer says that it used: tokens, and nano-dollars where the provider has a figure of its own.
+#[derive(Debug, Default, PartialEq)]
+struct Counted {
+    prompt: Option<u64>,
+    cached: Option<u64>,
+    output: Option<u64>,
+    reasoning: Option<u64>,
+    cost: Option<i64>,
+}
+
+impl Counted {
+    /// Each speaker's `total_tokens` is what went in and what came out, whatever the other members leave out.
+    fn expected(&mut self, usage: &Value) {
+        let (Some(prompt), Some(completion)) = (
+            usage["prompt_tokens"].as_u64(),
+            usage["completion_tokens"].as_u64(),
+        ) else {
+            return;
+        };
+        let details = &usage["prompt_tokens_details"];
+        let cached = [
+            &details["cached_tokens"],
+            &usage["cached_tokens"],
+            &usage["prompt_cache_hit_tokens"],
+        ];
+        let cached = cached.into_iter().find_map(Value::as_u64);
+        let written = details["cache_write_tokens"].as_u64().unwrap_or_default();
+        let held = cached.unwrap_or_default() + written;
+        let total = usage["total_tokens"].as_u64();
+        let output = total.map_or(completion, |total| total - prompt);
+        let thoughts = [
+            &usage["completion_tokens_details"]["reasoning_tokens"],
+            &usage["reasoning_tokens"],
+        ];
+        let said = thoughts.into_iter().find_map(Value::as_u64);
+        let hidden = (output > completion).then(|| output - completion);
+        let ticks = usage["cost_in_usd_ticks"].as_f64();
+        let dollars = ticks.map(|t| t / 1e10).or_else(|| usage["cost"].as_f64());
+        *self = Self {
+            // Two recordings of Azure count more from the cache than there was input: the input is then the rest.
+            prompt: Some(if held > prompt { prompt + held } else { prompt }),
+            cached,
+            output: Some(output),
+            reasoning: said.map(|s| s.min(output)).or(hidden),
+            cost: dollars.map(|usd| (usd * 1e9).round() as i64),
+        };
+    }
+
+    fn decoded(usage: &Usage) -> Self {
+        Self {
+            prompt: usage.raw.is_some().then(|| usage.input_total().0),
+            cached: usage.cache_read.map(|t| t.0),
+            output: usage.output.map(|t| t.0),
+            reasoning: usage.reasoning.map(|t| t.0),
+            cost: usage.provider_cost.map(|c| c.0),
+        }
+    }
 }
 
 fn string(value: &Value) -> &str {
@@ -58,11 +117,7 @@ impl Story {
             }
             let usage = [&chunk["usage"], &chunk["x_groq"]["usage"]];
             for usage in usage {
-                let details = &usage["prompt_tokens_details"];
-                let cached = details["cached_tokens"].as_u64().unwrap_or_default();
-                // Two recordings of Azure count more from the cache than there was input.
-                let prompt = usage["prompt_tokens"].as_u64().map(|p| p.max(cached));
-                story.prompt = prompt.or(story.prompt);
+                story.counted.expected(usage);
             }
         }
         story
@@ -74,11 +129,7 @@ impl Story {
         let answer = fold.into_answer();
         let mut story = Self {
             broke_off: answer.error.is_some(),
-            prompt: answer
-                .usage
-                .raw
-                .is_some()
-                .then(|| answer.usage.input_total().0),
+            counted: Counted::decoded(&answer.usage),
             ..Self::default()
         };
         for block in &answer.blocks {
@@ -284,7 +335,7 @@ fn every_recorded_answer_says_what_a_plain_walk_finds() {
     };
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.to_string_lossy().contains("-chat-"))
+        .filter(|path| path.to_string_lossy().contains("chat-"))
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     paths.sort();

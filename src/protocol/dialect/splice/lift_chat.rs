@@ -220,7 +220,7 @@ impl ChatLift {
         }
         if let Some(usage) = chat::events::usage::read(json.clone()) {
             out.push(Event::Usage(Box::new(Usage {
-                service_tier: self.tier.clone(),
+                service_tier: self.tier.clone().or(usage.service_tier),
                 ..usage
             })));
         }

@@ -224,7 +224,7 @@ impl Decoder {
         self.usage = Some(json.clone());
         if let Some(usage) = usage::read(json) {
             out.push(Event::Usage(Box::new(Usage {
-                service_tier: self.tier.clone(),
+                service_tier: self.tier.clone().or(usage.service_tier),
                 ..usage
             })));
         }

@@ -19,27 +19,29 @@ pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
     let prompt = object.at("/prompt_tokens");
     let cache_read = object.first(&[
         "/prompt_tokens_details/cached_tokens",
-        // Moonshot and DeepSeek count at the top.
+        // Moonshot, Together and Hugging Face count at the top, DeepSeek beside what it missed.
         "/cached_tokens",
         "/prompt_cache_hit_tokens",
+        "/num_cached_tokens",
+        // Gateways in front of Claude.
+        "/cache_read_input_tokens",
     ]);
     let (write_30m, write_12h) = cache_writes(object);
-    let written = write_30m.unwrap_or_default() + write_12h.unwrap_or_default();
-    let reasoning = object.first(&[
-        "/completion_tokens_details/reasoning_tokens",
-        // SGLang.
-        "/reasoning_tokens",
+    let write_5m = object.first(&[
+        // Qwen's explicit cache (Alibaba Cloud docs, read 2026-08), and gateways in front of Claude.
+        "/prompt_tokens_details/cache_creation_input_tokens",
+        "/cache_creation_input_tokens",
     ]);
+    let cached = [cache_read, write_5m, write_30m, write_12h];
+    let cached: Tokens = cached.into_iter().flatten().sum();
+    let (output, reasoning) = output(object, prompt, cached);
     Some(Usage {
-        // OpenAI docs, prompt caching, read 2026-08: `prompt_tokens` includes what was read from and written to the cache.
-        input_uncached: prompt.map(|p| {
-            p.saturating_sub(cache_read.unwrap_or_default())
-                .saturating_sub(written)
-        }),
+        input_uncached: prompt.map(|p| uncached(p, cached)),
         cache_read,
+        cache_write_5m: write_5m,
         cache_write_30m: write_30m,
         cache_write_12h: write_12h,
-        output: output(object, prompt, reasoning),
+        output,
         reasoning,
         input_audio: object.first(&[
             "/prompt_tokens_details/audio_tokens",
@@ -49,12 +51,31 @@ pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
         input_image: object.at("/prompt_tokens_details/image_tokens"),
         output_image: object.at("/completion_tokens_details/image_tokens"),
         web_searches: object
-            .at("/server_tool_use_details/web_search_requests")
+            .first(&[
+                "/server_tool_use_details/web_search_requests",
+                // Perplexity.
+                "/num_search_queries",
+            ])
             .map(|t| t.0),
         provider_cost: cost(&value),
+        // Mistral says it here, others beside `usage`, which then replaces it.
+        service_tier: value
+            .get("service_tier")
+            .and_then(Value::as_str)
+            .map(Into::into),
         raw: Some(raw),
         ..Usage::default()
     })
+}
+
+/// OpenAI docs, prompt caching, read 2026-08: `prompt_tokens` includes what was read from and written to the cache. Where it is less than that, as some
+/// of xAI's answers have it, it can only be what was not cached (`providers/xai.md` 3).
+fn uncached(prompt: Tokens, cached: Tokens) -> Tokens {
+    if cached > prompt {
+        prompt
+    } else {
+        prompt.saturating_sub(cached)
+    }
 }
 
 /// Cache writes by lifetime. Without the split all are of the default lifetime, 30 minutes (OpenAI docs, read 2026-08).
@@ -75,26 +96,54 @@ fn cache_writes(object: Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
     }
 }
 
-/// All output. xAI counts reasoning beside `completion_tokens` (docs.x.ai, read 2026-08): the total tells.
-fn output(object: Counts<'_>, prompt: Option<Tokens>, reasoning: Option<Tokens>) -> Option<Tokens> {
-    let completion = object.at("/completion_tokens")?;
-    let reasoning = reasoning.unwrap_or_default();
-    let beside = prompt.unwrap_or_default() + completion + reasoning;
-    let outside = reasoning > Tokens::ZERO && object.at("/total_tokens") == Some(beside);
-    Some(if outside {
-        completion + reasoning
-    } else {
-        completion
-    })
+/// All output, and what of it was reasoning. Who counts reasoning beside `completion_tokens` shows in the total: xAI says how much
+/// (docs.x.ai, read 2026-08), Google's speaker of this dialect does not and bills it all the same.
+fn output(
+    object: Counts<'_>,
+    prompt: Option<Tokens>,
+    cached: Tokens,
+) -> (Option<Tokens>, Option<Tokens>) {
+    let reasoning = object.first(&[
+        "/completion_tokens_details/reasoning_tokens",
+        // SGLang.
+        "/reasoning_tokens",
+    ]);
+    let Some(completion) = object.at("/completion_tokens") else {
+        return (None, reasoning);
+    };
+    let inside = prompt.unwrap_or_default() + completion;
+    let beside = object
+        .at("/total_tokens")
+        .filter(|_| prompt.is_some())
+        .map_or(Tokens::ZERO, |total| total.saturating_sub(inside));
+    match reasoning {
+        _ if beside == Tokens::ZERO => {}
+        Some(said) if said == beside => return (Some(completion + said), reasoning),
+        // A total that counts the cache beside the prompt says nothing of the output.
+        None | Some(Tokens::ZERO) if beside != cached => {
+            return (Some(completion + beside), Some(beside));
+        }
+        _ => {}
+    }
+    // OpenRouter's count of reasoning is an estimate of its own and may exceed the whole.
+    (Some(completion), reasoning.map(|r| r.min(completion)))
 }
 
-/// OpenRouter: `cost` in dollars. xAI: ticks of 10⁻¹⁰ dollars.
+/// The provider's own figure. xAI: ticks of 10⁻¹⁰ dollars. OpenRouter: `cost` in dollars, which is its fee alone where the account behind is our own
+/// (`is_byok`), so that the account's bill comes on top. Perplexity: an object with a total.
 fn cost(usage: &Value) -> Option<NanoUsd> {
-    let ticks = usage.get("cost_in_usd_ticks").and_then(Value::as_i64);
-    let usd = usage.get("cost").and_then(Value::as_f64);
-    ticks
-        .map(|t| NanoUsd(t.div_euclid(10)))
-        .or_else(|| NanoUsd::of_usd(usd?))
+    if let Some(ticks) = usage.get("cost_in_usd_ticks").and_then(Value::as_i64) {
+        // Rounded once and half up, as every bill: ten ticks are a nano-dollar.
+        return Some(NanoUsd(ticks.saturating_add(5).div_euclid(10)));
+    }
+    let cost = usage.get("cost")?;
+    let fee = cost.as_f64().or_else(|| cost.get("total_cost")?.as_f64())?;
+    let own = usage.get("is_byok").and_then(Value::as_bool) == Some(true);
+    let upstream = usage
+        .get("cost_details")
+        .and_then(|d| d.get("upstream_inference_cost")?.as_f64())
+        .filter(|_| own);
+    NanoUsd::of_usd(fee + upstream.unwrap_or_default())
 }
 
 #[derive(Clone, Copy)]
@@ -230,9 +279,10 @@ mod tests {
             (None, None, None)
         );
         let usage = of(r#"{"prompt_tokens":5,"cached_tokens":9,"completion_tokens":-1.5}"#);
+        // Less than the cache held: the rest, as xAI has it.
         assert_eq!(
             (usage.input_uncached, usage.output),
-            (Some(Tokens(0)), Some(Tokens(0)))
+            (Some(Tokens(5)), Some(Tokens(0)))
         );
         assert_eq!(read(Json::parse("[]".into()).expect("json")), None);
     }
@@ -244,7 +294,7 @@ mod tests {
         );
         assert_eq!(
             (xai.output, xai.provider_cost),
-            (Some(Tokens(105)), Some(NanoUsd(1_234)))
+            (Some(Tokens(105)), Some(NanoUsd(1_235)))
         );
         let openai = of(
             r#"{"prompt_tokens":10,"completion_tokens":105,"total_tokens":115,"completion_tokens_details":{"reasoning_tokens":100},"cost":0.5}"#,
@@ -253,6 +303,110 @@ mod tests {
             (openai.output, openai.provider_cost),
             (Some(Tokens(105)), Some(NanoUsd(500_000_000)))
         );
+    }
+
+    /// Every figure of a row is of a real speaker's kind: all input, cache read, output, reasoning, nano-dollars.
+    #[test]
+    fn every_speakers_way_of_counting_comes_to_the_same() {
+        for (speaker, text, wanted) in [
+            (
+                "DeepSeek",
+                r#"{"prompt_tokens":492,"completion_tokens":103,"total_tokens":595,"prompt_cache_hit_tokens":384,"prompt_cache_miss_tokens":108,"completion_tokens_details":{"reasoning_tokens":25}}"#,
+                (492, Some(384), Some(103), Some(25), None),
+            ),
+            (
+                "xAI",
+                r#"{"prompt_tokens":12,"completion_tokens":2,"total_tokens":334,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":320},"cost_in_usd_ticks":1641500}"#,
+                (12, Some(2), Some(322), Some(320), Some(164_150)),
+            ),
+            (
+                "xAI, with more in the cache than in the prompt",
+                r#"{"prompt_tokens":7,"completion_tokens":8,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":161},"completion_tokens_details":{"reasoning_tokens":0},"cost_in_usd_ticks":0}"#,
+                (168, Some(161), Some(8), Some(0), Some(0)),
+            ),
+            (
+                "OpenRouter",
+                r#"{"prompt_tokens":3329,"completion_tokens":53,"total_tokens":3382,"cost":0.00219855,"is_byok":false,"prompt_tokens_details":{"cached_tokens":3211,"cache_write_tokens":115},"cost_details":{"upstream_inference_cost":0.00219855}}"#,
+                (3329, Some(3211), Some(53), None, Some(2_198_550)),
+            ),
+            (
+                "OpenRouter, with our own key behind",
+                r#"{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,"cost":0.00005,"is_byok":true,"cost_details":{"upstream_inference_cost":0.001}}"#,
+                (10, None, Some(1), None, Some(1_050_000)),
+            ),
+            (
+                "OpenRouter, with an estimate above the whole",
+                r#"{"prompt_tokens":43,"completion_tokens":10,"total_tokens":53,"cost":0,"completion_tokens_details":{"reasoning_tokens":11}}"#,
+                (43, None, Some(10), Some(10), Some(0)),
+            ),
+            (
+                "Google, which hides its thoughts",
+                r#"{"completion_tokens":6,"prompt_tokens":66,"total_tokens":100}"#,
+                (66, None, Some(34), Some(28), None),
+            ),
+            (
+                "a gateway whose total counts the cache beside the prompt",
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":115,"cache_read_input_tokens":100}"#,
+                (110, Some(100), Some(5), None, None),
+            ),
+            (
+                "Qwen",
+                r#"{"prompt_tokens":2000,"completion_tokens":5,"total_tokens":2005,"prompt_tokens_details":{"cached_tokens":0,"cache_creation_input_tokens":1500,"cache_type":"ephemeral"}}"#,
+                (2000, Some(0), Some(5), None, None),
+            ),
+            (
+                "Together",
+                r#"{"prompt_tokens":44,"completion_tokens":23,"total_tokens":67,"cached_tokens":40}"#,
+                (44, Some(40), Some(23), None, None),
+            ),
+            (
+                "Mistral",
+                r#"{"prompt_tokens":137,"completion_tokens":4,"total_tokens":141,"prompt_tokens_details":{"cached_tokens":112},"service_tier":"standard"}"#,
+                (137, Some(112), Some(4), None, None),
+            ),
+            (
+                "vLLM without its flag",
+                r#"{"prompt_tokens":107,"completion_tokens":271,"total_tokens":378,"completion_tokens_details":null,"prompt_tokens_details":null}"#,
+                (107, None, Some(271), None, None),
+            ),
+            (
+                "SGLang",
+                r#"{"prompt_tokens":19,"completion_tokens":1720,"total_tokens":1739,"prompt_tokens_details":null,"reasoning_tokens":7}"#,
+                (19, None, Some(1720), Some(7), None),
+            ),
+            (
+                "Perplexity",
+                r#"{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"cost":{"total_cost":0.006},"num_search_queries":1}"#,
+                (1, None, Some(2), None, Some(6_000_000)),
+            ),
+        ] {
+            let usage = of(text);
+            let got = (
+                usage.input_total().0,
+                usage.cache_read.map(|t| t.0),
+                usage.output.map(|t| t.0),
+                usage.reasoning.map(|t| t.0),
+                usage.provider_cost.map(|c| c.0),
+            );
+            assert_eq!(got, wanted, "{speaker}");
+        }
+    }
+
+    /// FIELD-BUGS 51: cached input was charged as input as well, and written input twice.
+    #[test]
+    fn every_token_of_input_is_counted_once() {
+        let usage = of(
+            r#"{"prompt_tokens":100,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":60,"cache_creation_input_tokens":10,"cache_write_tokens":25,"cache_write_tokens_details":{"ttl_30m_tokens":5,"ttl_12h_tokens":20}}}"#,
+        );
+        let parts = [
+            usage.input_uncached,
+            usage.cache_read,
+            usage.cache_write_5m,
+            usage.cache_write_30m,
+            usage.cache_write_12h,
+        ];
+        assert_eq!(parts, [5, 60, 10, 5, 20].map(|n| Some(Tokens(n))));
+        assert_eq!(usage.input_total(), Tokens(100));
     }
 
     #[test]
