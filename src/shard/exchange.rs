@@ -109,6 +109,8 @@ pub(super) struct Tally {
     pub failed_at: SmallVec<[(EndpointId, PoolId); 4]>,
     /// Keys that were refused within this exchange.
     pub dead_keys: SmallVec<[KeyId; 2]>,
+    /// Keys whose credential was refused once and is worth a second try.
+    pub renewed_keys: SmallVec<[KeyId; 2]>,
     /// Endpoints that cannot be asked this at all.
     pub incapable: SmallVec<[EndpointId; 2]>,
     pub queued: Duration,
@@ -156,6 +158,8 @@ pub(super) struct Attempt {
     pub endpoint: EndpointId,
     pub pool: PoolId,
     pub key: Option<KeyId>,
+    /// Which of the key's credentials it was sent with.
+    pub credential: u64,
     pub dialect: DialectName,
     pub hold: Hold,
     pub timeouts: Timeouts,

@@ -1,12 +1,12 @@
 //! Phase 3: encode, begin the attempt; retry lands here.
 
-use crate::base::{Now, OriginId};
+use crate::base::{Now, OriginId, Secret};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
-use crate::protocol::provider::{CallHead, ClientHeaders};
+use crate::protocol::provider::{CallHead, ClientHeaders, Credential, form};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
 use crate::shard::input::Slices;
@@ -33,18 +33,22 @@ impl Exchange {
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let secret = decision
-            .key
-            .and_then(|key| config.keys[key.0 as usize].secret.as_ref());
+        let credential = decision.key.and_then(|key| desk.credential(self.epoch, key));
+        let shown = credential.and_then(text_of);
+        // Where the file says itself where the key goes, the kind's own header does not show it as well.
+        let own = shown.filter(|_| !provider.places_secret());
         let head = provider
             .kind
-            .call(dialect, secret, &self.client_headers(), streams);
+            .call(dialect, own, &self.client_headers(), streams);
+        let method = head.method;
+        let path = path(provider, &head.path, shown);
+        let headers = headers(provider, head, shown);
         out.push(Output::Call(Box::new(Call {
             attempt: id,
             origin: origin(provider),
-            method: head.method,
-            path: format!("{}{}", provider.base_path, head.path),
-            headers: headers(provider, head),
+            method,
+            path,
+            headers,
             body,
         })));
         let epoch = desk.epoch(self.epoch);
@@ -55,6 +59,7 @@ impl Exchange {
             now.instant,
         );
         epoch.used_key(decision.pool);
+        let generation = decision.key.map_or(0, |key| epoch.credentials.generation(key));
         let patience = epoch.patience();
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
             breaker.called(now.instant, patience);
@@ -76,6 +81,7 @@ impl Exchange {
             endpoint: decision.endpoint,
             pool: decision.pool,
             key: decision.key,
+            credential: generation,
             dialect,
             hold,
             timeouts,
@@ -170,11 +176,36 @@ fn origin(provider: &config::Provider) -> OriginId {
     provider.origin
 }
 
-fn headers(provider: &config::Provider, head: CallHead) -> Vec<(String, String)> {
+fn path(provider: &config::Provider, path: &str, shown: Option<&Secret>) -> String {
+    let mut whole = format!("{}{path}", provider.base_path);
+    for (name, value) in &provider.query {
+        whole.push(if whole.contains('?') { '&' } else { '?' });
+        whole.push_str(name);
+        whole.push('=');
+        form::encode(&value.fill(shown.map(Secret::expose)), &mut whole);
+    }
+    whole
+}
+
+/// What a header can show of a credential; a key that signs has no such text.
+fn text_of(credential: &Credential) -> Option<&Secret> {
+    match credential {
+        Credential::Key(secret) | Credential::Bearer(secret) => Some(secret),
+        Credential::Aws(_) => None,
+    }
+}
+
+fn headers(
+    provider: &config::Provider,
+    head: CallHead,
+    shown: Option<&Secret>,
+) -> Vec<(String, String)> {
     let own = head
         .headers
         .into_iter()
         .filter(|(name, _)| !provider.headers.iter().any(|(n, _)| n == name));
     let own = own.map(|(name, value)| (name.to_owned(), value));
-    own.chain(provider.headers.iter().cloned()).collect()
+    let written = provider.headers.iter();
+    let written = written.map(|(name, value)| (name.clone(), value.fill(shown.map(Secret::expose))));
+    own.chain(written).collect()
 }

@@ -1,9 +1,15 @@
 //! Who is called: a dialect + a framing + a URL + a signature + hints.
 
 pub mod anthropic;
+/// Percent-encoding, for queries and for token servers.
+pub mod form;
+/// How a service account, a user or a machine comes to a token of Google's.
+pub mod google_auth;
 pub mod hints;
 pub mod openai;
 pub mod selfhosted;
+/// How AWS's security token service is asked for a role's credentials.
+pub mod sts;
 
 use crate::base::{Secret, WallTime};
 use crate::canon::{DialectName, Fault};
@@ -45,7 +51,7 @@ impl ProviderKind {
 }
 
 /// What a provider is shown to let us in. Kept by whoever refreshes it; a call borrows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A key as the provider gave it out; each kind knows its header.
     Key(Secret),
@@ -55,7 +61,7 @@ pub enum Credential {
     Aws(AwsCredential),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsCredential {
     pub access_key_id: String,
     pub secret_access_key: Secret,
@@ -71,6 +77,8 @@ pub struct Place {
     pub project: Option<String>,
     /// Bedrock's hosts that speak OpenAI's and Anthropic's APIs (Mantle), instead of its runtime.
     pub mantle: bool,
+    /// The base URL's path stands where other speakers of OpenAI's API have `/v1` (Azure's `/openai/deployments/NAME`, `/api/paas/v4`).
+    pub unversioned: bool,
 }
 
 /// What a call is for.
