@@ -1,5 +1,7 @@
 //! `${NAME}` and `${NAME:-default}` within values, never within keys.
 //!
+//! In `headers:` and `query:` of a provider `${secret}` is left as it is: there it stands for the key in use.
+//!
 //! `$$` is a dollar sign; any other `$` stands for itself. What comes from the environment is not looked into again.
 
 use crate::config::problem::{Place, Problems};
@@ -10,26 +12,38 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Puts variables into every value of the tree.
 pub fn substitute(node: &mut Node, env: Env<'_>, problems: &mut Problems) {
+    within(node, false, env, problems);
+}
+
+/// `templates`: this is where `${secret}` stands for a key.
+fn within(node: &mut Node, templates: bool, env: Env<'_>, problems: &mut Problems) {
     let place = node.place;
     match &mut node.kind {
         NodeKind::Null => {}
         NodeKind::Scalar(scalar) => {
             if scalar.text.contains('$') {
-                fill(scalar, place, env, problems);
+                let env = |name: &str| match name {
+                    "secret" if templates => Some("${secret}".to_owned()),
+                    _ => env(name),
+                };
+                fill(scalar, place, &env, problems);
             }
         }
         NodeKind::List(items) => {
             for item in items {
-                substitute(item, env, problems);
+                within(item, templates, env, problems);
             }
         }
         NodeKind::Map(entries) => {
             for entry in entries {
-                substitute(&mut entry.value, env, problems);
+                let templates = templates || TEMPLATES.contains(&entry.key.as_str());
+                within(&mut entry.value, templates, env, problems);
             }
         }
     }
 }
+
+const TEMPLATES: [&str; 2] = ["headers", "query"];
 
 fn fill(scalar: &mut Scalar, place: Place, env: Env<'_>, problems: &mut Problems) {
     let mut out = String::new();

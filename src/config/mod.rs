@@ -10,7 +10,12 @@ mod load;
 mod raw;
 mod read;
 mod secret;
+mod source;
+pub use source::{AwsFrom, AwsRole, AwsSource, GoogleFrom, GoogleSource, KeySource};
+mod template;
+pub use template::Template;
 mod url;
+pub use url::{BaseUrl, parse as parse_url};
 mod value;
 mod yaml;
 pub use load::{Loaded, fields, load, parse_for_tests};
@@ -28,7 +33,7 @@ use crate::base::{
 pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
 use crate::protocol::dialect::Rules;
-use crate::protocol::provider::ProviderKind;
+use crate::protocol::provider::{self, ProviderKind};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -194,8 +199,22 @@ pub struct Provider {
     pub origin: OriginId,
     /// Path of the base URL, without a slash at its end; put before a call's path.
     pub base_path: String,
+    /// Region, project and host family.
+    pub place: provider::Place,
     /// Headers added to every call, lower-case names; for Azure-style hosts and gateways in between.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, Template)>,
+    /// Added to every call's query, names and texts as they are meant (not yet percent-encoded).
+    pub query: Vec<(String, Template)>,
+}
+
+impl Provider {
+    /// True where the file says itself where the key goes: then the kind's own header must not show it as well (Azure takes a bearer for a
+    /// token of Entra's, whatever `api-key` says).
+    #[must_use]
+    pub fn places_secret(&self) -> bool {
+        let both = self.headers.iter().chain(&self.query);
+        both.into_iter().any(|(_, value)| value.wants_secret())
+    }
 }
 
 /// Where connections go.
@@ -207,6 +226,25 @@ pub struct Origin {
     pub http2: Http2,
     /// A PEM file of certificates to trust beside the system's.
     pub ca: Option<PathBuf>,
+}
+
+impl Origin {
+    /// As the `host` header and `:authority` say it: with the port, unless that is the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let host = if bare.contains(':') {
+            format!("[{bare}]")
+        } else {
+            bare.to_owned()
+        };
+        let usual = if self.tls { 443 } else { 80 };
+        if self.port == usual {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,8 +285,7 @@ pub struct PoolLimit {
 pub struct Key {
     pub name: String,
     pub pool: PoolId,
-    /// `None` for own machines that want none.
-    pub secret: Option<Secret>,
+    pub source: KeySource,
 }
 
 #[derive(Clone, Debug, PartialEq)]

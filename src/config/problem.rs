@@ -52,6 +52,11 @@ impl Problems {
         }
     }
 
+    /// So far; a reader that must know whether what it called had a problem compares.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

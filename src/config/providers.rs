@@ -8,10 +8,11 @@ use crate::config::problem::Problems;
 use crate::config::raw;
 use crate::config::read::{At, Names};
 use crate::config::resolve::{self, Resolving, next_id, or};
-use crate::config::secret;
+use crate::config::source::{self, KeySource, Wanted};
+use crate::config::template::Template;
 use crate::config::url::{self, BaseUrl};
 use crate::config::{FakeProvider, Http2, Key, Origin, Pool, PoolLimit, Provider};
-use crate::protocol::provider::ProviderKind;
+use crate::protocol::provider::{self, ProviderKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,19 +68,29 @@ fn provider(
 ) -> Option<ProviderId> {
     let kind = kind(raw.kind.as_ref()?, r.problems);
     let provider = ProviderId(next_id(out.providers.len(), raw.place, r.problems));
+    let region = region(&raw, kind, r);
+    let owner = Owner {
+        id: provider,
+        kind,
+        region: region.as_deref(),
+    };
     // Pools are read also where the kind is wrong, so that their problems are told in the same go.
-    let needs_secret = matches!(kind, Some(ProviderKind::Anthropic | ProviderKind::OpenAi));
-    pools(&raw, provider, needs_secret, id, out, taken, r);
+    pools(&raw, owner, id, out, taken, r);
     let kind = kind?;
-    let (origin, base_path) = origin(&raw, kind, out, r)?;
+    let place = place(&raw, kind, region, provider, out, r.problems);
+    let (origin, base_path) = origin(&raw, kind, &place, out, r)?;
     fake(&raw, kind, provider, origin, out, r.problems);
-    out.providers.push(Provider {
+    let made = Provider {
         name: id.value.clone(),
         kind,
         origin,
         base_path,
+        place,
         headers: headers(raw.headers.unwrap_or_default(), r.problems),
-    });
+        query: query(raw.query.unwrap_or_default(), r.problems),
+    };
+    guard_places(&made, provider, raw.place, out, r.problems);
+    out.providers.push(made);
     if !out.is_active(provider) {
         let name = &id.value;
         r.notes
@@ -88,16 +99,112 @@ fn provider(
     Some(provider)
 }
 
-/// The kind by its word; a kind that is planned is told apart from a slip.
+/// Whose pools and keys are read.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    id: ProviderId,
+    /// `None` where it was wrong.
+    kind: Option<ProviderKind>,
+    region: Option<&'a str>,
+}
+
+impl Owner<'_> {
+    fn needs_key(self) -> bool {
+        self.kind.is_some_and(source::needs_key)
+    }
+}
+
+/// Where the provider is called, as far as that is a name: as written, or for AWS as its own clients find it.
+fn region(
+    raw: &raw::RawProvider,
+    kind: Option<ProviderKind>,
+    r: &mut Resolving<'_>,
+) -> Option<String> {
+    if let Some(region) = &raw.region {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if region.value.is_empty() || !region.value.bytes().all(plain) {
+            let right = "such as us-east-1, europe-west1, eu or global";
+            r.problems.add(region.place, "not a region", right);
+            return None;
+        }
+        return Some(region.value.clone());
+    }
+    let env = |name: &str| (r.outside.env)(name).filter(|v| !v.is_empty());
+    match kind {
+        Some(ProviderKind::Bedrock) => env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION")),
+        // Where Google recommends to call (providers/vertex.md 2).
+        Some(ProviderKind::Vertex) => Some("global".to_owned()),
+        _ => None,
+    }
+}
+
+fn place(
+    raw: &raw::RawProvider,
+    kind: ProviderKind,
+    region: Option<String>,
+    provider: ProviderId,
+    out: &Providers,
+    problems: &mut Problems,
+) -> provider::Place {
+    use ProviderKind::{Bedrock, Vertex};
+    let misplaced = [
+        ("region", raw.region.as_ref().map(|a| a.place), &[Bedrock, Vertex][..]),
+        ("project", raw.project.as_ref().map(|a| a.place), &[Vertex]),
+        ("api", raw.mantle.as_ref().map(|a| a.place), &[Bedrock]),
+    ];
+    for (field, at, kinds) in misplaced {
+        if let Some(at) = at.filter(|_| !kinds.contains(&kind)) {
+            let what = format!("{field}: on a provider of kind {}", kind.as_str());
+            problems.add(at, what, "leave it out");
+        }
+    }
+    if kind == Bedrock && region.is_none() && raw.region.is_none() {
+        let right = "region: us-east-1, or AWS_REGION in the environment";
+        problems.add(raw.place, "a bedrock provider without region", right);
+    }
+    let written = raw.project.as_ref().map(|p| p.value.clone());
+    let project = written.filter(|p| !p.is_empty()).or_else(|| {
+        let keys = out.pools.iter().filter(|p| p.provider == provider).flat_map(|p| &p.keys);
+        keys.into_iter().find_map(|key| match &out.keys[key.0 as usize].source {
+            KeySource::Google(google) => google.project.clone(),
+            _ => None,
+        })
+    });
+    // An inactive provider may stand in the file without its project, as without its key.
+    if kind == Vertex && project.is_none() && out.is_active(provider) {
+        let right = "project: the id of the Google Cloud project";
+        problems.add(raw.place, "a vertex provider without project", right);
+    }
+    provider::Place {
+        region,
+        project,
+        mantle: raw.mantle.as_ref().is_some_and(|m| m.value),
+        unversioned: raw.unversioned.as_ref().is_some_and(|u| u.value),
+    }
+}
+
+/// A key that signs has no text that could be put into a header.
+fn guard_places(
+    made: &Provider,
+    id: ProviderId,
+    place: crate::config::Place,
+    out: &Providers,
+    problems: &mut Problems,
+) {
+    let signs = |key: &KeyId| matches!(out.keys[key.0 as usize].source, KeySource::Aws(_));
+    let mut keys = out.pools.iter().filter(|p| p.provider == id).flat_map(|p| &p.keys);
+    if made.places_secret() && keys.any(signs) {
+        let what = format!("{}: ${{secret}} with a key that signs", made.name);
+        problems.add(place, what, "a key with secret: or google:");
+    }
+}
+
+/// The kind by its word.
 pub fn kind(word: &At<String>, problems: &mut Problems) -> Option<ProviderKind> {
-    let found = KINDS.iter().find(|k| k.as_str() == word.value);
+    let found = ProviderKind::ALL.iter().find(|k| k.as_str() == word.value);
     if found.is_none() {
-        let known = KINDS.map(ProviderKind::as_str);
-        let what = if LATER.contains(&word.value.as_str()) {
-            format!("kind {} is not served yet", word.value)
-        } else {
-            format!("unknown kind {:?}", word.value)
-        };
+        let known = ProviderKind::ALL.map(ProviderKind::as_str);
+        let what = format!("unknown kind {:?}", word.value);
         let right = crate::config::problem::suggestion(&word.value, &known);
         problems.add(word.place, what, right);
     }
@@ -107,10 +214,11 @@ pub fn kind(word: &At<String>, problems: &mut Problems) -> Option<ProviderKind> 
 fn origin(
     raw: &raw::RawProvider,
     kind: ProviderKind,
+    place: &provider::Place,
     out: &mut Providers,
     r: &mut Resolving<'_>,
 ) -> Option<(OriginId, String)> {
-    let url = base_url(raw, kind, r.problems)?;
+    let url = base_url(raw, kind, place, r.problems)?;
     if let Some(ca) = raw.ca.as_ref().filter(|_| !url.tls) {
         r.problems
             .add(ca.place, "ca without TLS", "an https:// base_url, or no ca");
@@ -132,14 +240,18 @@ fn origin(
     if known.is_none() {
         out.origins.push(origin);
     }
-    // Libraries of OpenAI's API are given `…/v1`; our calls' paths begin with it.
-    let path = url.path.strip_suffix("/v1").unwrap_or(&url.path);
+    // Libraries of OpenAI's API are given `…/v1`; our calls' paths begin with it, unless the path stands in its place.
+    let versioned = Some("/v1").filter(|_| !place.unversioned);
+    let path = versioned
+        .and_then(|v1| url.path.strip_suffix(v1))
+        .unwrap_or(&url.path);
     Some((id, path.to_owned()))
 }
 
 fn base_url(
     raw: &raw::RawProvider,
     kind: ProviderKind,
+    place: &provider::Place,
     problems: &mut Problems,
 ) -> Option<BaseUrl> {
     if let Some(text) = &raw.base_url {
@@ -152,25 +264,19 @@ fn base_url(
             }
         };
     }
-    let default = match kind {
-        ProviderKind::Anthropic => "https://api.anthropic.com",
-        ProviderKind::OpenAi => "https://api.openai.com/v1",
-        ProviderKind::Gemini => "https://generativelanguage.googleapis.com",
-        ProviderKind::Xai => "https://api.x.ai/v1",
-        ProviderKind::Fireworks => "https://api.fireworks.ai/inference/v1",
-        ProviderKind::OpenRouter => "https://openrouter.ai/api/v1",
-        ProviderKind::Bedrock | ProviderKind::Vertex => return None,
-        ProviderKind::Fake => return Some(fake_url()),
+    match kind {
+        ProviderKind::Fake => Some(fake_url()),
         ProviderKind::SelfHosted => {
             problems.add(
                 raw.place,
                 "a selfhosted provider without base_url",
                 "where it is, such as http://10.0.0.5:8000/v1",
             );
-            return None;
+            None
         }
-    };
-    url::parse(default).ok()
+        // Without a region, which has been told, there is no host.
+        _ => url::parse(&url::usual(kind, place)?).ok(),
+    }
 }
 
 /// A built-in fake listens on loopback, at a port that is known when it is bound.
@@ -231,14 +337,14 @@ fn fake_provider(
 
 fn pools(
     raw: &raw::RawProvider,
-    provider: ProviderId,
-    needs_secret: bool,
+    owner: Owner<'_>,
     id: &At<String>,
     out: &mut Providers,
     taken: &mut Taken,
     r: &mut Resolving<'_>,
 ) {
-    if raw.pools.is_empty() && !needs_secret {
+    let provider = owner.id;
+    if raw.pools.is_empty() && !owner.needs_key() && owner.kind.is_some() {
         // Own machines and fakes need no key: one pool, one empty credential.
         taken.pools.claim("pool", id, r.problems);
         let pool = PoolId(next_id(out.pools.len(), raw.place, r.problems));
@@ -246,7 +352,7 @@ fn pools(
         out.keys.push(Key {
             name: id.value.clone(),
             pool,
-            secret: None,
+            source: KeySource::None,
         });
         out.pools.push(Pool {
             name: id.value.clone(),
@@ -259,17 +365,16 @@ fn pools(
             .insert((provider, id.value.clone()), Some(pool));
         return;
     }
-    let mut seen = BTreeMap::new();
+    let mut seen = Vec::new();
     for one in &raw.pools {
-        pool(one, provider, needs_secret, &mut seen, out, taken, r);
+        pool(one, owner, &mut seen, out, taken, r);
     }
 }
 
 fn pool(
     raw: &raw::RawPool,
-    provider: ProviderId,
-    needs_secret: bool,
-    seen: &mut BTreeMap<[u8; 32], String>,
+    owner: Owner<'_>,
+    seen: &mut Seen,
     out: &mut Providers,
     taken: &mut Taken,
     r: &mut Resolving<'_>,
@@ -282,76 +387,67 @@ fn pool(
     let limits = raw.limits.iter().map(|l| limit(l, r.problems)).collect();
     let mut keys = Vec::new();
     for raw in &raw.keys {
-        let Some(key) = key(raw, pool, needs_secret, seen, taken, r) else {
+        let Some(key) = key(raw, pool, owner, seen, taken, r) else {
             continue;
         };
         keys.push(KeyId(next_id(out.keys.len(), raw.place, r.problems)));
         out.keys.push(key);
     }
-    if raw.keys.is_empty() && !needs_secret {
+    if raw.keys.is_empty() && !owner.needs_key() {
         taken.keys.claim("key", id, r.problems);
         keys.push(KeyId(next_id(out.keys.len(), id.place, r.problems)));
         out.keys.push(Key {
             name: id.value.clone(),
             pool,
-            secret: None,
+            source: KeySource::None,
         });
     }
     let used = (!keys.is_empty()).then_some(pool);
-    out.pool_ids.insert((provider, id.value.clone()), used);
+    out.pool_ids.insert((owner.id, id.value.clone()), used);
     if used.is_none() {
         return;
     }
     out.pools.push(Pool {
         name: id.value.clone(),
-        provider,
+        provider: owner.id,
         cache_scope: raw.cache_scope.as_ref().unwrap_or(id).value.clone(),
         keys,
         limits,
     });
 }
 
+/// Sources of a provider, and the key that has each.
+type Seen = Vec<(KeySource, String)>;
+
 fn key(
     raw: &raw::RawKey,
     pool: PoolId,
-    needs_secret: bool,
-    seen: &mut BTreeMap<[u8; 32], String>,
+    owner: Owner<'_>,
+    seen: &mut Seen,
     taken: &mut Taken,
     r: &mut Resolving<'_>,
 ) -> Option<Key> {
     let id = raw.id.as_ref()?;
     taken.keys.claim("key", id, r.problems);
-    if !raw.has_secret && !needs_secret {
-        return Some(Key {
-            name: id.value.clone(),
-            pool,
-            secret: None,
-        });
-    }
-    let Some(written) = &raw.secret else {
-        let what = format!("key {:?} has no secret", id.value);
-        r.problems.add(
-            raw.place,
-            what,
-            "\"${NAME:-}\", env:NAME, file:/path or credential:NAME",
-        );
-        return None;
+    let wanted = Wanted {
+        raw,
+        name: &id.value,
+        kind: owner.kind,
+        region: owner.region,
     };
-    let Some(secret) = secret::find(written, r.outside, r.problems) else {
-        r.notes
-            .push(format!("key {} has no secret: left out", id.value));
-        return None;
-    };
+    let source = source::find(&wanted, r)?;
     // One credential in two pools would be counted against two limits where the provider has one.
-    let hash = crate::config::resolve::hash(secret.expose());
-    if let Some(other) = seen.insert(hash, id.value.clone()) {
+    let twin = seen.iter().find(|(s, _)| *s == source && *s != KeySource::None);
+    if let Some((_, other)) = twin {
         let what = format!("key {:?} is the same secret as key {other:?}", id.value);
-        r.problems.add(written.place, what, "each credential once");
+        let place = raw.secret.as_ref().map_or(raw.place, |s| s.place);
+        r.problems.add(place, what, "each credential once");
     }
+    seen.push((source.clone(), id.value.clone()));
     Some(Key {
         name: id.value.clone(),
         pool,
-        secret: Some(secret),
+        source,
     })
 }
 
@@ -387,8 +483,8 @@ fn is_glob(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(letter)
 }
 
-fn headers(raw: Vec<(At<String>, At<String>)>, problems: &mut Problems) -> Vec<(String, String)> {
-    let mut out: Vec<(String, String)> = Vec::with_capacity(raw.len());
+fn headers(raw: Vec<(At<String>, At<String>)>, problems: &mut Problems) -> Vec<(String, Template)> {
+    let mut out: Vec<(String, Template)> = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         let lower = name.value.to_ascii_lowercase();
         // RFC 9110, section 5.6.2: a token.
@@ -418,26 +514,30 @@ fn headers(raw: Vec<(At<String>, At<String>)>, problems: &mut Problems) -> Vec<(
                 "visible ASCII letters and blanks",
             );
         } else {
-            out.push((lower, value.value));
+            out.push((lower, Template::parse(&value.value)));
         }
     }
     out
 }
 
-const KINDS: [ProviderKind; 4] = [
-    ProviderKind::Anthropic,
-    ProviderKind::OpenAi,
-    ProviderKind::SelfHosted,
-    ProviderKind::Fake,
-];
-const LATER: [&str; 6] = [
-    "bedrock",
-    "vertex",
-    "gemini",
-    "xai",
-    "fireworks",
-    "openrouter",
-];
+/// Any text can be percent-encoded, so only names are looked at.
+fn query(raw: Vec<(At<String>, At<String>)>, problems: &mut Problems) -> Vec<(String, Template)> {
+    let mut out: Vec<(String, Template)> = Vec::with_capacity(raw.len());
+    for (name, value) in raw {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~$".contains(&b);
+        if name.value.is_empty() || !name.value.bytes().all(plain) {
+            let right = "letters, digits, `-`, `_`, `.` and `$`";
+            problems.add(name.place, "not a name of a query", right);
+        } else if out.iter().any(|(n, _)| *n == name.value) {
+            let what = format!("query {} is there twice", name.value);
+            problems.add(name.place, what, "each name once");
+        } else {
+            out.push((name.value, Template::parse(&value.value)));
+        }
+    }
+    out
+}
+
 /// They frame the message or belong to one connection (RFC 9110, section 7.6.1): a value from a file could only break the call.
 const OURS: [&str; 10] = [
     "host",

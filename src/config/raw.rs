@@ -250,9 +250,15 @@ pub struct RawProvider {
     pub id: Option<At<String>>,
     pub kind: Option<At<String>>,
     pub base_url: Option<At<String>>,
+    pub unversioned: Option<At<bool>>,
+    pub region: Option<At<String>>,
+    pub project: Option<At<String>>,
+    /// Bedrock's: true for the hosts that speak OpenAI's and Anthropic's APIs.
+    pub mantle: Option<At<bool>>,
     pub http2: Option<At<Http2>>,
     pub ca: Option<At<String>>,
     pub headers: Option<Vec<(At<String>, At<String>)>>,
+    pub query: Option<Vec<(At<String>, At<String>)>>,
     pub pools: Vec<RawPool>,
     pub fake: Option<RawFake>,
 }
@@ -264,9 +270,14 @@ fn provider(f: &mut F<'_, '_, '_>) -> RawProvider {
         id: f.required("id", id),
         kind: f.required("kind", kind),
         base_url: f.text("base_url"),
+        unversioned: f.bool("unversioned"),
+        region: f.text("region"),
+        project: f.text("project"),
+        mantle: f.word("api", BEDROCK_APIS),
         http2: f.word("http2", HTTP2S),
         ca: f.text("ca"),
         headers: f.pairs("headers"),
+        query: f.pairs("query"),
         pools: f.list("pools", pool),
         fake: f.section("fake", fake),
     }
@@ -295,6 +306,8 @@ pub struct RawKey {
     pub secret: Option<At<String>>,
     /// True where `secret` is written, also where it came to nothing.
     pub has_secret: bool,
+    pub aws: Option<RawAws>,
+    pub google: Option<RawGoogle>,
 }
 
 fn key(f: &mut F<'_, '_, '_>) -> RawKey {
@@ -305,6 +318,61 @@ fn key(f: &mut F<'_, '_, '_>) -> RawKey {
         id: f.required("id", id),
         has_secret: f.is_written("secret"),
         secret,
+        aws: f.section("aws", aws),
+        google: f.section("google", google),
+    }
+}
+
+pub struct RawAws {
+    pub place: Place,
+    pub profile: Option<At<String>>,
+    pub credentials_file: Option<At<String>>,
+    pub config_file: Option<At<String>>,
+    pub access_key_id: Option<At<String>>,
+    pub secret_access_key: Option<At<String>>,
+    pub session_token: Option<At<String>>,
+    pub role_arn: Option<At<String>>,
+    pub external_id: Option<At<String>>,
+    pub session_name: Option<At<String>>,
+    pub region: Option<At<String>>,
+    pub token_url: Option<At<String>>,
+    pub metadata_url: Option<At<String>>,
+}
+
+fn aws(f: &mut F<'_, '_, '_>) -> RawAws {
+    RawAws {
+        place: f.place,
+        profile: f.text("profile"),
+        credentials_file: f.text("credentials_file"),
+        config_file: f.text("config_file"),
+        access_key_id: f.secret("access_key_id"),
+        secret_access_key: f.secret("secret_access_key"),
+        session_token: f.secret("session_token"),
+        role_arn: f.text("role_arn"),
+        external_id: f.secret("external_id"),
+        session_name: f.text("session_name"),
+        region: f.text("region"),
+        token_url: f.text("token_url"),
+        metadata_url: f.text("metadata_url"),
+    }
+}
+
+pub struct RawGoogle {
+    pub place: Place,
+    pub service_account: Option<At<String>>,
+    pub metadata: Option<At<bool>>,
+    pub token_url: Option<At<String>>,
+    pub metadata_url: Option<At<String>>,
+}
+
+fn google(f: &mut F<'_, '_, '_>) -> RawGoogle {
+    RawGoogle {
+        place: f.place,
+        // It may be the key's own JSON.
+        service_account: f.secret("service_account"),
+        metadata: f.bool("metadata"),
+        token_url: f.text("token_url"),
+        metadata_url: f.text("metadata_url"),
     }
 }
 
@@ -560,6 +628,7 @@ const DISCONNECTS: &Words<OnDisconnect> = &[
     ("finish", OnDisconnect::Finish),
     ("cancel", OnDisconnect::Cancel),
 ];
+const BEDROCK_APIS: &Words<bool> = &[("runtime", false), ("mantle", true)];
 const HTTP2S: &Words<Http2> = &[
     ("auto", Http2::Auto),
     ("always", Http2::Always),

@@ -69,7 +69,8 @@ fn variable(name: &str, env: Env<'_>) -> Result<String, (String, String)> {
     })
 }
 
-fn credential(name: &str, env: Env<'_>) -> Result<PathBuf, (String, String)> {
+/// Where systemd has put the credential of this name.
+pub fn credential(name: &str, env: Env<'_>) -> Result<PathBuf, (String, String)> {
     // systemd's own rule: a credential's name is a file name (systemd.exec(5), read 2026-08).
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         let right = "the file name given by LoadCredential=";

@@ -1,4 +1,6 @@
-//! Base URLs: scheme, host, port and path prefix, and nothing else a URL can hold.
+//! Base URLs: scheme, host, port and path prefix, and nothing else a URL can hold; and where each kind of provider is by default.
+
+use crate::protocol::provider::{Place, ProviderKind};
 
 /// `https://host:port/prefix`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,38 @@ pub fn parse(text: &str) -> Result<BaseUrl, &'static str> {
         port: port.unwrap_or(if tls { 443 } else { 80 }),
         path: path.trim_end_matches('/').to_owned(),
     })
+}
+
+/// Where a provider of this kind is unless the configuration says otherwise; `None` where only it can say, or where it named no region.
+pub fn usual(kind: ProviderKind, place: &Place) -> Option<String> {
+    let region = place.region.as_deref();
+    let fixed = match kind {
+        ProviderKind::Anthropic => "https://api.anthropic.com",
+        ProviderKind::OpenAi => "https://api.openai.com/v1",
+        ProviderKind::Gemini => "https://generativelanguage.googleapis.com",
+        ProviderKind::Xai => "https://api.x.ai/v1",
+        ProviderKind::Fireworks => "https://api.fireworks.ai/inference/v1",
+        ProviderKind::OpenRouter => "https://openrouter.ai/api/v1",
+        ProviderKind::Bedrock if place.mantle => {
+            return Some(format!("https://bedrock-mantle.{}.api.aws", region?));
+        }
+        ProviderKind::Bedrock => {
+            let region = region?;
+            return Some(format!("https://bedrock-runtime.{region}.amazonaws.com"));
+        }
+        ProviderKind::Vertex => return Some(vertex(region?)),
+        ProviderKind::SelfHosted | ProviderKind::Fake => return None,
+    };
+    Some(fixed.to_owned())
+}
+
+/// Google's three families of hosts (providers/vertex.md 2).
+fn vertex(location: &str) -> String {
+    match location {
+        "global" => "https://aiplatform.googleapis.com".to_owned(),
+        "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
+        region => format!("https://{region}-aiplatform.googleapis.com"),
+    }
 }
 
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
@@ -93,6 +127,31 @@ mod tests {
             };
             assert_eq!(parse(text), Ok(want), "{text}");
         }
+    }
+
+    #[test]
+    fn each_location_has_its_host() {
+        let host = |kind, region: &str, mantle| {
+            let place = Place {
+                region: Some(region.to_owned()),
+                mantle,
+                ..Place::default()
+            };
+            usual(kind, &place).expect("a default")
+        };
+        use ProviderKind::{Bedrock, Vertex};
+        let table = [
+            (Bedrock, "us-east-1", false, "https://bedrock-runtime.us-east-1.amazonaws.com"),
+            (Bedrock, "eu-west-1", true, "https://bedrock-mantle.eu-west-1.api.aws"),
+            (Vertex, "global", false, "https://aiplatform.googleapis.com"),
+            (Vertex, "us", false, "https://aiplatform.us.rep.googleapis.com"),
+            (Vertex, "eu", false, "https://aiplatform.eu.rep.googleapis.com"),
+            (Vertex, "us-east5", false, "https://us-east5-aiplatform.googleapis.com"),
+        ];
+        for (kind, region, mantle, want) in table {
+            assert_eq!(host(kind, region, mantle), want);
+        }
+        assert_eq!(usual(Bedrock, &Place::default()), None);
     }
 
     #[test]

@@ -55,25 +55,10 @@ fn prepare(origin: &Origin, roots: &RootCertStore) -> Result<Prepared, String> {
         None
     };
     Ok(Prepared {
-        authority: authority(origin),
+        authority: origin.authority(),
         tls,
         origin: origin.clone(),
     })
-}
-
-fn authority(origin: &Origin) -> String {
-    let host = bare(&origin.host);
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let usual = if origin.tls { 443 } else { 80 };
-    if origin.port == usual {
-        host
-    } else {
-        format!("{host}:{}", origin.port)
-    }
 }
 
 /// An IPv6 address without its brackets; any other host as it is.

@@ -3,7 +3,7 @@
 //! Holds no rule: the fake says what happens and when, this waits and writes. Answers under way are bounded by the connections that
 //! are taken, and those by `CONNECTIONS_MAX`.
 
-use crate::config::{Config, FakeProvider};
+use crate::config::{Config, FakeProvider, KeySource};
 use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step};
 use crate::net::hyper_rt::{HyperExecutor, HyperStream};
 use crate::net::runtime::tokio::Epoll;
@@ -142,7 +142,10 @@ fn settings(config: &Config, provider: &FakeProvider) -> Settings {
         .iter()
         .filter(|pool| pool.provider == provider.provider)
         .flat_map(|pool| {
-            let of = |key: &crate::base::KeyId| config.keys[key.0 as usize].secret.as_ref();
+            let of = |key: &crate::base::KeyId| match &config.keys[key.0 as usize].source {
+                KeySource::Secret(secret) => Some(secret),
+                KeySource::None | KeySource::Aws(_) | KeySource::Google(_) => None,
+            };
             pool.keys
                 .iter()
                 .filter_map(of)

@@ -56,8 +56,8 @@ pub struct PoolRow {
 #[derive(Debug, Serialize)]
 pub struct KeyRow {
     pub id: String,
-    /// False for own machines that want none.
-    pub secret: bool,
+    /// Where its credential comes from; `none` for own machines that want none.
+    pub source: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -238,10 +238,10 @@ impl Report {
 
     fn pool_rows(&self) -> Vec<Vec<String>> {
         let key = |k: &KeyRow| {
-            if k.secret {
-                k.id.clone()
-            } else {
-                format!("{} (none needed)", k.id)
+            match k.source {
+                "secret" => k.id.clone(),
+                "none" => format!("{} (none needed)", k.id),
+                source => format!("{} ({source})", k.id),
             }
         };
         let row = |p: &PoolRow| {
@@ -295,7 +295,7 @@ fn providers(config: &Config) -> Vec<ProviderRow> {
 fn pools(config: &Config) -> Vec<PoolRow> {
     let key = |k: &Key| KeyRow {
         id: k.name.clone(),
-        secret: k.secret.is_some(),
+        source: k.source.noun(),
     };
     let row = |p: &crate::config::Pool| PoolRow {
         id: p.name.clone(),

@@ -10,7 +10,8 @@ use crate::policy::cost;
 use crate::protocol::dialect::{native, splice};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
-use crate::shard::paths::{self, Ask};
+use crate::shard::paths::{self, Ask, Beside, Line};
+use crate::shard::task::Task;
 use crate::shard::{BodyFault, Client, ClientHead, LogLine, Output, Shard, reply, socket};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -26,13 +27,18 @@ impl Shard {
         out: &mut Vec<Output>,
     ) {
         let anthropic = header(&head, b"anthropic-version").is_some();
-        let ask = paths::read(&head.method, &head.path, head.websocket, anthropic);
+        let beside = Beside {
+            query: &head.query,
+            websocket: head.websocket,
+            anthropic,
+        };
+        let ask = paths::read(&head.method, &head.path, beside);
         if let Ask::Refused { dialect, fault } = &ask {
             return reply::refuse(client, *dialect, fault, &self.desk.name_exchange(), out);
         }
         let dialect = match &ask {
-            Ask::Generate { dialect, .. }
-            | Ask::Models { dialect }
+            Ask::Do(line) => line.dialect,
+            Ask::Models { dialect }
             | Ask::Model { dialect, .. } => *dialect,
             Ask::Socket | Ask::Refused { .. } => DialectName::Native,
         };
@@ -60,13 +66,13 @@ impl Shard {
                 reply::model(client, dialect, self.desk.config(), &name, &id, out);
             }
             (Ask::Socket, key) => self.open_socket(client, &head, key, out),
-            (Ask::Generate { dialect, stream }, Some(key)) => {
-                if let Err(fault) = self.open(now, client, &head, dialect, stream, key, out) {
+            (Ask::Do(line), Some(key)) => {
+                if let Err(fault) = self.open(now, client, &head, line, key, out) {
                     self.desk.meters.failed(fault.class);
                     reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out);
                 }
             }
-            (Ask::Generate { .. } | Ask::Refused { .. }, _) => {}
+            (Ask::Do(_) | Ask::Refused { .. }, _) => {}
         }
     }
 
@@ -80,17 +86,12 @@ impl Shard {
         self.desk.client_key(key)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a head says, taken apart once"
-    )]
     fn open(
         &mut self,
         now: Now,
         client: ClientId,
         head: &ClientHead,
-        dialect: DialectName,
-        path_streams: Option<bool>,
+        line: Line,
         key: ClientKeyId,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
@@ -105,8 +106,7 @@ impl Shard {
         }
         let exchange = Opened {
             down: Down::Http(client),
-            dialect,
-            path_streams,
+            line,
             key,
             controls,
             passing: passing(head),
@@ -123,7 +123,7 @@ impl Shard {
         now: Now,
         opened: Opened,
     ) -> Result<crate::base::ExchangeId, Fault> {
-        let name = Str::from(self.desk.name_exchange());
+        let name = self.desk.name_exchange();
         let config = self.desk.config().clone();
         let tenant = config.client_keys[opened.key.0 as usize].tenant;
         let comment_at = now.instant + config.limits.sse_comment;
@@ -141,8 +141,11 @@ impl Shard {
                 down: opened.down,
                 parted: None,
                 dropped_socket: None,
-                dialect: opened.dialect,
-                path_streams: opened.path_streams,
+                dialect: opened.line.dialect,
+                task: opened.line.task,
+                path_streams: opened.line.stream,
+                path_model: opened.line.model,
+                array: opened.line.array,
                 tenant,
                 client_key: opened.key,
                 controls: opened.controls,
@@ -218,8 +221,7 @@ pub(super) fn can_heed(controls: &Controls) -> Result<(), Fault> {
 /// What an exchange begins with.
 pub(super) struct Opened {
     pub down: Down,
-    pub dialect: DialectName,
-    pub path_streams: Option<bool>,
+    pub line: Line,
     pub key: ClientKeyId,
     pub controls: Controls,
     pub passing: PassingHeaders,

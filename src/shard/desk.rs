@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::policy::admission::Allowance;
 use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used, of_class};
 use crate::policy::health::{Breaker, Patience};
+use crate::shard::credentials::Credentials;
 use crate::shard::line::{Claim, Line};
 use crate::shard::{LogLine, Mail, Meters, Output};
 use bytes::{Bytes, BytesMut};
@@ -29,7 +30,7 @@ pub(super) struct Desk {
     pub shards: u16,
     pub rng: Rng,
     /// The newest last; older ones stay until their exchanges have left.
-    epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<Epoch>,
     next_epoch: u32,
     pub timers: Timers,
     pub meters: Meters,
@@ -67,6 +68,7 @@ pub(super) struct Epoch {
     closed: Vec<Vec<Instant>>,
     /// By key: left out until then.
     dead_until: Vec<Instant>,
+    pub(super) credentials: Credentials,
     next_key: Vec<usize>,
 }
 
@@ -292,6 +294,7 @@ impl Epoch {
                 .map(|e| vec![Instant::default(); e.pools.len()])
                 .collect(),
             dead_until: vec![Instant::default(); config.keys.len()],
+            credentials: Credentials::new(&config.keys),
             next_key: vec![0; config.pools.len()],
             config,
         }
@@ -320,6 +323,7 @@ impl Epoch {
             if let Some(old) = from.config.keys.iter().position(|k| k == key) {
                 self.dead_until[new] = from.dead_until[old];
             }
+            self.credentials.inherit(KeyId(new as u16), &key.source, &from.credentials);
         }
     }
 
@@ -505,6 +509,11 @@ impl Epoch {
 
     pub fn is_dead(&self, key: KeyId, now: Instant) -> bool {
         self.dead_until[key.0 as usize] > now
+    }
+
+    /// It has a new credential, which was not refused yet.
+    pub fn revive_key(&mut self, key: KeyId) {
+        self.dead_until[key.0 as usize] = Instant::default();
     }
 
     pub fn kill_key(&mut self, key: KeyId, until: Instant) {

@@ -33,8 +33,13 @@ pub(super) struct Exchange {
     /// The connection that was broken off for all who share it.
     pub dropped_socket: Option<ClientId>,
     pub dialect: DialectName,
+    pub task: Task,
     /// What the path says about streaming, over the body.
     pub path_streams: Option<bool>,
+    /// The model, where the path names it and not the body.
+    pub path_model: Option<Str>,
+    /// The client wants its stream as a JSON array.
+    pub array: bool,
     pub tenant: TenantId,
     pub client_key: ClientKeyId,
     pub controls: Controls,
@@ -109,6 +114,8 @@ pub(super) struct Tally {
     pub failed_at: SmallVec<[(EndpointId, PoolId); 4]>,
     /// Keys that were refused within this exchange.
     pub dead_keys: SmallVec<[KeyId; 2]>,
+    /// Keys whose credential was refused once and is worth a second try.
+    pub renewed_keys: SmallVec<[KeyId; 2]>,
     /// Endpoints that cannot be asked this at all.
     pub incapable: SmallVec<[EndpointId; 2]>,
     pub queued: Duration,
@@ -156,6 +163,8 @@ pub(super) struct Attempt {
     pub endpoint: EndpointId,
     pub pool: PoolId,
     pub key: Option<KeyId>,
+    /// Which of the key's credentials it was sent with.
+    pub credential: u64,
     pub dialect: DialectName,
     pub hold: Hold,
     pub timeouts: Timeouts,

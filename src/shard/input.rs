@@ -1,7 +1,8 @@
 //! Everything that can happen to a shard.
 
 use crate::base::{AttemptId, ClientId};
-use crate::config::Config;
+use crate::config::{Config, KeySource};
+use crate::protocol::provider::Credential;
 use crate::shard::Gossip;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -70,10 +71,22 @@ pub enum Input {
     Config(Arc<Config>),
     /// The I/O core can take ledger rows again up to this many.
     LedgerRoom(usize),
+    /// What the I/O core holds of a source whose credentials expire, after every change.
+    Credential(Arc<Held>),
     /// What another shard has learned.
     Gossip(Gossip),
     /// Take no new exchanges: the node is leaving.
     Drain,
+}
+
+/// A source's credential. Named by the source itself, since the ids of keys change with the configuration and sources do not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub source: KeySource,
+    /// One more with each credential; 0 while there never was one.
+    pub generation: u64,
+    /// `None` after a failure where there is none that is still good.
+    pub credential: Option<Credential>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

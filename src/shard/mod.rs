@@ -5,11 +5,15 @@
 //! `stream`, `settle`.
 
 mod input;
-pub use input::{BodyFault, ClientHead, Headers, Input, Slices, UpstreamFault};
+pub use input::{BodyFault, ClientHead, Headers, Held, Input, Slices, UpstreamFault};
+/// What the I/O core makes credentials with, which sees of the pure rooms no `protocol`.
+pub use crate::protocol::provider::{AwsCredential, Credential, google_auth, sts};
 mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.
 mod admit;
+/// Which key has which credential just now.
+mod credentials;
 /// What exchanges share: pools, tenants, breakers, keys, timers.
 mod desk;
 /// All transitions of an exchange on one screen.
@@ -32,6 +36,8 @@ mod settle;
 mod socket;
 /// Phase 4: decode, forward, meter.
 mod stream;
+/// What a model is asked to do.
+mod task;
 pub use desk::Standing;
 /// What shards tell each other.
 mod gossip;
@@ -115,6 +121,7 @@ impl Shard {
             Input::Tick => self.tick(now, out),
             Input::Config(config) => self.desk.reload(config),
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
+            Input::Credential(held) => self.desk.take_credential(&held),
             Input::Gossip(gossip) => self.desk.hear(now, gossip),
             Input::Drain => self.desk.draining = true,
         }

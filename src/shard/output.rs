@@ -5,7 +5,7 @@ use crate::base::{
     TenantId, WallTime,
 };
 use crate::canon::{DialectName, FaultClass, Usage};
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, KeySource, LogLevel};
 use crate::shard::Gossip;
 use crate::shard::input::Slices;
 use bytes::Bytes;
@@ -81,7 +81,7 @@ pub struct Call {
     /// Path and query, whole.
     pub path: String,
     /// Names in lower case; without `host`, `content-length`, `connection`. Values may be credentials: never logged.
-    pub headers: Vec<(String, String)>,
+    pub headers: HeaderList,
     pub body: Slices,
 }
 
@@ -90,6 +90,11 @@ pub struct Call {
 pub enum Mail {
     /// Durable: never dropped. The shard keeps within the room it was told of, and refuses new exchanges beyond.
     Ledger(Box<LedgerRow>),
+    /// A provider refused the credential of this generation: it shall be fetched anew now. Lossy: whoever waits is bounded by time.
+    Refresh {
+        source: Box<KeySource>,
+        generation: u64,
+    },
     /// Lossy: dropped and counted when the ring is full.
     Log(Box<LogLine>),
 }

@@ -1,15 +1,14 @@
 //! What a client may ask for, by method and path.
 
+use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
+use crate::shard::task::Task;
 
 /// What a request line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ask {
-    /// An answer of a model. `stream`: what the path says about it, over the body.
-    Generate {
-        dialect: DialectName,
-        stream: Option<bool>,
-    },
+    /// A model is asked to do something.
+    Do(Line),
     Models {
         dialect: DialectName,
     },
@@ -25,55 +24,58 @@ pub(super) enum Ask {
     },
 }
 
-/// Reads method and path. `anthropic` tells which of two families shares a path: whether the client sent `anthropic-version`.
-pub(super) fn read(method: &[u8], path: &[u8], websocket: bool, anthropic: bool) -> Ask {
+/// What the request line says of a request, over its body.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub dialect: DialectName,
+    pub task: Task,
+    pub stream: Option<bool>,
+    /// Gemini names the model in the path.
+    pub model: Option<Str>,
+    /// A stream is a JSON array and not SSE (Gemini without `alt=sse`).
+    pub array: bool,
+}
+
+impl Line {
+    pub fn new(dialect: DialectName, task: Task) -> Self {
+        Self {
+            dialect,
+            task,
+            stream: None,
+            model: None,
+            array: false,
+        }
+    }
+}
+
+/// What the head says beside method and path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside<'a> {
+    pub query: &'a [u8],
+    pub websocket: bool,
+    /// The client sent `anthropic-version`: two families share the path of the models.
+    pub anthropic: bool,
+}
+
+/// Reads method and path.
+pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
     let path = path
         .strip_suffix(b"/")
         .filter(|p| !p.is_empty())
         .unwrap_or(path);
-    let listing = if anthropic {
-        DialectName::Messages
-    } else {
-        DialectName::Chat
-    };
-    let (needs, ask) = match path {
-        b"/v1/chat/completions" => ("POST", generate(DialectName::Chat, None)),
-        b"/v1/messages" => ("POST", generate(DialectName::Messages, None)),
-        b"/api/v1/generate" => ("POST", generate(DialectName::Native, None)),
-        b"/api/v1/stream" => ("POST", generate(DialectName::Native, Some(true))),
-        b"/v1/models" => ("GET", Ask::Models { dialect: listing }),
-        b"/api/v1/models" => (
-            "GET",
-            Ask::Models {
-                dialect: DialectName::Native,
-            },
-        ),
-        b"/api/v1/ws" if websocket => ("GET", Ask::Socket),
-        b"/api/v1/ws" => {
-            return refused(
-                DialectName::Native,
-                FaultClass::UpgradeRequired,
-                "this path takes a WebSocket upgrade",
-            );
-        }
-        // Codex falls back at once on 426, and on nothing else (FIELD-BUGS 67).
-        _ if websocket => {
-            return refused(
-                dialect_of(path),
-                FaultClass::UpgradeRequired,
-                "no WebSocket is served at this path; use HTTP",
-            );
-        }
-        _ => match path.strip_prefix(b"/v1/models/").map(percent_decode) {
-            Some(Some(name)) => (
-                "GET",
-                Ask::Model {
-                    dialect: listing,
-                    name,
-                },
-            ),
-            _ => return unknown(path),
-        },
+    // Codex falls back at once on 426, and on nothing else (FIELD-BUGS 67).
+    if beside.websocket && path != b"/api/v1/ws" {
+        return refused(
+            dialect_of(path),
+            FaultClass::UpgradeRequired,
+            "no WebSocket is served at this path; use HTTP",
+        );
+    }
+    let Some((needs, ask)) = fixed(path, beside)
+        .or_else(|| gemini(path, beside.query))
+        .or_else(|| listed(path, beside))
+    else {
+        return unknown(path);
     };
     // HEAD asks for what GET would say, and writers leave out the body.
     if method == needs.as_bytes() || (method == b"HEAD" && needs == "GET") {
@@ -86,11 +88,95 @@ pub(super) fn read(method: &[u8], path: &[u8], websocket: bool, anthropic: bool)
     refused(dialect_of(path), FaultClass::MethodNotAllowed, said)
 }
 
-fn generate(dialect: DialectName, stream: Option<bool>) -> Ask {
-    Ask::Generate { dialect, stream }
+/// Paths without anything to fill in, with their method.
+fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
+    use DialectName::{Chat, Messages, Native, Responses};
+    let of = |dialect, task| ("POST", Ask::Do(Line::new(dialect, task)));
+    Some(match path {
+        b"/v1/chat/completions" => of(Chat, Task::Generate),
+        b"/v1/responses" => of(Responses, Task::Generate),
+        b"/v1/responses/input_tokens" => of(Responses, Task::CountTokens),
+        b"/v1/embeddings" => of(Chat, Task::Embed),
+        b"/v1/messages" => of(Messages, Task::Generate),
+        b"/v1/messages/count_tokens" => of(Messages, Task::CountTokens),
+        b"/api/v1/generate" => of(Native, Task::Generate),
+        b"/api/v1/stream" => {
+            let line = Line::new(Native, Task::Generate);
+            let stream = Some(true);
+            ("POST", Ask::Do(Line { stream, ..line }))
+        }
+        b"/v1/models" => {
+            let dialect = listing(beside);
+            ("GET", Ask::Models { dialect })
+        }
+        b"/api/v1/models" => ("GET", Ask::Models { dialect: Native }),
+        b"/v1beta/models" => (
+            "GET",
+            Ask::Models {
+                dialect: DialectName::Gemini,
+            },
+        ),
+        b"/api/v1/ws" if beside.websocket => ("GET", Ask::Socket),
+        b"/api/v1/ws" => (
+            "GET",
+            refused(
+                Native,
+                FaultClass::UpgradeRequired,
+                "this path takes a WebSocket upgrade",
+            ),
+        ),
+        _ => return None,
+    })
+}
+
+fn listing(beside: Beside<'_>) -> DialectName {
+    if beside.anthropic {
+        DialectName::Messages
+    } else {
+        DialectName::Chat
+    }
+}
+
+/// `/v1beta/models/NAME:method`, and the same below the project and publisher that clients of Google Cloud name (Gemini API docs, read
+/// 2026-08).
+fn gemini(path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)> {
+    let path = std::str::from_utf8(path).ok()?;
+    let version = path.strip_prefix("/v1")?;
+    let (_, rest) = version.split_once("/models/")?;
+    let (name, method) = rest.rsplit_once(':')?;
+    let task = match method {
+        "generateContent" | "streamGenerateContent" => Task::Generate,
+        "countTokens" => Task::CountTokens,
+        "embedContent" => Task::Embed,
+        "batchEmbedContents" => Task::EmbedMany,
+        _ => return None,
+    };
+    let streams = method == "streamGenerateContent";
+    let sse = query.split(|b| *b == b'&').any(|pair| pair == b"alt=sse");
+    let line = Line {
+        stream: Some(streams),
+        model: Some(percent_decode(name.as_bytes())?.into()),
+        array: streams && !sse,
+        ..Line::new(DialectName::Gemini, task)
+    };
+    Some(("POST", Ask::Do(line)))
+}
+
+/// One model of a list.
+fn listed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
+    let (dialect, name) = match path.strip_prefix(b"/v1beta/models/") {
+        Some(name) => (DialectName::Gemini, name),
+        None => (listing(beside), path.strip_prefix(b"/v1/models/")?),
+    };
+    let name = percent_decode(name)?;
+    Some(("GET", Ask::Model { dialect, name }))
 }
 
 fn unknown(path: &[u8]) -> Ask {
+    if path.starts_with(b"/v1/responses/") {
+        let message = "answers are not kept by this version, so there is none to be fetched, cancelled or deleted";
+        return refused(DialectName::Responses, FaultClass::NotFound, message);
+    }
     let shown: String = String::from_utf8_lossy(path).chars().take(200).collect();
     refused(
         dialect_of(path),
@@ -110,6 +196,10 @@ fn refused(dialect: DialectName, class: FaultClass, message: impl Into<String>) 
 pub(super) fn dialect_of(path: &[u8]) -> DialectName {
     if path.starts_with(b"/v1/messages") {
         DialectName::Messages
+    } else if path.starts_with(b"/v1/responses") {
+        DialectName::Responses
+    } else if path.starts_with(b"/v1beta") {
+        DialectName::Gemini
     } else if path.starts_with(b"/v1/") {
         DialectName::Chat
     } else {
@@ -141,19 +231,26 @@ fn percent_decode(text: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn paths_and_methods_are_told_apart() {
-        let class = |method: &str, path: &str, ws| match read(
-            method.as_bytes(),
-            path.as_bytes(),
-            ws,
-            false,
-        ) {
+    fn ask(method: &str, path: &str, beside: Beside<'_>) -> Ask {
+        read(method.as_bytes(), path.as_bytes(), beside)
+    }
+
+    fn class(method: &str, path: &str, websocket: bool) -> Option<FaultClass> {
+        let beside = Beside {
+            websocket,
+            ..Beside::default()
+        };
+        match ask(method, path, beside) {
             Ask::Refused { fault, .. } => Some(fault.class),
             _ => None,
-        };
+        }
+    }
+
+    #[test]
+    fn paths_and_methods_are_told_apart() {
         assert_eq!(class("POST", "/v1/chat/completions", false), None);
         assert_eq!(class("POST", "/v1/messages/", false), None);
+        assert_eq!(class("POST", "/v1/responses", false), None);
         assert_eq!(
             class("GET", "/v1/messages", false),
             Some(FaultClass::MethodNotAllowed)
@@ -161,6 +258,10 @@ mod tests {
         assert_eq!(
             class("GET", "/v1/responses", true),
             Some(FaultClass::UpgradeRequired)
+        );
+        assert_eq!(
+            class("GET", "/v1/responses/resp_1", false),
+            Some(FaultClass::NotFound)
         );
         assert_eq!(
             class("GET", "/api/v1/ws", false),
@@ -172,10 +273,47 @@ mod tests {
     }
 
     #[test]
-    fn a_models_name_may_be_escaped() {
-        let ask = read(b"GET", b"/v1/models/meta%2Fllama-3", false, true);
+    fn gemini_says_model_and_form_in_its_path() {
+        let line = |path: &str, query: &'static [u8]| match ask(
+            "POST",
+            path,
+            Beside {
+                query,
+                ..Beside::default()
+            },
+        ) {
+            Ask::Do(line) => (line.task, line.stream, line.array, line.model),
+            other => panic!("{other:?}"),
+        };
+        let name = |n: &'static str| Some(Str::from_static(n));
         assert_eq!(
-            ask,
+            line("/v1beta/models/gemini-x:generateContent", b""),
+            (Task::Generate, Some(false), false, name("gemini-x"))
+        );
+        assert_eq!(
+            line("/v1beta/models/a%2Fb:streamGenerateContent", b"key=x&alt=sse"),
+            (Task::Generate, Some(true), false, name("a/b"))
+        );
+        let vertex = "/v1beta1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent";
+        assert_eq!(line(vertex, b""), (Task::Generate, Some(true), true, name("g")));
+        assert_eq!(
+            line("/v1beta/models/e:batchEmbedContents", b""),
+            (Task::EmbedMany, Some(false), false, name("e"))
+        );
+        assert_eq!(
+            class("POST", "/v1beta/models/m:tuneContent", false),
+            Some(FaultClass::MethodNotAllowed)
+        );
+    }
+
+    #[test]
+    fn a_models_name_may_be_escaped() {
+        let beside = Beside {
+            anthropic: true,
+            ..Beside::default()
+        };
+        assert_eq!(
+            ask("GET", "/v1/models/meta%2Fllama-3", beside),
             Ask::Model {
                 dialect: DialectName::Messages,
                 name: "meta/llama-3".to_owned()

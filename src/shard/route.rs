@@ -8,7 +8,8 @@ use crate::policy::capacity::Room;
 use crate::policy::choose::{Choice, Decision, choose};
 use crate::policy::cost::{self, Expected};
 use crate::shard::Output;
-use crate::shard::desk::Desk;
+use crate::shard::credentials::FETCH_TIME;
+use crate::shard::desk::{Desk, Epoch};
 use crate::shard::exchange::{Exchange, Phase};
 use crate::shard::line::{Claims, Waiting};
 use smallvec::SmallVec;
@@ -49,7 +50,7 @@ impl Exchange {
                     out,
                 )
             }
-            Choice::Nobody => self.nobody(desk, now, &affordable, out),
+            Choice::Nobody => self.nobody(desk, now, since, &affordable, out),
         }
     }
 
@@ -167,6 +168,10 @@ impl Exchange {
         if let Some(last) = self.last.take() {
             return self.give_up(desk, now, last, out);
         }
+        if self.candidates(desk, now.instant).is_empty() {
+            let fault = self.why_nobody(desk, now);
+            return self.refuse(desk, now, &fault, out);
+        }
         let message = "no capacity is free for this model within the time this request may wait";
         let fault = Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
         self.refuse(
@@ -181,9 +186,20 @@ impl Exchange {
         &mut self,
         desk: &mut Desk,
         now: Now,
+        since: Instant,
         candidates: &[Candidate],
         out: &mut Vec<Output>,
     ) -> Phase {
+        let claims = self.awaited(desk, now.instant);
+        if candidates.is_empty() && !claims.is_empty() {
+            let headroom = Headroom {
+                // It is woken when it comes, and looks for itself when it should have come.
+                time: Some(FETCH_TIME),
+                freed: true,
+                claims,
+            };
+            return self.wait(desk, now, since, headroom, out);
+        }
         if let Some(last) = self.last.take() {
             return self.give_up(desk, now, last, out);
         }
@@ -214,6 +230,13 @@ impl Exchange {
         let revival = pools
             .filter_map(|pool| epoch.revival(&self.config.pools[pool.0 as usize].keys))
             .min();
+        let mut places = wanted
+            .iter()
+            .flat_map(|e| &self.config.endpoints[e.0 as usize].pools);
+        let lacking = places.find_map(|pool| epoch.lacks_credential(&self.config, *pool, now.instant));
+        if let Some(provider) = lacking {
+            return no_credential(provider);
+        }
         let Some(revival) = revival else {
             let message = "no endpoint serves this model";
             return Fault::new(FaultClass::Unavailable, message).with_code("no_endpoint");
@@ -276,6 +299,23 @@ impl Exchange {
         found
     }
 
+    /// The credentials that it could be sent with once they come.
+    fn awaited(&self, desk: &mut Desk, now: Instant) -> Claims {
+        let mut claims = Claims::new();
+        for endpoint in &self.config.models[self.model().0 as usize].endpoints {
+            let config = &self.config.endpoints[endpoint.0 as usize];
+            let provider = &self.config.providers[config.provider.0 as usize].name;
+            let wished = self.controls.providers.preference(provider).is_some();
+            if !wished || self.tally.incapable.contains(endpoint) {
+                continue;
+            }
+            let epoch = desk.epoch(self.epoch);
+            let waiting = config.pools.iter().filter(|p| epoch.awaits_credential(**p, now));
+            claims.extend(waiting.map(|pool| Epoch::credential_claim(*pool)));
+        }
+        claims
+    }
+
     /// The pool's next live key, in turn; outer `None` when it has keys and all are dead, inner `None` when it needs none.
     fn key(&self, desk: &mut Desk, pool: PoolId, now: Instant) -> Option<Option<KeyId>> {
         let keys = &self.config.pools[pool.0 as usize].keys;
@@ -286,7 +326,9 @@ impl Exchange {
         let first = epoch.next_key(pool, keys.len());
         let turn = (0..keys.len()).map(|i| (first + i) % keys.len());
         let live = |at: &usize| {
-            !epoch.is_dead(keys[*at], now) && !self.tally.dead_keys.contains(&keys[*at])
+            !epoch.is_dead(keys[*at], now)
+                && !self.tally.dead_keys.contains(&keys[*at])
+                && epoch.credentials.is_ready(keys[*at], now)
         };
         let at = turn.into_iter().find(live)?;
         Some(Some(keys[at]))
@@ -325,6 +367,14 @@ struct Headroom {
     /// It may come sooner, when an exchange settles.
     freed: bool,
     claims: Claims,
+}
+
+/// Also while it is still being fetched: the provider is named, since that is where the operator has to look.
+fn no_credential(provider: &str) -> Fault {
+    let message = format!("this router has no credential for {provider} at the moment");
+    Fault::new(FaultClass::Unavailable, message)
+        .with_code("no_credential")
+        .after(Duration::from_secs(5))
 }
 
 pub(super) fn no_working_key(message: &str) -> Fault {

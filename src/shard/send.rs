@@ -1,18 +1,20 @@
 //! Phase 3: encode, begin the attempt; retry lands here.
 
-use crate::base::{Now, OriginId, Str};
+use crate::base::{Now, Secret, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{
-    Asking, CallHead, ClientHeaders, Credential, Operation, Place, Signing,
+    Asking, CallHead, ClientHeaders, Credential, Envelope, Signing, form,
 };
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
 use crate::shard::input::Slices;
+use crate::shard::task::Task;
 use crate::shard::{Call, Output};
+use bytes::Bytes;
 
 impl Exchange {
     /// Begins an attempt where `decision` says. `Err`: this endpoint cannot be asked this, and nothing was begun.
@@ -26,46 +28,37 @@ impl Exchange {
         let config = self.config.clone();
         let endpoint = &config.endpoints[decision.endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
-        let place = Place::default();
-        let dialect = provider
-            .kind
-            .dialect_for(self.dialect, &endpoint.name, &place, None);
+        let dialect = self.dialect_at(provider, endpoint);
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
-        let streams = self.streams() || dialect != self.dialect;
-        let body = self.body_for(endpoint, dialect, streams)?;
+        let streams =
+            self.task == Task::Generate && (self.streams() || dialect != self.dialect);
+        let client = self.client_headers();
+        let asking = Asking {
+            operation: self.task.operation(),
+            dialect,
+            stream: streams,
+            model: &endpoint.name,
+            place: &provider.place,
+            client: &client,
+            affinity: None,
+            operation_name: "",
+        };
+        let (head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
+        let body = self.body_for(endpoint, dialect, streams, envelope.as_ref())?;
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let credential = decision
-            .key
-            .and_then(|key| config.keys[key.0 as usize].secret.clone())
-            .map(Credential::Key);
-        let mut head = provider.kind.call(&Asking {
-            operation: Operation::Generate,
-            dialect,
-            stream: streams,
-            model: &endpoint.name,
-            place: &place,
-            client: &self.client_headers(),
-            affinity: None,
-            operation_name: "",
-        });
-        let signing = Signing {
-            host: &config.origins[provider.origin.0 as usize].host,
-            base_path: &provider.base_path,
-            body: &body,
-            now: now.wall,
-            place: &place,
-        };
-        provider.kind.sign(&mut head, credential.as_ref(), &signing);
+        let credential = decision.key.and_then(|key| desk.credential(self.epoch, key));
+        let origin = &config.origins[provider.origin.0 as usize];
+        let head = addressed(provider, origin, head, credential, &body, now);
         out.push(Output::Call(Box::new(Call {
             attempt: id,
-            origin: origin(provider),
+            origin: provider.origin,
             method: head.method,
-            path: format!("{}{}", provider.base_path, head.path),
-            headers: headers(provider, head),
+            path: head.path.into_owned(),
+            headers: head.headers,
             body,
         })));
         let epoch = desk.epoch(self.epoch);
@@ -76,6 +69,7 @@ impl Exchange {
             now.instant,
         );
         epoch.used_key(decision.pool);
+        let generation = decision.key.map_or(0, |key| epoch.credentials.generation(key));
         let patience = epoch.patience();
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
             breaker.called(now.instant, patience);
@@ -97,6 +91,7 @@ impl Exchange {
             endpoint: decision.endpoint,
             pool: decision.pool,
             key: decision.key,
+            credential: generation,
             dialect,
             hold,
             timeouts,
@@ -129,16 +124,40 @@ impl Exchange {
         }
     }
 
+    /// In whose words this endpoint is asked: the client's own where it speaks them, so that bytes pass.
+    fn dialect_at(
+        &self,
+        provider: &config::Provider,
+        endpoint: &config::Endpoint,
+    ) -> DialectName {
+        let (name, place) = (&*endpoint.name, &provider.place);
+        let preferred = endpoint.speaks.first().copied();
+        let found = provider
+            .kind
+            .dialect_for(self.dialect, name, place, preferred);
+        if endpoint.speaks.is_empty() || endpoint.speaks.contains(&found) {
+            found
+        } else {
+            preferred.unwrap_or(found)
+        }
+    }
+
     /// The body as this endpoint shall read it: the client's bytes where the dialect is the same, else written from canon.
     fn body_for(
         &mut self,
         endpoint: &config::Endpoint,
         dialect: DialectName,
         streams: bool,
+        envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
         self.dropped.clear();
         if dialect == self.dialect {
-            return splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name);
+            return match envelope {
+                Some(envelope) => enveloped(&self.body, envelope),
+                None => {
+                    splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name)
+                }
+            };
         }
         if self.request.is_none() {
             self.request = Some(Box::new(dialect::read_request(self.dialect, &self.body)?));
@@ -157,7 +176,10 @@ impl Exchange {
         };
         let (body, dropped) = dialect::write_request(dialect, request, &target)?;
         self.dropped = dropped;
-        Ok(Slices::from_iter([body]))
+        match envelope {
+            Some(envelope) => enveloped(&body, envelope),
+            None => Ok(Slices::from_iter([body])),
+        }
     }
 
     fn client_headers(&self) -> ClientHeaders<'_> {
@@ -188,15 +210,63 @@ impl Exchange {
 /// providers which reserve it would refuse.
 const MAX_OUTPUT_DEFAULT: u64 = 8_192;
 
-fn origin(provider: &config::Provider) -> OriginId {
-    provider.origin
+fn enveloped(body: &Bytes, envelope: &Envelope) -> Result<Slices, Fault> {
+    splice::envelope(body, envelope.remove, &envelope.insert)
 }
 
-fn headers(provider: &config::Provider, head: CallHead) -> Vec<(String, String)> {
-    let own = head
-        .headers
-        .into_iter()
-        .filter(|(name, _)| !provider.headers.iter().any(|(n, _)| n == name));
-    let own = own.map(|(name, value)| (name.into_owned(), value.into_owned()));
-    own.chain(provider.headers.iter().cloned()).collect()
+/// The head with the base URL's path, what the configuration adds, and the credential.
+fn addressed(
+    provider: &config::Provider,
+    origin: &config::Origin,
+    mut head: CallHead,
+    credential: Option<&Credential>,
+    body: &[Bytes],
+    now: Now,
+) -> CallHead {
+    let shown = credential.and_then(text_of);
+    if !provider.query.is_empty() {
+        head.path = queried(provider, &head.path, shown).into();
+    }
+    // Where the file says itself where the key goes, the kind's own header does not show it as well.
+    if !(shown.is_some() && provider.places_secret()) {
+        // Only a signature covers the host.
+        let signs = matches!(credential, Some(Credential::Aws(_)));
+        let host = signs.then(|| origin.authority()).unwrap_or_default();
+        let signing = Signing {
+            host: &host,
+            base_path: &provider.base_path,
+            body,
+            now: now.wall,
+            place: &provider.place,
+        };
+        provider.kind.sign(&mut head, credential, &signing);
+    }
+    if !provider.base_path.is_empty() {
+        head.path = format!("{}{}", provider.base_path, head.path).into();
+    }
+    for (name, value) in &provider.headers {
+        head.headers.retain(|(n, _)| n != name);
+        let value = value.fill(shown.map(Secret::expose));
+        head.headers.push((name.clone().into(), value.into()));
+    }
+    head
+}
+
+fn queried(provider: &config::Provider, path: &str, shown: Option<&Secret>) -> String {
+    let mut whole = path.to_owned();
+    for (name, value) in &provider.query {
+        whole.push(if whole.contains('?') { '&' } else { '?' });
+        whole.push_str(name);
+        whole.push('=');
+        form::encode(&value.fill(shown.map(Secret::expose)), &mut whole);
+    }
+    whole
+}
+
+/// What a header can show of a credential; a key that signs has no such text.
+fn text_of(credential: &Credential) -> Option<&Secret> {
+    match credential {
+        Credential::Key(secret) | Credential::Bearer(secret) => Some(secret),
+        Credential::Aws(_) => None,
+    }
 }

@@ -7,6 +7,7 @@ use crate::policy::bill::bill;
 use crate::policy::capacity::Used;
 use crate::policy::retry::{self, AttemptError, Next};
 use crate::protocol::dialect;
+use crate::shard::credentials::Refusal;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
 use crate::shard::gossip::{Gossip, News};
@@ -119,6 +120,9 @@ impl Exchange {
         let place = (attempt.endpoint, attempt.pool);
         let dead_for = self.config.routing.dead_key;
         let late = now.instant >= self.gives_up_at();
+        if error == AttemptError::KeyRefused && self.renews(desk, attempt, now, out) {
+            return self.answered(desk, attempt);
+        }
         let epoch = desk.epoch(self.epoch);
         let patience = epoch.patience();
         match error {
@@ -203,6 +207,26 @@ impl Exchange {
         }
     }
 
+    /// A credential that expires was refused: it may have been revoked or be older than it said. The first time within an exchange it is
+    /// fetched anew and the exchange may try again; then the key counts as dead like any other.
+    fn renews(&mut self, desk: &mut Desk, attempt: &Attempt, now: Now, out: &mut Vec<Output>) -> bool {
+        let Some(key) = attempt.key.filter(|key| !self.tally.renewed_keys.contains(key)) else {
+            return false;
+        };
+        let credentials = &mut desk.epoch(self.epoch).credentials;
+        match credentials.refused(key, attempt.credential, now.instant) {
+            Refusal::Final => return false,
+            Refusal::Again => {}
+            Refusal::AskForIt => out.push(Output::Post(Mail::Refresh {
+                source: Box::new(credentials.source(key).clone()),
+                generation: attempt.credential,
+            })),
+        }
+        self.tally.renewed_keys.push(key);
+        self.tally.keys_refused = self.tally.keys_refused.saturating_add(1);
+        true
+    }
+
     pub fn succeeded(&self, desk: &mut Desk, attempt: &Attempt) {
         self.answered(desk, attempt);
     }
@@ -224,7 +248,9 @@ impl Exchange {
         }
         let others = match error {
             AttemptError::KeyRefused | AttemptError::Exhausted => {
-                self.others_or_keys(desk, now.instant)
+                let renewed = attempt.key.is_some_and(|k| self.tally.renewed_keys.contains(&k));
+                let again = renewed && !attempt.key.is_some_and(|k| self.tally.dead_keys.contains(&k));
+                self.others_or_keys(desk, now.instant) + usize::from(again)
             }
             _ => self.others(desk, now.instant, (attempt.endpoint, attempt.pool)),
         };

@@ -238,8 +238,10 @@ impl Shard {
                     client,
                     request_id: request_id.clone(),
                 },
-                dialect: DialectName::Native,
-                path_streams: Some(true),
+                line: Line {
+                    stream: Some(true),
+                    ..Line::new(DialectName::Native, Task::Generate)
+                },
                 key,
                 controls,
                 passing: PassingHeaders::default(),

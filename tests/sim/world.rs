@@ -551,7 +551,8 @@ impl World {
                 self.poll(shard, attempt);
             }
             Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
-            Output::Post(Mail::Log(_)) => {}
+            // Keys of simulated providers do not expire.
+            Output::Post(Mail::Log(_) | Mail::Refresh { .. }) => {}
             Output::Tell(gossip) => {
                 let at = self.now + Duration::from_micros(100);
                 for other in (0..self.nodes.len()).filter(|other| *other != shard) {

@@ -158,12 +158,65 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "providers: [{id: b, kind: bedrock}]",
-        &["a:1:27: kind bedrock is not served yet: known: anthropic, openai, selfhosted, fake"],
+        &["a:1:13: a bedrock provider without region: region: us-east-1, or AWS_REGION in the environment"],
+    ),
+    (
+        "providers: [{id: b, kind: bedrock, region: US, project: p}]",
+        &[
+            "a:1:44: not a region: such as us-east-1, europe-west1, eu or global",
+            "a:1:57: project: on a provider of kind bedrock: leave it out",
+        ],
+    ),
+    (
+        "providers: [{id: b, kind: openai, region: us, api: mantle}]",
+        &[
+            "a:1:43: region: on a provider of kind openai: leave it out",
+            "a:1:52: api: on a provider of kind openai: leave it out",
+        ],
+    ),
+    (
+        "providers: [{id: b, kind: vertex, pools: [{id: p, keys: [{id: k, google: {metadata: true}}]}]}]",
+        &["a:1:13: a vertex provider without project: project: the id of the Google Cloud project"],
+    ),
+    (
+        "providers: [{id: b, kind: openai, pools: [{id: p, keys: [{id: k, secret: s, aws: {}}, {id: l, aws: {}}]}]}]",
+        &[
+            "a:1:58: key \"k\" has more than one source: one of secret, aws and google",
+            "a:1:100: aws: on a key of a provider of kind openai: secret:",
+        ],
+    ),
+    (
+        "providers: [{id: b, kind: bedrock, region: r, pools: [{id: p, keys: [{id: k}, {id: l, aws: {access_key_id: a}}, {id: m, aws: {role_arn: x}}, {id: n, aws: {external_id: x}}]}]}]",
+        &[
+            "a:1:70: key \"k\" has no secret: secret:, or aws: {} for AWS's own chain",
+            "a:1:92: aws: with half a static key: access_key_id and secret_access_key, or profile",
+            "a:1:137: not a role's ARN: arn:aws:iam::…:role/…",
+            "a:1:169: an external_id or session_name without role_arn: role_arn: arn:aws:iam::…",
+        ],
+    ),
+    (
+        "providers: [{id: b, kind: vertex, pools: [{id: p, keys: [{id: k, google: {service_account: '{\"hidden\"'}}, {id: l, google: {service_account: none.json}}, \
+         {id: m, google: {service_account: x, metadata: true}}, {id: n, google: {token_url: x}}, {id: o, google: {service_account: 'env:NONE'}}]}]}]",
+        &[
+            "a:1:74: service_account: not a key file: JSON wrong at line 1: the JSON of a service account's key, or gcloud's default credentials",
+            "a:1:122: cannot read none.json: entity not found: a key file that this user may read",
+            "a:1:168: google: with service_account and metadata: one of them",
+            "a:1:235: the URL does not begin with http:// or https://: such as https://sts.example.com",
+            "a:1:274: variable NONE is not set: the key file's path or its JSON there",
+        ],
+    ),
+    (
+        "providers: [{id: b, kind: bedrock, region: r, headers: {x: '${secret}'}, query: {'a b': c, d: e, d2: '${secret}'}, pools: [{id: p, keys: [{id: k, aws: {}}, {id: l, aws: {}}]}]}]",
+        &[
+            "a:1:13: b: ${secret} with a key that signs: a key with secret: or google:",
+            "a:1:82: not a name of a query: letters, digits, `-`, `_`, `.` and `$`",
+            "a:1:157: key \"l\" is the same secret as key \"k\": each credential once",
+        ],
     ),
     (
         "providers: [{id: b, kind: antropic}]",
         &[
-            "a:1:27: unknown kind \"antropic\": did you mean \"anthropic\"? known: anthropic, openai, selfhosted, fake",
+            "a:1:27: unknown kind \"antropic\": did you mean \"anthropic\"? known: anthropic, bedrock, vertex, openai, gemini, xai, fireworks, openrouter, selfhosted, fake",
         ],
     ),
     (
@@ -394,7 +447,10 @@ fn secrets_come_from_text_environment_file_and_systemd() {
         .config
         .keys
         .iter()
-        .filter_map(|k| Some(k.secret.as_ref()?.expose()))
+        .filter_map(|k| match &k.source {
+            KeySource::Secret(secret) => Some(secret.expose()),
+            _ => None,
+        })
         .collect();
     assert_eq!(secrets, ["sk-1", "sk-2", "sk-3", "sk-4"]);
     assert_eq!(
@@ -413,6 +469,60 @@ fn secrets_come_from_text_environment_file_and_systemd() {
     ] {
         assert!(told.contains(part), "{told}");
     }
+}
+
+#[test]
+fn sources_that_expire_are_described_with_what_the_environment_says() {
+    let key = serde_json::json!({"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "r",
+        "quota_project_id": "from-file"});
+    let text = "providers:\n\
+        - {id: b, kind: bedrock, pools: [{id: p, keys: [{id: a, aws: {}}, {id: b, aws: {profile: dev, region: eu-west-1, role_arn: 'arn:r', external_id: x}},\
+           {id: c, aws: {access_key_id: AK, secret_access_key: 'env:KEY'}}, {id: d, aws: {profile: ''}}, {id: e, aws: {role_arn: '${NONE:-}'}},\
+           {id: f, aws: {access_key_id: '', secret_access_key: ''}}]}]}\n\
+        - {id: v, kind: vertex, region: eu, pools: [{id: q, keys: [{id: g, google: {}}, {id: h, google: {metadata: true}}, {id: i, google: {service_account: ''}}]}]}\n\
+        - {id: w, kind: vertex, pools: [{id: r, keys: [{id: j, google: {service_account: ''}}]}]}\n";
+    let env = [
+        ("AWS_REGION", "us-west-2"), ("AWS_ACCESS_KEY_ID", "AKENV"), ("KEY", "sk"), ("HOME", "/home/u"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/adc.json"),
+    ];
+    let loaded = load_files(&[("a", text), ("/adc.json", &key.to_string())], &env).expect("right");
+    let nouns: Vec<_> = loaded.config.keys.iter().map(|k| (k.name.as_str(), k.source.noun())).collect();
+    assert_eq!(nouns, [
+        ("a", "aws chain"), ("b", "aws profile"), ("c", "aws static"), ("g", "google service account"), ("h", "google metadata"),
+    ]);
+    let notes = loaded.notes.join("\n");
+    for name in ["key d", "key e", "key f", "key i", "key j", "provider w"] {
+        assert!(notes.contains(name), "{notes}");
+    }
+    let KeySource::Aws(chain) = &loaded.config.keys[0].source else { panic!("{nouns:?}") };
+    assert_eq!((chain.region.as_str(), chain.environment.len()), ("us-west-2", 1));
+    assert_eq!(chain.credentials_file, Path::new("/home/u/.aws/credentials"));
+    let KeySource::Aws(profile) = &loaded.config.keys[1].source else { panic!("{nouns:?}") };
+    assert_eq!((profile.region.as_str(), profile.environment.len()), ("eu-west-1", 0));
+    assert_eq!(profile.role.as_ref().and_then(|r| r.external_id.as_deref()), Some("x"));
+    let place = &loaded.config.providers[1].place;
+    assert_eq!((place.region.as_deref(), place.project.as_deref()), (Some("eu"), Some("from-file")));
+    let host = |i: usize| loaded.config.origins[usize::from(loaded.config.providers[i].origin.0)].host.clone();
+    assert_eq!([host(0), host(1)], ["bedrock-runtime.us-west-2.amazonaws.com", "aiplatform.eu.rep.googleapis.com"]);
+    assert!(!format!("{:?}", loaded.config).contains("AKENV"));
+}
+
+#[test]
+fn azure_style_hosts_are_described_by_headers_query_and_path() {
+    let text = "providers: [{id: z, kind: openai, base_url: 'https://r.openai.azure.com/openai/deployments/gpt/v1', unversioned: true, \
+        headers: {api-key: '${secret}', x: 'a ${B}'}, query: {api-version: 2025-04-01-preview}, pools: [{id: p, keys: [{id: k, secret: s}]}]}]\n";
+    let loaded = load_files(&[("a", text)], &[("B", "b")]).expect("right");
+    let provider = &loaded.config.providers[0];
+    assert_eq!(provider.base_path, "/openai/deployments/gpt/v1");
+    assert!(provider.places_secret() && provider.place.unversioned);
+    let fill = |at: &(String, Template)| (at.0.clone(), at.1.fill(Some("s")));
+    let two = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    let headers: Vec<_> = provider.headers.iter().map(fill).collect();
+    assert_eq!(headers, [two("api-key", "s"), two("x", "a b")]);
+    assert_eq!(fill(&provider.query[0]), two("api-version", "2025-04-01-preview"));
+    // Elsewhere it is a variable like any other.
+    let told = problems(&[("a", "data_dir: '${secret}'")], &[]);
+    assert!(told[0].contains("variable secret is not set"), "{told:?}");
 }
 
 #[test]
@@ -475,7 +585,7 @@ fn own_machines_need_no_keys() {
     );
     let pools: Vec<&str> = config.pools.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(pools, ["a", "p"]);
-    assert!(config.keys.iter().all(|k| k.secret.is_none()));
+    assert!(config.keys.iter().all(|k| k.source == KeySource::None));
     assert_eq!(config.models[0].endpoints.len(), 2);
     assert_eq!(config.pools[1].limits[0].models, ["*"]);
 }
@@ -564,12 +674,15 @@ fn the_example_has_every_knob() {
     let env = [("STOKEHOLD_OPERATOR_KEY", "sk-op")];
     let pem = "-----BEGIN CERTIFICATE-----\n";
     let folder = "/etc/stokehold";
-    let [tls, key, ca] = ["tls.pem", "tls.key", "private-ca.pem"].map(|f| format!("{folder}/{f}"));
+    let names = ["tls.pem", "tls.key", "private-ca.pem", "vertex.json"];
+    let [tls, key, ca, google] = names.map(|f| format!("{folder}/{f}"));
+    let user = r#"{"type":"authorized_user","client_id":"i","client_secret":"s","refresh_token":"r"}"#;
     let files = [
         ("example.yaml", text.as_str()),
         (&tls, pem),
         (&key, pem),
         (&ca, pem),
+        (&google, user),
     ];
     assert_eq!(problems(&files, &env), Vec::<String>::new());
     let mut problems = Problems::default();

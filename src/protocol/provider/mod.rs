@@ -10,11 +10,18 @@ pub mod bedrock;
 pub mod openai;
 pub mod vertex;
 
-pub mod gemini;
 pub mod fireworks;
+pub mod gemini;
 pub mod openrouter;
 pub mod selfhosted;
 pub mod xai;
+
+/// Percent-encoding, for queries and for token servers.
+pub mod form;
+/// How a service account, a user or a machine comes to a token of Google's.
+pub mod google_auth;
+/// How AWS's security token service is asked for a role's credentials.
+pub mod sts;
 
 pub mod hints;
 pub mod load;
@@ -61,7 +68,7 @@ impl ProviderKind {
 }
 
 /// What a provider is shown to let us in. Kept by whoever refreshes it; a call borrows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A key as the provider gave it out; each kind knows its header.
     Key(Secret),
@@ -71,7 +78,7 @@ pub enum Credential {
     Aws(AwsCredential),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsCredential {
     pub access_key_id: String,
     pub secret_access_key: Secret,

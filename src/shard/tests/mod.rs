@@ -2,6 +2,7 @@
 
 mod answers;
 mod clients;
+mod credentials;
 mod keys;
 mod ledger;
 mod limits;

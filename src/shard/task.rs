@@ -1,0 +1,31 @@
+//! What a client asks a model to do.
+
+use crate::protocol::provider::Operation;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Task {
+    /// An answer, streamed or whole.
+    #[default]
+    Generate,
+    /// How many tokens a request would be.
+    CountTokens,
+    Embed,
+    /// Several inputs in Google's own form; in OpenAI's, one form serves both.
+    EmbedMany,
+}
+
+impl Task {
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Generate => Operation::Generate,
+            Self::CountTokens => Operation::CountTokens,
+            Self::Embed => Operation::Embed,
+            Self::EmbedMany => Operation::EmbedMany,
+        }
+    }
+
+    /// True where the answer is numbers about a text and no text.
+    pub fn is_embedding(self) -> bool {
+        matches!(self, Self::Embed | Self::EmbedMany)
+    }
+}
