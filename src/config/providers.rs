@@ -68,7 +68,8 @@ fn provider(
     let kind = kind(raw.kind.as_ref()?, r.problems);
     let provider = ProviderId(next_id(out.providers.len(), raw.place, r.problems));
     // Pools are read also where the kind is wrong, so that their problems are told in the same go.
-    let needs_secret = matches!(kind, Some(ProviderKind::Anthropic | ProviderKind::OpenAi));
+    let needs_secret =
+        kind.is_some_and(|k| !matches!(k, ProviderKind::SelfHosted | ProviderKind::Fake));
     pools(&raw, provider, needs_secret, id, out, taken, r);
     let kind = kind?;
     let (origin, base_path) = origin(&raw, kind, out, r)?;
@@ -88,16 +89,12 @@ fn provider(
     Some(provider)
 }
 
-/// The kind by its word; a kind that is planned is told apart from a slip.
+/// The kind by its word.
 pub fn kind(word: &At<String>, problems: &mut Problems) -> Option<ProviderKind> {
-    let found = KINDS.iter().find(|k| k.as_str() == word.value);
+    let found = ProviderKind::ALL.iter().find(|k| k.as_str() == word.value);
     if found.is_none() {
-        let known = KINDS.map(ProviderKind::as_str);
-        let what = if LATER.contains(&word.value.as_str()) {
-            format!("kind {} is not served yet", word.value)
-        } else {
-            format!("unknown kind {:?}", word.value)
-        };
+        let known = ProviderKind::ALL.map(ProviderKind::as_str);
+        let what = format!("unknown kind {:?}", word.value);
         let right = crate::config::problem::suggestion(&word.value, &known);
         problems.add(word.place, what, right);
     }
@@ -424,20 +421,6 @@ fn headers(raw: Vec<(At<String>, At<String>)>, problems: &mut Problems) -> Vec<(
     out
 }
 
-const KINDS: [ProviderKind; 4] = [
-    ProviderKind::Anthropic,
-    ProviderKind::OpenAi,
-    ProviderKind::SelfHosted,
-    ProviderKind::Fake,
-];
-const LATER: [&str; 6] = [
-    "bedrock",
-    "vertex",
-    "gemini",
-    "xai",
-    "fireworks",
-    "openrouter",
-];
 /// They frame the message or belong to one connection (RFC 9110, section 7.6.1): a value from a file could only break the call.
 const OURS: [&str; 10] = [
     "host",

@@ -4,7 +4,10 @@
 use crate::base::{ByteCount, NanoUsd, TokenPrice, Tokens};
 use crate::config::problem::Place;
 use crate::config::read::{At, Fields, TOKENS_MAX, Words};
-use crate::config::{CacheMode, Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
+use crate::config::{
+    CacheMode, CacheScope, Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice,
+};
+use crate::policy::bill::{Counted, Part};
 use std::time::Duration;
 
 type F<'r, 'p, 'n> = Fields<'r, 'p, 'n>;
@@ -21,6 +24,8 @@ pub struct RawConfig {
     pub providers: Vec<RawProvider>,
     pub prices: Vec<RawPriceEntry>,
     pub models: Vec<RawModel>,
+    /// Providers that models may name though nobody has configured them.
+    pub optional_providers: Option<Vec<At<String>>>,
 }
 
 pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
@@ -38,6 +43,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         providers: f.list("providers", provider),
         prices: f.list("prices", price_entry),
         models: f.list("models", model),
+        optional_providers: f.texts("optional_providers"),
     }
 }
 
@@ -354,10 +360,14 @@ fn fake(f: &mut F<'_, '_, '_>) -> RawFake {
 pub struct RawPriceEntry {
     pub kind: Option<At<String>>,
     pub model: Option<At<String>>,
+    /// The first day on which it holds; without it, from ever.
+    pub from: Option<At<String>>,
     pub price: RawPrice,
     pub cache: Option<RawCache>,
     pub source: Option<At<String>>,
     pub read: Option<At<String>>,
+    /// What is not certain about it.
+    pub note: Option<At<String>>,
 }
 
 fn price_entry(f: &mut F<'_, '_, '_>) -> RawPriceEntry {
@@ -366,11 +376,13 @@ fn price_entry(f: &mut F<'_, '_, '_>) -> RawPriceEntry {
     RawPriceEntry {
         kind: f.required("kind", kind),
         model: f.required("model", model),
+        from: f.text("from"),
         price: price(f),
         cache: f.section("cache", cache),
         // A price nobody can check again is not a price.
         source: f.required("source", source),
         read: f.required("read", read),
+        note: f.text("note"),
     }
 }
 
@@ -379,18 +391,27 @@ pub struct RawPrice {
     pub input: Option<At<TokenPrice>>,
     pub output: Option<At<TokenPrice>>,
     pub cache_read: Option<At<TokenPrice>>,
+    pub cache_read_audio: Option<At<TokenPrice>>,
+    pub cache_read_image: Option<At<TokenPrice>>,
     pub cache_write_5m: Option<At<TokenPrice>>,
     pub cache_write_30m: Option<At<TokenPrice>>,
     pub cache_write_1h: Option<At<TokenPrice>>,
     pub cache_write_12h: Option<At<TokenPrice>>,
+    pub cache_storage_hour: Option<At<TokenPrice>>,
     pub input_audio: Option<At<TokenPrice>>,
     pub output_audio: Option<At<TokenPrice>>,
     pub input_image: Option<At<TokenPrice>>,
     pub output_image: Option<At<TokenPrice>>,
+    pub input_video: Option<At<TokenPrice>>,
+    pub output_video: Option<At<TokenPrice>>,
+    pub output_image_each: Option<At<NanoUsd>>,
+    pub video_second: Vec<RawVideoSecond>,
     pub web_search: Option<At<NanoUsd>>,
     pub web_fetch: Option<At<NanoUsd>>,
-    pub long_context: Option<RawLongContext>,
+    pub long_context: Vec<RawLongContext>,
     pub tiers: Vec<RawTier>,
+    pub regional_times: Option<At<f64>>,
+    pub geo: Vec<RawGeo>,
 }
 
 fn price(f: &mut F<'_, '_, '_>) -> RawPrice {
@@ -399,24 +420,63 @@ fn price(f: &mut F<'_, '_, '_>) -> RawPrice {
         input: f.required("input", input),
         output: f.required("output", output),
         cache_read: f.price("cache_read"),
+        cache_read_audio: f.price("cache_read_audio"),
+        cache_read_image: f.price("cache_read_image"),
         cache_write_5m: f.price("cache_write_5m"),
         cache_write_30m: f.price("cache_write_30m"),
         cache_write_1h: f.price("cache_write_1h"),
         cache_write_12h: f.price("cache_write_12h"),
+        cache_storage_hour: f.price("cache_storage_hour"),
         input_audio: f.price("input_audio"),
         output_audio: f.price("output_audio"),
         input_image: f.price("input_image"),
         output_image: f.price("output_image"),
+        input_video: f.price("input_video"),
+        output_video: f.price("output_video"),
+        output_image_each: f.usd("output_image_each"),
+        video_second: f.list("video_second", video_second),
         web_search: f.usd("web_search"),
         web_fetch: f.usd("web_fetch"),
-        long_context: f.section("long_context", long_context),
+        long_context: f.list("long_context", long_context),
         tiers: f.list("tiers", tier),
+        regional_times: f.number("regional_times", 0.0, 100.0),
+        geo: f.list("geo", geo),
+    }
+}
+
+#[derive(Clone)]
+pub struct RawVideoSecond {
+    pub resolution: Option<At<String>>,
+    pub usd: Option<At<NanoUsd>>,
+}
+
+fn video_second(f: &mut F<'_, '_, '_>) -> RawVideoSecond {
+    let (resolution, usd) = (f.text("resolution"), f.usd("usd"));
+    RawVideoSecond {
+        resolution: f.required("resolution", resolution),
+        usd: f.required("usd", usd),
+    }
+}
+
+#[derive(Clone)]
+pub struct RawGeo {
+    pub name: Option<At<String>>,
+    pub times: Option<At<f64>>,
+}
+
+fn geo(f: &mut F<'_, '_, '_>) -> RawGeo {
+    let (name, times) = (f.text("name"), f.number("times", 0.0, 100.0));
+    RawGeo {
+        name: f.required("name", name),
+        times: f.required("times", times),
     }
 }
 
 #[derive(Clone)]
 pub struct RawLongContext {
     pub over: Option<At<Tokens>>,
+    pub counts: Option<At<Counted>>,
+    pub part: Option<At<Part>>,
     pub input_times: Option<At<f64>>,
     pub output_times: Option<At<f64>>,
 }
@@ -429,6 +489,8 @@ fn long_context(f: &mut F<'_, '_, '_>) -> RawLongContext {
     );
     RawLongContext {
         over: f.required("over", over),
+        counts: f.word("counts", COUNTED),
+        part: f.word("part", PARTS),
         input_times: f.required("input_times", input_times),
         output_times: f.required("output_times", output_times),
     }
@@ -438,6 +500,10 @@ fn long_context(f: &mut F<'_, '_, '_>) -> RawLongContext {
 pub struct RawTier {
     pub name: Option<At<String>>,
     pub times: Option<At<f64>>,
+    pub input: Option<At<TokenPrice>>,
+    pub output: Option<At<TokenPrice>>,
+    pub cache_read: Option<At<TokenPrice>>,
+    pub cache_read_audio: Option<At<TokenPrice>>,
 }
 
 fn tier(f: &mut F<'_, '_, '_>) -> RawTier {
@@ -445,22 +511,34 @@ fn tier(f: &mut F<'_, '_, '_>) -> RawTier {
     RawTier {
         name: f.required("name", name),
         times: f.required("times", times),
+        input: f.price("input"),
+        output: f.price("output"),
+        cache_read: f.price("cache_read"),
+        cache_read_audio: f.price("cache_read_audio"),
     }
 }
 
 #[derive(Clone)]
 pub struct RawCache {
+    pub place: Place,
     pub mode: Option<At<CacheMode>>,
     pub min_tokens: Option<At<Tokens>>,
     pub ttls: Option<Vec<At<String>>>,
+    pub scope: Option<At<CacheScope>>,
+    pub marks_max: Option<At<u64>>,
+    pub block_tokens: Option<At<Tokens>>,
 }
 
 fn cache(f: &mut F<'_, '_, '_>) -> RawCache {
     let mode = f.word("mode", CACHE_MODES);
     RawCache {
+        place: f.place,
         mode: f.required("mode", mode),
         min_tokens: f.tokens("min_tokens"),
         ttls: f.texts("ttls"),
+        scope: f.word("scope", CACHE_SCOPES),
+        marks_max: f.count("marks_max", 0, 1_000),
+        block_tokens: f.tokens("block_tokens"),
     }
 }
 
@@ -469,11 +547,13 @@ pub struct RawModel {
     pub aliases: Option<Vec<At<String>>>,
     pub endpoints: Vec<RawEndpoint>,
     pub takes: Option<Vec<At<String>>>,
+    pub gives: Option<Vec<At<String>>>,
     pub context: Option<At<Tokens>>,
     pub output_max: Option<At<Tokens>>,
     pub retired: Option<RawRetired>,
     pub timeouts: Option<RawTimeouts>,
     pub rules: Option<RawRules>,
+    pub note: Option<At<String>>,
 }
 
 fn model(f: &mut F<'_, '_, '_>) -> RawModel {
@@ -483,11 +563,13 @@ fn model(f: &mut F<'_, '_, '_>) -> RawModel {
         aliases: f.texts("aliases"),
         endpoints: f.list("endpoints", endpoint),
         takes: f.texts("takes"),
+        gives: f.texts("gives"),
         context: f.tokens("context"),
         output_max: f.tokens("output_max"),
         retired: f.section("retired", retired),
         timeouts: f.section("timeouts", timeouts),
         rules: f.section("rules", rules),
+        note: f.text("note"),
     }
 }
 
@@ -496,6 +578,10 @@ pub struct RawEndpoint {
     pub provider: Option<At<String>>,
     pub name: Option<At<String>>,
     pub pools: Option<Vec<At<String>>>,
+    pub speaks: Option<Vec<At<String>>>,
+    pub regional: Option<At<bool>>,
+    pub output_max: Option<At<Tokens>>,
+    pub retired: Option<At<String>>,
     pub price: Option<RawPrice>,
     pub cache: Option<RawCache>,
     pub rules: Option<RawRules>,
@@ -508,6 +594,10 @@ fn endpoint(f: &mut F<'_, '_, '_>) -> RawEndpoint {
         provider: f.required("provider", provider),
         name: f.text("name"),
         pools: f.texts("pools"),
+        speaks: f.texts("speaks"),
+        regional: f.bool("regional"),
+        output_max: f.tokens("output_max"),
+        retired: f.text("retired"),
         price: f.section("price", price),
         cache: f.section("cache", cache),
         rules: f.section("rules", rules),
@@ -528,6 +618,7 @@ fn retired(f: &mut F<'_, '_, '_>) -> RawRetired {
 }
 
 pub struct RawRules {
+    pub clamp: Option<Vec<(At<String>, At<String>)>>,
     pub drop_params: Option<Vec<At<String>>>,
     pub refuse_params: Option<Vec<At<String>>>,
     pub thinking_budget: Option<At<bool>>,
@@ -536,6 +627,7 @@ pub struct RawRules {
 
 fn rules(f: &mut F<'_, '_, '_>) -> RawRules {
     RawRules {
+        clamp: f.pairs("clamp"),
         drop_params: f.texts("drop_params"),
         refuse_params: f.texts("refuse_params"),
         thinking_budget: f.bool("thinking_budget"),
@@ -569,7 +661,18 @@ const CACHE_MODES: &Words<CacheMode> = &[
     ("none", CacheMode::None),
     ("breakpoints", CacheMode::Breakpoints),
     ("prefix", CacheMode::Prefix),
+    ("both", CacheMode::Both),
 ];
+const CACHE_SCOPES: &Words<CacheScope> = &[
+    ("key", CacheScope::Key),
+    ("workspace", CacheScope::Workspace),
+    ("project", CacheScope::Project),
+    ("account", CacheScope::Account),
+    ("organisation", CacheScope::Organisation),
+    ("replica", CacheScope::Replica),
+];
+const COUNTED: &Words<Counted> = &[("input", Counted::Input), ("uncached", Counted::Uncached)];
+const PARTS: &Words<Part> = &[("whole", Part::Whole), ("excess", Part::Excess)];
 
 const TENTH: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);

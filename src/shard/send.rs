@@ -24,7 +24,7 @@ impl Exchange {
         let config = self.config.clone();
         let endpoint = &config.endpoints[decision.endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
-        let dialect = provider.kind.dialect_for(self.dialect);
+        let dialect = endpoint.dialect(provider.kind.dialect_for(self.dialect));
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
         let streams = self.streams() || dialect != self.dialect;
         let body = self.body_for(endpoint, dialect, streams)?;
