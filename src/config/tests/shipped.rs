@@ -500,3 +500,14 @@ fn rules_follow_the_model() {
         64_000.0
     );
 }
+
+#[test]
+fn what_chat_cannot_reach_is_called_through_responses() {
+    use crate::canon::DialectName::{Chat, Responses};
+    let config = everything();
+    let called = |name| endpoint(&config, "openai", name).dialect(Chat);
+    assert_eq!((called("gpt-5-pro"), called("gpt-5.1")), (Responses, Chat));
+    // OpenRouter takes the same model by Chat Completions.
+    let router = endpoint(&config, "openrouter", "openai/gpt-5-pro");
+    assert_eq!(router.dialect(Chat), Chat);
+}
