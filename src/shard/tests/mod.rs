@@ -2,6 +2,7 @@
 
 mod answers;
 mod clients;
+mod days;
 mod keys;
 mod ledger;
 mod limits;
