@@ -18,6 +18,7 @@ fn rows(file: &str) -> Option<Vec<Row>> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/providers");
     let folder = named.clone().unwrap_or(beside);
     if named.is_none() && !folder.is_dir() {
+        println!("no price lists at {}: nothing compared", folder.display());
         return None;
     }
     let text = std::fs::read_to_string(folder.join(file)).expect(file);
@@ -175,6 +176,7 @@ fn the_others_cost_what_the_collected_list_says() {
         }
         checked += 1;
     }
+    println!("{checked} rows of other prices checked");
     assert_eq!(
         checked,
         rows.len() - 1,
