@@ -21,6 +21,16 @@ pub struct Usage {
     pub output_audio: Option<Tokens>,
     pub input_image: Option<Tokens>,
     pub output_image: Option<Tokens>,
+    pub input_video: Option<Tokens>,
+    pub output_video: Option<Tokens>,
+    /// The parts of `cache_read` that were audio or images, where reading them back has a price of its own (Gemini, OpenAI's image models).
+    pub cache_read_audio: Option<Tokens>,
+    pub cache_read_image: Option<Tokens>,
+    /// Pictures that were made, where they cost by the piece.
+    pub output_images: Option<u64>,
+    /// Video that was made, all samples together, in milliseconds; and its resolution by the provider's word (`720p`, `4k`).
+    pub output_video_millis: Option<u64>,
+    pub output_video_resolution: Option<crate::base::Str>,
     /// Calls of server tools that cost by the call.
     pub web_searches: Option<u64>,
     pub web_fetches: Option<u64>,
@@ -28,6 +38,10 @@ pub struct Usage {
     pub provider_cost: Option<NanoUsd>,
     /// The tier that was really used (`priority`, `flex`, `batch`, …), which may change the price.
     pub service_tier: Option<crate::base::Str>,
+    /// How fast it was asked to be, by the provider's word (Anthropic's `speed: fast`), which may change the price.
+    pub speed: Option<crate::base::Str>,
+    /// Where it was computed, by the provider's word (Anthropic's `inference_geo: us`), which may change the price.
+    pub geo: Option<crate::base::Str>,
     /// True when we counted because the provider did not say.
     pub estimated: bool,
     /// The provider's own usage object, for what is not lifted above.
@@ -75,10 +89,22 @@ impl Usage {
         take(&mut self.output_audio, &later.output_audio);
         take(&mut self.input_image, &later.input_image);
         take(&mut self.output_image, &later.output_image);
+        take(&mut self.input_video, &later.input_video);
+        take(&mut self.output_video, &later.output_video);
+        take(&mut self.cache_read_audio, &later.cache_read_audio);
+        take(&mut self.cache_read_image, &later.cache_read_image);
+        take(&mut self.output_images, &later.output_images);
+        take(&mut self.output_video_millis, &later.output_video_millis);
+        take(
+            &mut self.output_video_resolution,
+            &later.output_video_resolution,
+        );
         take(&mut self.web_searches, &later.web_searches);
         take(&mut self.web_fetches, &later.web_fetches);
         take(&mut self.provider_cost, &later.provider_cost);
         take(&mut self.service_tier, &later.service_tier);
+        take(&mut self.speed, &later.speed);
+        take(&mut self.geo, &later.geo);
         take(&mut self.raw, &later.raw);
         self.estimated = later.estimated;
     }

@@ -1,19 +1,19 @@
 //! Models, where each can be called, and at what price.
 
-use crate::base::{EndpointId, ModelId, PoolId, ProviderId};
+use crate::base::{EndpointId, ModelId, PoolId, ProviderId, Tokens, WallTime};
+use crate::canon::DialectName;
+use crate::config::prices::{self, Listed, Prices};
 use crate::config::problem::Problems;
-use crate::config::providers::{self, Providers};
-use crate::config::raw::{self, RawCache, RawPrice, RawRules};
+use crate::config::providers::Providers;
+use crate::config::raw::{self, RawRules};
 use crate::config::read::{At, Names};
 use crate::config::resolve::{self, Resolving, next_id};
 use crate::config::value;
 use crate::config::yaml::Scalar;
-use crate::config::{CacheRules, Endpoint, Model, Retired, Takes, Timeouts};
-use crate::policy::bill::{LongContext, Price};
+use crate::config::{Endpoint, Gives, Model, Provider, Retired, Takes, Timeouts};
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::ProviderKind;
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub struct Catalogue {
@@ -22,14 +22,10 @@ pub struct Catalogue {
     pub names: BTreeMap<String, ModelId>,
 }
 
-/// The price list, by kind of provider and name of model.
-struct Prices {
-    list: BTreeMap<(ProviderKind, String), (Price, CacheRules)>,
-}
-
 pub fn resolve(
     models: Vec<raw::RawModel>,
     prices: Vec<raw::RawPriceEntry>,
+    optional: Vec<At<String>>,
     providers: &Providers,
     timeouts: Timeouts,
     r: &mut Resolving<'_>,
@@ -39,6 +35,7 @@ pub fn resolve(
         out: Catalogue::default(),
         taken: Names::default(),
         prices,
+        optional: optional.into_iter().map(|p| p.value).collect(),
         providers,
         timeouts,
     };
@@ -65,17 +62,19 @@ struct Making<'a> {
     out: Catalogue,
     taken: Names,
     prices: Prices,
+    /// Providers that may be named though there is none of the name.
+    optional: BTreeSet<String>,
     providers: &'a Providers,
     timeouts: Timeouts,
 }
 
 impl Making<'_> {
     fn model(&mut self, raw: raw::RawModel, r: &mut Resolving<'_>) {
-        let Some(id) = raw.id else {
+        let Some(id) = raw.id.clone() else {
             return;
         };
         let model = ModelId(next_id(self.out.models.len(), id.place, r.problems));
-        let aliases = raw.aliases.unwrap_or_default();
+        let aliases = raw.aliases.clone().unwrap_or_default();
         for name in std::iter::once(&id).chain(&aliases) {
             if self.taken.claim("model name", name, r.problems) {
                 self.out.names.insert(name.value.clone(), model);
@@ -87,7 +86,7 @@ impl Making<'_> {
         }
         let mut endpoints = Vec::new();
         for one in &raw.endpoints {
-            if let Some(endpoint) = self.endpoint(one, model, &id, raw.rules.as_ref(), r) {
+            if let Some(endpoint) = self.endpoint(one, model, &raw, &id, r) {
                 endpoints.push(EndpointId(next_id(
                     self.out.endpoints.len(),
                     one.place,
@@ -101,10 +100,12 @@ impl Making<'_> {
             aliases: aliases.into_iter().map(|a| a.value).collect(),
             endpoints,
             takes: takes(raw.takes.unwrap_or_default(), r.problems),
+            gives: gives(raw.gives, r.problems),
             context: raw.context.map(|a| a.value),
             output_max: raw.output_max.map(|a| a.value),
             retired: raw.retired.and_then(|g| retired(g, r.problems)),
             timeouts: resolve::timeouts(raw.timeouts, self.timeouts),
+            note: raw.note.map(|n| n.value),
         });
     }
 
@@ -113,14 +114,22 @@ impl Making<'_> {
         &self,
         raw: &raw::RawEndpoint,
         model: ModelId,
+        of: &raw::RawModel,
         id: &At<String>,
-        rules_of_model: Option<&RawRules>,
         r: &mut Resolving<'_>,
     ) -> Option<Endpoint> {
+        // Everything is read before the first `?`, so that a place that is not used is checked as well.
+        let (own, rules_of_model) = (raw.rules.as_ref(), of.rules.as_ref());
+        let limit = raw.output_max.as_ref().or(of.output_max.as_ref());
+        let rules = rules(own, rules_of_model, limit.map(|l| l.value), r.problems);
+        let speaks = speaks(raw.speaks.as_deref().unwrap_or_default(), r.problems);
+        let retired = raw.retired.as_ref();
+        let retired_from = retired.and_then(|on| day(on, r.problems));
         let provider = self.provider(raw.provider.as_ref()?, r.problems)?;
-        let kind = self.providers.providers.get(usize::from(provider.0))?.kind;
+        let known = self.providers.providers.get(usize::from(provider.0))?;
         let name = raw.name.as_ref().map_or(&id.value, |n| &n.value);
-        let (price, cache) = self.price(raw, kind, name, &id.value, r.problems);
+        let listed = self.price(raw, known, name, &id.value, r.problems);
+        let regional = self.is_regional(raw, known, name);
         let pools = self.pools(raw, provider, r.problems);
         if pools.is_empty() {
             return None;
@@ -130,14 +139,20 @@ impl Making<'_> {
             provider,
             pools,
             name: name.clone(),
-            price,
-            rules: rules(raw.rules.as_ref(), rules_of_model),
-            cache,
+            price_note: listed.note.clone(),
+            speaks,
+            retired_from,
+            rules,
+            cache: listed.cache.clone(),
+            price: listed.priced(regional),
         })
     }
 
     fn provider(&self, name: &At<String>, problems: &mut Problems) -> Option<ProviderId> {
         let Some(found) = self.providers.ids.get(&name.value) else {
+            if self.optional.contains(&name.value) {
+                return None;
+            }
             let known: Vec<&str> = self.providers.ids.keys().map(String::as_str).collect();
             let what = format!("unknown provider {:?}", name.value);
             problems.add(name.place, what, near(&name.value, &known, "providers"));
@@ -184,139 +199,75 @@ impl Making<'_> {
     fn price(
         &self,
         raw: &raw::RawEndpoint,
-        kind: ProviderKind,
+        provider: &Provider,
         name: &str,
         model: &str,
         problems: &mut Problems,
-    ) -> (Price, CacheRules) {
+    ) -> Listed {
+        let kind = provider.kind;
         let listed = self
             .prices
             .find(kind, name)
             .or_else(|| self.prices.find(kind, model));
-        let own = raw.price.as_ref().map(price);
-        let paid = matches!(kind, ProviderKind::Anthropic | ProviderKind::OpenAi);
-        if own.is_none() && listed.is_none() && paid {
+        let own = raw.price.as_ref().map(|p| prices::price(p, problems));
+        let free = matches!(kind, ProviderKind::SelfHosted | ProviderKind::Fake);
+        if own.is_none() && listed.is_none() && !free {
             let what = format!(
                 "no price for {name:?} at a provider of kind {}",
                 kind.as_str()
             );
             problems.add(raw.place, what, "an entry in prices:, or price: here");
         }
-        let cache = raw.cache.as_ref().map(|c| cache(c, problems));
-        let (listed_price, listed_cache) = listed.cloned().unwrap_or_default();
-        (own.unwrap_or(listed_price), cache.unwrap_or(listed_cache))
-    }
-}
-
-impl Prices {
-    fn of(raw: Vec<raw::RawPriceEntry>, problems: &mut Problems) -> Self {
-        let mut taken = Names::default();
-        let mut list = BTreeMap::new();
-        for entry in raw {
-            if let Some(read) = entry.read.as_ref().filter(|d| !value::is_date(&d.value)) {
-                problems.add(
-                    read.place,
-                    "not a day",
-                    "the day the source was read, such as 2026-11-23",
-                );
-            }
-            if let Some(source) = entry.source.as_ref().filter(|s| s.value.trim().is_empty()) {
-                problems.add(
-                    source.place,
-                    "a price without its source",
-                    "where it can be read again",
-                );
-            }
-            let kind = entry
-                .kind
-                .as_ref()
-                .and_then(|k| providers::kind(k, problems));
-            let (Some(kind), Some(model)) = (kind, entry.model) else {
-                continue;
+        let cache = raw.cache.as_ref().map(|c| prices::cache(c, problems));
+        let mut found = listed.cloned().unwrap_or_default();
+        if let Some((price, regional_times)) = own {
+            found = Listed {
+                price,
+                regional_times,
+                cache: found.cache,
+                ..Listed::default()
             };
-            let both = At {
-                value: format!("{}/{}", kind.as_str(), model.value),
-                place: model.place,
-            };
-            taken.claim("price of", &both, problems);
-            let cache = entry
-                .cache
-                .as_ref()
-                .map(|c| cache(c, problems))
-                .unwrap_or_default();
-            list.insert((kind, model.value), (price(&entry.price), cache));
         }
-        Self { list }
+        found.cache = cache.unwrap_or(found.cache);
+        found
     }
 
-    fn find(&self, kind: ProviderKind, name: &str) -> Option<&(Price, CacheRules)> {
-        self.list.get(&(kind, name.to_owned()))
-    }
-}
-
-fn price(raw: &RawPrice) -> Price {
-    let usd = |at: &Option<At<crate::base::TokenPrice>>| at.as_ref().map(|a| a.value);
-    Price {
-        input: usd(&raw.input).unwrap_or_default(),
-        output: usd(&raw.output).unwrap_or_default(),
-        cache_read: usd(&raw.cache_read),
-        cache_write_5m: usd(&raw.cache_write_5m),
-        cache_write_30m: usd(&raw.cache_write_30m),
-        cache_write_1h: usd(&raw.cache_write_1h),
-        cache_write_12h: usd(&raw.cache_write_12h),
-        input_audio: usd(&raw.input_audio),
-        output_audio: usd(&raw.output_audio),
-        input_image: usd(&raw.input_image),
-        output_image: usd(&raw.output_image),
-        web_search: raw.web_search.as_ref().map(|a| a.value),
-        web_fetch: raw.web_fetch.as_ref().map(|a| a.value),
-        long_context: raw.long_context.as_ref().and_then(long_context),
-        tiers: raw.tiers.iter().filter_map(tier).collect(),
+    /// As it is written at the endpoint, else as its name and its provider's host tell.
+    fn is_regional(&self, raw: &raw::RawEndpoint, provider: &Provider, name: &str) -> bool {
+        let host = &self.providers.origins[usize::from(provider.origin.0)].host;
+        let derived = || is_regional(provider.kind, name, host);
+        raw.regional.as_ref().map_or_else(derived, |r| r.value)
     }
 }
 
-fn long_context(raw: &raw::RawLongContext) -> Option<LongContext> {
-    Some(LongContext {
-        over: raw.over.as_ref()?.value,
-        input_times: raw.input_times.as_ref()?.value,
-        output_times: raw.output_times.as_ref()?.value,
-    })
-}
-
-fn tier(raw: &raw::RawTier) -> Option<(String, f64)> {
-    Some((raw.name.as_ref()?.value.clone(), raw.times.as_ref()?.value))
-}
-
-fn cache(raw: &RawCache, problems: &mut Problems) -> CacheRules {
-    let mut ttls = Vec::new();
-    for text in raw.ttls.as_deref().unwrap_or_default() {
-        match ttl(&text.value) {
-            Some(ttl) => ttls.push(ttl),
-            None => problems.add(
-                text.place,
-                "not a lifetime",
-                "such as 5m or 1h, the default first",
-            ),
+/// Whether a place is one of those for which providers charge more: a region or a group of them instead of the whole world.
+fn is_regional(kind: ProviderKind, name: &str, host: &str) -> bool {
+    match kind {
+        // The AWS price list: `global.` profiles cost as Anthropic's own API, geographic ones and the bare name more (read 2026-11).
+        ProviderKind::Bedrock => !prices::profile_of(name).starts_with("global."),
+        // Google Agent Platform pricing: the global endpoint has no surcharge, regional and multi-regional ones have (read 2026-11).
+        ProviderKind::Vertex => {
+            host != "aiplatform.googleapis.com" && host.ends_with(".googleapis.com")
         }
-    }
-    CacheRules {
-        mode: raw.mode.as_ref().map(|m| m.value).unwrap_or_default(),
-        min_tokens: raw.min_tokens.as_ref().map(|t| t.value).unwrap_or_default(),
-        ttls,
+        // OpenAI's residency hosts (`eu.api.openai.com`; read 2026-11).
+        ProviderKind::OpenAi => host.ends_with(".api.openai.com"),
+        ProviderKind::Anthropic
+        | ProviderKind::Gemini
+        | ProviderKind::Xai
+        | ProviderKind::Fireworks
+        | ProviderKind::OpenRouter
+        | ProviderKind::SelfHosted
+        | ProviderKind::Fake => false,
     }
 }
 
-fn ttl(text: &str) -> Option<Duration> {
-    let scalar = Scalar {
-        text: text.to_owned(),
-        written: None,
-        quoted: false,
-    };
-    value::duration(&scalar).filter(|d| !d.is_zero())
-}
-
-/// The endpoint's own rules over the model's, field by field.
-fn rules(own: Option<&RawRules>, of_model: Option<&RawRules>) -> Rules {
+/// The endpoint's own rules over the model's, field by field. The output limit is a bound like any other, and the narrower wins.
+fn rules(
+    own: Option<&RawRules>,
+    of_model: Option<&RawRules>,
+    output_max: Option<Tokens>,
+    problems: &mut Problems,
+) -> Rules {
     let texts = |f: fn(&RawRules) -> &Option<Vec<At<String>>>| {
         let found = own
             .and_then(|r| f(r).as_ref())
@@ -331,12 +282,82 @@ fn rules(own: Option<&RawRules>, of_model: Option<&RawRules>) -> Rules {
             .or(of_model.and_then(|r| f(r).as_ref()));
         found.is_some_and(|b| b.value)
     };
+    let written = own
+        .and_then(|r| r.clamp.as_ref())
+        .or(of_model.and_then(|r| r.clamp.as_ref()));
+    let mut clamp: Vec<(String, f64, f64)> = written
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, range)| bounds(name, range, problems))
+        .collect();
+    let limit = output_max.filter(|_| !clamp.iter().any(|(name, ..)| name == "max_output"));
+    // 0 asks Claude to warm its cache and say nothing.
+    clamp.extend(limit.map(|most| ("max_output".to_owned(), 0.0, most.0 as f64)));
     Rules {
+        clamp,
         drop: texts(|r| &r.drop_params),
         refuse: texts(|r| &r.refuse_params),
         thinking_budget: flag(|r| &r.thinking_budget),
         legacy_max_tokens: flag(|r| &r.legacy_max_tokens),
     }
+}
+
+/// `temperature: 0..1`, of a parameter that is a number.
+fn bounds(
+    name: &At<String>,
+    range: &At<String>,
+    problems: &mut Problems,
+) -> Option<(String, f64, f64)> {
+    if !Rules::CLAMPED.contains(&name.value.as_str()) {
+        let what = format!("{:?} cannot be clamped", name.value);
+        let right = crate::config::problem::suggestion(&name.value, &Rules::CLAMPED);
+        problems.add(name.place, what, right);
+        return None;
+    }
+    let number = |text: &str| {
+        let scalar = Scalar {
+            text: text.trim().to_owned(),
+            written: None,
+            quoted: false,
+        };
+        value::number(&scalar, -1e12, 1e12)
+    };
+    let both = range.value.split_once("..");
+    let ends = both.and_then(|(low, high)| Some((number(low)?, number(high)?)));
+    let Some((low, high)) = ends.filter(|(low, high)| low <= high) else {
+        problems.add(
+            range.place,
+            "not a range",
+            "the least and the most, such as 0..1 or 1..64_000",
+        );
+        return None;
+    };
+    Some((name.value.clone(), low, high))
+}
+
+fn speaks(words: &[At<String>], problems: &mut Problems) -> Vec<DialectName> {
+    let mut found = Vec::new();
+    for word in words {
+        let dialect = DIALECTS.iter().find(|d| d.as_str() == word.value);
+        match dialect {
+            Some(dialect) => found.push(*dialect),
+            None => {
+                let what = format!("unknown dialect {:?}", word.value);
+                let known = DIALECTS.map(DialectName::as_str);
+                let right = crate::config::problem::suggestion(&word.value, &known);
+                problems.add(word.place, what, right);
+            }
+        }
+    }
+    found
+}
+
+fn day(on: &At<String>, problems: &mut Problems) -> Option<WallTime> {
+    let day = value::day(&on.value);
+    if day.is_none() {
+        problems.add(on.place, "not a day", "such as 2026-07-23");
+    }
+    day
 }
 
 fn takes(words: Vec<At<String>>, problems: &mut Problems) -> Takes {
@@ -362,16 +383,51 @@ fn takes(words: Vec<At<String>>, problems: &mut Problems) -> Takes {
     takes
 }
 
+/// Without the word, text.
+fn gives(words: Option<Vec<At<String>>>, problems: &mut Problems) -> Gives {
+    let mut gives = Gives {
+        text: words.is_none(),
+        images: false,
+        audio: false,
+        video: false,
+        embeddings: false,
+    };
+    for word in words.into_iter().flatten() {
+        match word.value.as_str() {
+            "text" => gives.text = true,
+            "images" => gives.images = true,
+            "audio" => gives.audio = true,
+            "video" => gives.video = true,
+            "embeddings" => gives.embeddings = true,
+            other => {
+                let known = ["text", "images", "audio", "video", "embeddings"];
+                let what = format!("unknown word {other:?} in models.gives");
+                let right = crate::config::problem::suggestion(other, &known);
+                problems.add(word.place, what, right);
+            }
+        }
+    }
+    gives
+}
+
 fn retired(raw: raw::RawRetired, problems: &mut Problems) -> Option<Retired> {
     let on = raw.on?;
-    if !value::is_date(&on.value) {
-        problems.add(on.place, "not a day", "such as 2026-07-23");
-    }
+    let from = day(&on, problems)?;
     Some(Retired {
         on: on.value,
+        from,
         successor: raw.successor.map(|s| s.value),
     })
 }
+
+/// The dialects that providers speak.
+const DIALECTS: [DialectName; 5] = [
+    DialectName::Chat,
+    DialectName::Messages,
+    DialectName::Responses,
+    DialectName::Gemini,
+    DialectName::Converse,
+];
 
 /// `did you mean "x"?`, or how many there are to choose from: a catalogue is too long to list.
 fn near(word: &str, known: &[&str], what: &str) -> String {

@@ -22,14 +22,16 @@ pub use load::{Loaded, fields, load, parse_for_tests};
 mod resolve;
 pub use resolve::hash as hash_client_key;
 mod catalogue;
+mod prices;
 mod providers;
 #[cfg(test)]
 mod tests;
 
 use crate::base::{
     ByteCount, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, ProviderId,
-    Secret, Str, TenantId, Tokens,
+    Secret, Str, TenantId, Tokens, WallTime,
 };
+use crate::canon::DialectName;
 pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
 use crate::protocol::dialect::Rules;
@@ -294,11 +296,14 @@ pub struct Model {
     pub aliases: Vec<String>,
     pub endpoints: Vec<EndpointId>,
     pub takes: Takes,
+    pub gives: Gives,
     /// Input and output together.
     pub context: Option<Tokens>,
     pub output_max: Option<Tokens>,
     pub retired: Option<Retired>,
     pub timeouts: Timeouts,
+    /// What is uncertain or special about it, for people.
+    pub note: Option<String>,
 }
 
 /// What a model can be given beside text.
@@ -311,12 +316,32 @@ pub struct Takes {
     pub tools: bool,
 }
 
-/// A model that its provider has switched off.
+/// What a model answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gives {
+    pub text: bool,
+    pub images: bool,
+    pub audio: bool,
+    pub video: bool,
+    pub embeddings: bool,
+}
+
+/// A model that its provider has switched off, or will.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retired {
     /// `2026-07-23`
     pub on: String,
+    /// The first moment of that day, UTC.
+    pub from: WallTime,
     pub successor: Option<String>,
+}
+
+impl Retired {
+    /// Whether the day has come.
+    #[must_use]
+    pub fn is_over(&self, now: WallTime) -> bool {
+        self.from <= now
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,8 +364,31 @@ pub struct Endpoint {
     /// The provider's id of the model.
     pub name: String,
     pub price: Price,
+    /// What is uncertain about the price, for people.
+    pub price_note: Option<String>,
+    /// The grammars it takes, where it takes fewer than its provider has (`responses` alone at OpenAI's pro models); empty: all.
+    pub speaks: Vec<DialectName>,
+    /// The first moment at which this place no longer serves the model, though others may.
+    pub retired_from: Option<WallTime>,
     pub rules: Rules,
     pub cache: CacheRules,
+}
+
+impl Endpoint {
+    /// The dialect to call it in, where its provider would be called in `preferred`.
+    #[must_use]
+    pub fn dialect(&self, preferred: DialectName) -> DialectName {
+        match self.speaks.first() {
+            Some(first) if !self.speaks.contains(&preferred) => *first,
+            _ => preferred,
+        }
+    }
+
+    /// Whether this place has stopped serving the model.
+    #[must_use]
+    pub fn is_retired(&self, now: WallTime) -> bool {
+        self.retired_from.is_some_and(|from| from <= now)
+    }
 }
 
 /// How an endpoint's prompt cache works.
@@ -350,6 +398,12 @@ pub struct CacheRules {
     pub min_tokens: Tokens,
     /// Lifetimes it offers, the default first.
     pub ttls: Vec<Duration>,
+    /// Who shares its entries; `None` is unknown.
+    pub scope: Option<CacheScope>,
+    /// Marks one request may set; `None` is unknown.
+    pub marks_max: Option<u64>,
+    /// What is cached is a multiple of this; `None` is unknown.
+    pub block_tokens: Option<Tokens>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -360,6 +414,20 @@ pub enum CacheMode {
     Breakpoints,
     /// By itself, in blocks of a prefix (OpenAI up to 5.5, SGLang, vLLM).
     Prefix,
+    /// By itself, and at marks or objects of the client as well (OpenAI from 5.6 on, Gemini).
+    Both,
+}
+
+/// The widest circle of callers that read each other's cache entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheScope {
+    Key,
+    Workspace,
+    Project,
+    Account,
+    Organisation,
+    /// One machine: requests must be led to it.
+    Replica,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,14 @@
 //! The configuration as written: every field optional and with its place. One struct and one reader a section; a reader is also
 //! the list of the section's fields (`read::outline`). No defaults here: `resolve` has them.
 
-use crate::base::{ByteCount, NanoUsd, TokenPrice, Tokens};
+use crate::base::{ByteCount, NanoUsd, Tokens};
 use crate::config::problem::Place;
 use crate::config::read::{At, Fields, TOKENS_MAX, Words};
-use crate::config::{CacheMode, Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
+use crate::config::{Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
 use std::time::Duration;
+
+mod models;
+pub use models::*;
 
 type F<'r, 'p, 'n> = Fields<'r, 'p, 'n>;
 
@@ -21,6 +24,8 @@ pub struct RawConfig {
     pub providers: Vec<RawProvider>,
     pub prices: Vec<RawPriceEntry>,
     pub models: Vec<RawModel>,
+    /// Providers that models may name though nobody has configured them.
+    pub optional_providers: Option<Vec<At<String>>>,
 }
 
 pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
@@ -38,6 +43,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         providers: f.list("providers", provider),
         prices: f.list("prices", price_entry),
         models: f.list("models", model),
+        optional_providers: f.texts("optional_providers"),
     }
 }
 
@@ -418,199 +424,6 @@ fn fake(f: &mut F<'_, '_, '_>) -> RawFake {
     }
 }
 
-/// An entry of the price list: for the model of this name at providers of this kind.
-pub struct RawPriceEntry {
-    pub kind: Option<At<String>>,
-    pub model: Option<At<String>>,
-    pub price: RawPrice,
-    pub cache: Option<RawCache>,
-    pub source: Option<At<String>>,
-    pub read: Option<At<String>>,
-}
-
-fn price_entry(f: &mut F<'_, '_, '_>) -> RawPriceEntry {
-    let (kind, model) = (f.text("kind"), f.text("model"));
-    let (source, read) = (f.text("source"), f.text("read"));
-    RawPriceEntry {
-        kind: f.required("kind", kind),
-        model: f.required("model", model),
-        price: price(f),
-        cache: f.section("cache", cache),
-        // A price nobody can check again is not a price.
-        source: f.required("source", source),
-        read: f.required("read", read),
-    }
-}
-
-#[derive(Clone, Default)]
-pub struct RawPrice {
-    pub input: Option<At<TokenPrice>>,
-    pub output: Option<At<TokenPrice>>,
-    pub cache_read: Option<At<TokenPrice>>,
-    pub cache_write_5m: Option<At<TokenPrice>>,
-    pub cache_write_30m: Option<At<TokenPrice>>,
-    pub cache_write_1h: Option<At<TokenPrice>>,
-    pub cache_write_12h: Option<At<TokenPrice>>,
-    pub input_audio: Option<At<TokenPrice>>,
-    pub output_audio: Option<At<TokenPrice>>,
-    pub input_image: Option<At<TokenPrice>>,
-    pub output_image: Option<At<TokenPrice>>,
-    pub web_search: Option<At<NanoUsd>>,
-    pub web_fetch: Option<At<NanoUsd>>,
-    pub long_context: Option<RawLongContext>,
-    pub tiers: Vec<RawTier>,
-}
-
-fn price(f: &mut F<'_, '_, '_>) -> RawPrice {
-    let (input, output) = (f.price("input"), f.price("output"));
-    RawPrice {
-        input: f.required("input", input),
-        output: f.required("output", output),
-        cache_read: f.price("cache_read"),
-        cache_write_5m: f.price("cache_write_5m"),
-        cache_write_30m: f.price("cache_write_30m"),
-        cache_write_1h: f.price("cache_write_1h"),
-        cache_write_12h: f.price("cache_write_12h"),
-        input_audio: f.price("input_audio"),
-        output_audio: f.price("output_audio"),
-        input_image: f.price("input_image"),
-        output_image: f.price("output_image"),
-        web_search: f.usd("web_search"),
-        web_fetch: f.usd("web_fetch"),
-        long_context: f.section("long_context", long_context),
-        tiers: f.list("tiers", tier),
-    }
-}
-
-#[derive(Clone)]
-pub struct RawLongContext {
-    pub over: Option<At<Tokens>>,
-    pub input_times: Option<At<f64>>,
-    pub output_times: Option<At<f64>>,
-}
-
-fn long_context(f: &mut F<'_, '_, '_>) -> RawLongContext {
-    let (over, input_times, output_times) = (
-        f.tokens("over"),
-        f.number("input_times", 0.0, 100.0),
-        f.number("output_times", 0.0, 100.0),
-    );
-    RawLongContext {
-        over: f.required("over", over),
-        input_times: f.required("input_times", input_times),
-        output_times: f.required("output_times", output_times),
-    }
-}
-
-#[derive(Clone)]
-pub struct RawTier {
-    pub name: Option<At<String>>,
-    pub times: Option<At<f64>>,
-}
-
-fn tier(f: &mut F<'_, '_, '_>) -> RawTier {
-    let (name, times) = (f.text("name"), f.number("times", 0.0, 100.0));
-    RawTier {
-        name: f.required("name", name),
-        times: f.required("times", times),
-    }
-}
-
-#[derive(Clone)]
-pub struct RawCache {
-    pub mode: Option<At<CacheMode>>,
-    pub min_tokens: Option<At<Tokens>>,
-    pub ttls: Option<Vec<At<String>>>,
-}
-
-fn cache(f: &mut F<'_, '_, '_>) -> RawCache {
-    let mode = f.word("mode", CACHE_MODES);
-    RawCache {
-        mode: f.required("mode", mode),
-        min_tokens: f.tokens("min_tokens"),
-        ttls: f.texts("ttls"),
-    }
-}
-
-pub struct RawModel {
-    pub id: Option<At<String>>,
-    pub aliases: Option<Vec<At<String>>>,
-    pub endpoints: Vec<RawEndpoint>,
-    pub takes: Option<Vec<At<String>>>,
-    pub context: Option<At<Tokens>>,
-    pub output_max: Option<At<Tokens>>,
-    pub retired: Option<RawRetired>,
-    pub timeouts: Option<RawTimeouts>,
-    pub rules: Option<RawRules>,
-}
-
-fn model(f: &mut F<'_, '_, '_>) -> RawModel {
-    let id = f.text("id");
-    RawModel {
-        id: f.required("id", id),
-        aliases: f.texts("aliases"),
-        endpoints: f.list("endpoints", endpoint),
-        takes: f.texts("takes"),
-        context: f.tokens("context"),
-        output_max: f.tokens("output_max"),
-        retired: f.section("retired", retired),
-        timeouts: f.section("timeouts", timeouts),
-        rules: f.section("rules", rules),
-    }
-}
-
-pub struct RawEndpoint {
-    pub place: Place,
-    pub provider: Option<At<String>>,
-    pub name: Option<At<String>>,
-    pub pools: Option<Vec<At<String>>>,
-    pub price: Option<RawPrice>,
-    pub cache: Option<RawCache>,
-    pub rules: Option<RawRules>,
-}
-
-fn endpoint(f: &mut F<'_, '_, '_>) -> RawEndpoint {
-    let provider = f.text("provider");
-    RawEndpoint {
-        place: f.place,
-        provider: f.required("provider", provider),
-        name: f.text("name"),
-        pools: f.texts("pools"),
-        price: f.section("price", price),
-        cache: f.section("cache", cache),
-        rules: f.section("rules", rules),
-    }
-}
-
-pub struct RawRetired {
-    pub on: Option<At<String>>,
-    pub successor: Option<At<String>>,
-}
-
-fn retired(f: &mut F<'_, '_, '_>) -> RawRetired {
-    let on = f.text("on");
-    RawRetired {
-        on: f.required("on", on),
-        successor: f.text("successor"),
-    }
-}
-
-pub struct RawRules {
-    pub drop_params: Option<Vec<At<String>>>,
-    pub refuse_params: Option<Vec<At<String>>>,
-    pub thinking_budget: Option<At<bool>>,
-    pub legacy_max_tokens: Option<At<bool>>,
-}
-
-fn rules(f: &mut F<'_, '_, '_>) -> RawRules {
-    RawRules {
-        drop_params: f.texts("drop_params"),
-        refuse_params: f.texts("refuse_params"),
-        thinking_budget: f.bool("thinking_budget"),
-        legacy_max_tokens: f.bool("legacy_max_tokens"),
-    }
-}
-
 const RUNTIMES: &Words<RuntimeChoice> = &[
     ("auto", RuntimeChoice::Auto),
     ("io_uring", RuntimeChoice::IoUring),
@@ -634,12 +447,6 @@ const HTTP2S: &Words<Http2> = &[
     ("always", Http2::Always),
     ("never", Http2::Never),
 ];
-const CACHE_MODES: &Words<CacheMode> = &[
-    ("none", CacheMode::None),
-    ("breakpoints", CacheMode::Breakpoints),
-    ("prefix", CacheMode::Prefix),
-];
-
 const TENTH: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -34,7 +34,8 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let timeouts = timeouts(raw.timeouts, DEFAULT_TIMEOUTS);
     let (tenants, client_keys) = tenants(raw.tenants, r);
     let providers = providers::all(raw.providers, r);
-    let catalogue = catalogue::resolve(raw.models, raw.prices, &providers, timeouts, r);
+    let optional = raw.optional_providers.unwrap_or_default();
+    let catalogue = catalogue::resolve(raw.models, raw.prices, optional, &providers, timeouts, r);
     let place = |e: &Endpoint| {
         let provider = &providers.providers[usize::from(e.provider.0)].name;
         format!("{provider}/{}", e.name).into()

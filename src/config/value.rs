@@ -1,6 +1,6 @@
 //! Counts, times, sizes and numbers as they are written: `1_000`, `250ms`, `64KiB`, `0.075`. Each is `None` if it is not one.
 
-use crate::base::ByteCount;
+use crate::base::{ByteCount, WallTime};
 use crate::config::yaml::Scalar;
 use std::time::Duration;
 
@@ -95,18 +95,31 @@ pub fn sha256(text: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
-/// `2026-11-23`; a day that is in the calendar, give or take the length of a month.
-pub fn is_date(text: &str) -> bool {
+/// `2026-11-23`: the first moment of that day, UTC.
+pub fn day(text: &str) -> Option<WallTime> {
     let part = |range: std::ops::Range<usize>, low: u64, high: u64| {
-        let n = text.get(range).and_then(whole);
-        n.is_some_and(|n| (low..=high).contains(&n))
+        let n = text.get(range).and_then(whole)?;
+        (low..=high).contains(&n).then_some(n)
     };
-    text.len() == 10
-        && text.as_bytes().get(4) == Some(&b'-')
-        && text.as_bytes().get(7) == Some(&b'-')
-        && part(0..4, 2000, 2999)
-        && part(5..7, 1, 12)
-        && part(8..10, 1, 31)
+    let dashes = text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
+    let (year, month) = (part(0..4, 2000, 2261)?, part(5..7, 1, 12)?);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let day = part(8..10, 1, last).filter(|_| dashes)?;
+    // Days before this year since 1970, then before this month in it (Gregorian calendar).
+    let before = year - 1;
+    let years = (year - 1970) * 365 + before / 4 - before / 100 + before / 400 - 477;
+    let months = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let this = months[usize::try_from(month - 1).ok()?] + u64::from(leap && month > 2) + day - 1;
+    let nanos = i64::try_from(years + this)
+        .ok()?
+        .checked_mul(86_400_000_000_000)?;
+    Some(WallTime(nanos))
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {

@@ -67,6 +67,8 @@ pub struct ModelRow {
     pub endpoints: Vec<EndpointRow>,
     pub retired: Option<String>,
     pub successor: Option<String>,
+    /// Whether that day has come.
+    pub over: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +78,8 @@ pub struct EndpointRow {
     pub pools: Vec<String>,
     pub input_usd_per_million: f64,
     pub output_usd_per_million: f64,
+    /// Whether this place has stopped serving the model.
+    pub retired: bool,
 }
 
 impl Report {
@@ -212,7 +216,7 @@ impl Report {
         let served = self
             .models
             .iter()
-            .filter(|m| !m.endpoints.is_empty() && m.retired.is_none())
+            .filter(|m| !m.endpoints.is_empty() && !m.over)
             .count();
         push(
             out,
@@ -311,7 +315,9 @@ fn pools(config: &Config) -> Vec<PoolRow> {
     config.pools.iter().map(row).collect()
 }
 
+/// As it is today: prices and places have their days.
 fn model(config: &Config, model: &Model) -> ModelRow {
+    let now = super::usage::now();
     let endpoint = |id: &crate::base::EndpointId| {
         let e = &config.endpoints[usize::from(id.0)];
         EndpointRow {
@@ -322,8 +328,9 @@ fn model(config: &Config, model: &Model) -> ModelRow {
                 .iter()
                 .map(|p| config.pools[usize::from(p.0)].name.clone())
                 .collect(),
-            input_usd_per_million: e.price.input.usd_per_million(),
-            output_usd_per_million: e.price.output.usd_per_million(),
+            input_usd_per_million: e.price.on(now).input.usd_per_million(),
+            output_usd_per_million: e.price.on(now).output.usd_per_million(),
+            retired: e.is_retired(now),
         }
     };
     ModelRow {
@@ -332,14 +339,19 @@ fn model(config: &Config, model: &Model) -> ModelRow {
         endpoints: model.endpoints.iter().map(endpoint).collect(),
         retired: model.retired.as_ref().map(|r| r.on.clone()),
         successor: model.retired.as_ref().and_then(|r| r.successor.clone()),
+        over: model.retired.as_ref().is_some_and(|r| r.is_over(now)),
     }
+}
+
+fn ends(over: bool) -> &'static str {
+    if over { "retired" } else { "ends" }
 }
 
 /// One row an endpoint; one for a model without any.
 fn model_rows(model: &ModelRow) -> Vec<Vec<String>> {
     let note = match (&model.retired, &model.successor) {
-        (Some(on), Some(next)) => format!("retired {on}, see {next}"),
-        (Some(on), None) => format!("retired {on}"),
+        (Some(on), Some(next)) => format!("{} {on}, see {next}", ends(model.over)),
+        (Some(on), None) => format!("{} {on}", ends(model.over)),
         _ => String::new(),
     };
     if model.endpoints.is_empty() {
@@ -352,7 +364,11 @@ fn model_rows(model: &ModelRow) -> Vec<Vec<String>> {
             format!("{}/{}", e.provider, e.name),
             e.pools.join(", "),
             format!("{} / {}", e.input_usd_per_million, e.output_usd_per_million),
-            note.clone(),
+            if e.retired {
+                "no longer there".to_owned()
+            } else {
+                note.clone()
+            },
         ]
     };
     model.endpoints.iter().map(row).collect()

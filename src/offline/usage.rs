@@ -85,7 +85,7 @@ fn dimension(name: &str) -> anyhow::Result<Dimension> {
     clippy::disallowed_methods,
     reason = "a command asks the time once, to know what `24h` means"
 )]
-fn now() -> WallTime {
+pub(super) fn now() -> WallTime {
     let wall = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,91 +1,184 @@
-//! Usage × prices → money.
+//! Usage × prices → money, to the nano-dollar.
+//!
+//! All arithmetic is on integers: tokens, pico-dollars a token, millionths of a multiple. Nothing is rounded on the way; the sum of all
+//! lines is rounded once, half up, to the nano-dollar. Knows nothing of where a price was read, nor of what the provider itself says an
+//! answer cost: both figures are kept side by side by whoever asked.
+
+mod price;
+pub use price::{Counted, LongContext, Part, Price, Tier, Times};
+#[cfg(test)]
+mod tests;
 
 use crate::base::{NanoUsd, TokenPrice, Tokens};
 use crate::canon::Usage;
+use std::time::Duration;
 
-/// What one endpoint charges, for one model. A price that is `None` falls back as its line says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Price {
-    pub input: TokenPrice,
-    pub output: TokenPrice,
-    /// Falls back to `input`.
-    pub cache_read: Option<TokenPrice>,
-    /// Each falls back to `input`: providers that write for free charge the input price once.
-    pub cache_write_5m: Option<TokenPrice>,
-    pub cache_write_30m: Option<TokenPrice>,
-    pub cache_write_1h: Option<TokenPrice>,
-    pub cache_write_12h: Option<TokenPrice>,
-    /// Each falls back to `input` or `output`.
-    pub input_audio: Option<TokenPrice>,
-    pub output_audio: Option<TokenPrice>,
-    pub input_image: Option<TokenPrice>,
-    pub output_image: Option<TokenPrice>,
-    /// For one call; `None` is free.
-    pub web_search: Option<NanoUsd>,
-    pub web_fetch: Option<NanoUsd>,
-    /// From this many input tokens on, the whole request costs these multiples.
-    pub long_context: Option<LongContext>,
-    /// What a service tier multiplies all token prices by, by the provider's word for the tier.
-    pub tiers: Vec<(String, f64)>,
-}
-
-/// A step in a price list by prompt length (OpenAI from 272K tokens, Gemini from 200K).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LongContext {
-    /// Over this many input tokens.
-    pub over: Tokens,
-    pub input_times: f64,
-    pub output_times: f64,
-}
-
-/// What `usage` costs at `price`. Exact but for one rounding to the nano-dollar at the end.
+/// What `usage` costs at `price`. The price must be the one of the day (`Price::on`).
 #[must_use]
 pub fn bill(usage: &Usage, price: &Price) -> NanoUsd {
-    let (in_times, out_times) = multipliers(usage, price);
-    let input = |p: Option<TokenPrice>| scaled(p.unwrap_or(price.input), in_times);
-    let output = |p: Option<TokenPrice>| scaled(p.unwrap_or(price.output), out_times);
-    let of = |t: Option<Tokens>| t.unwrap_or_default();
-
-    // Audio and images are parts of the uncached input and of the output: they are taken out before the rest is priced.
-    let plain_in = of(usage.input_uncached) - of(usage.input_audio) - of(usage.input_image);
-    let plain_out = of(usage.output) - of(usage.output_audio) - of(usage.output_image);
-    let pico = plain_in.times(input(None))
-        + of(usage.input_audio).times(input(price.input_audio))
-        + of(usage.input_image).times(input(price.input_image))
-        + of(usage.cache_read).times(input(price.cache_read))
-        + of(usage.cache_write_5m).times(input(price.cache_write_5m))
-        + of(usage.cache_write_30m).times(input(price.cache_write_30m))
-        + of(usage.cache_write_1h).times(input(price.cache_write_1h))
-        + of(usage.cache_write_12h).times(input(price.cache_write_12h))
-        + plain_out.times(output(None))
-        + of(usage.output_audio).times(output(price.output_audio))
-        + of(usage.output_image).times(output(price.output_image));
-    NanoUsd::of_pico(pico)
+    let rates = Rates::of(usage, price);
+    let tokens = rates.prompt(usage).saturating_add(rates.output(usage));
+    of_atto(tokens)
         + calls(usage.web_searches, price.web_search)
         + calls(usage.web_fetches, price.web_fetch)
+        + calls(usage.output_images, price.output_image_each)
+        + video(usage, price)
 }
 
-fn multipliers(usage: &Usage, price: &Price) -> (f64, f64) {
-    let tier = usage
-        .service_tier
-        .as_ref()
-        .and_then(|tier| price.tiers.iter().find(|(name, _)| *name == **tier))
-        .map_or(1.0, |(_, times)| *times);
-    match price.long_context {
-        Some(long) if usage.input_total() > long.over => {
-            (tier * long.input_times, tier * long.output_times)
+/// What it costs to keep `tokens` in a cache that is paid by the hour (Gemini's `cachedContents`) for so long.
+#[must_use]
+pub fn storage(tokens: Tokens, kept: Duration, price: &Price) -> NanoUsd {
+    let hourly = tokens.times(price.cache_storage_hour.unwrap_or_default());
+    NanoUsd::of_pico(hourly.saturating_mul(kept.as_millis()) / MILLIS_AN_HOUR)
+}
+
+/// A price and what it is multiplied by.
+type Rate = (TokenPrice, Times);
+
+/// A price list at one usage: the multiples that its tier, its place and the length of its prompt call for.
+struct Rates<'a> {
+    price: &'a Price,
+    /// The tier that was really used, or the speed: no provider has both at once.
+    tier: Option<&'a Tier>,
+    /// What the place multiplies every token price by.
+    place: Times,
+    /// What tier and place multiply the listed token prices by.
+    times: Times,
+    /// What the whole prompt, and the whole output, are multiplied by for the prompt's length.
+    whole_prompt: Times,
+    output: Times,
+    /// From which position in the prompt on it costs how much more.
+    excess: Vec<(u64, Times)>,
+}
+
+impl<'a> Rates<'a> {
+    fn of(usage: &Usage, price: &'a Price) -> Self {
+        let by_name = |name: &Option<crate::base::Str>| {
+            let name = name.as_deref()?;
+            price.tiers.iter().find(|t| t.name == name)
+        };
+        let tier = by_name(&usage.service_tier).or_else(|| by_name(&usage.speed));
+        let geo = usage.geo.as_deref();
+        let geo = price.geo.iter().find(|(name, _)| Some(&**name) == geo);
+        let place = price.surcharge.and(geo.map_or(Times::ONE, |(_, t)| *t));
+        let mut rates = Self {
+            price,
+            tier,
+            place,
+            times: place.and(tier.map_or(Times::ONE, |t| t.times)),
+            whole_prompt: Times::ONE,
+            output: Times::ONE,
+            excess: Vec::new(),
+        };
+        for step in &price.long_context {
+            rates.step(step, usage);
         }
-        _ => (tier, tier),
+        rates
+    }
+
+    /// Steps stand in ascending order: the last one passed counts for the whole, each for its part of the excess.
+    fn step(&mut self, step: &LongContext, usage: &Usage) {
+        let counted = match step.counts {
+            Counted::Input => usage.input_total(),
+            Counted::Uncached => usage.input_total() - usage.cache_read.unwrap_or_default(),
+        };
+        if counted <= step.over {
+            return;
+        }
+        self.output = step.output_times;
+        match step.part {
+            Part::Whole => self.whole_prompt = step.input_times,
+            Part::Excess => self.excess.push((step.over.0, step.input_times)),
+        }
+    }
+
+    /// The prompt in the order in which it stands: what was read from the cache, what was written to it, the rest.
+    fn prompt(&self, usage: &Usage) -> u128 {
+        let (p, of) = (self.price, |t: Option<Tokens>| t.unwrap_or_default());
+        let own = |f: fn(&Tier) -> Option<TokenPrice>| self.tier.and_then(f);
+        let input = self.rate(own(|t| t.input), Some(p.input), (p.input, self.times));
+        let read = self.rate(own(|t| t.cache_read), p.cache_read, input);
+        let read_audio = self.rate(own(|t| t.cache_read_audio), p.cache_read_audio, read);
+        let or_input = |listed| self.rate(None, listed, input);
+        // Audio, images and video are parts of their line: they are taken out before the rest is priced.
+        let (audio, image) = (of(usage.cache_read_audio), of(usage.cache_read_image));
+        let plain_read = of(usage.cache_read) - audio - image;
+        let parts = [usage.input_audio, usage.input_image, usage.input_video];
+        let plain_in = of(usage.input_uncached) - parts.into_iter().flatten().sum();
+        let lines = [
+            (plain_read, read),
+            (audio, read_audio),
+            (image, self.rate(None, p.cache_read_image, read)),
+            (of(usage.cache_write_5m), or_input(p.cache_write_5m)),
+            (of(usage.cache_write_30m), or_input(p.cache_write_30m)),
+            (of(usage.cache_write_1h), or_input(p.cache_write_1h)),
+            (of(usage.cache_write_12h), or_input(p.cache_write_12h)),
+            (of(usage.input_audio), or_input(p.input_audio)),
+            (of(usage.input_image), or_input(p.input_image)),
+            (of(usage.input_video), or_input(p.input_video)),
+            (plain_in, input),
+        ];
+        let mut start: u64 = 0;
+        lines.into_iter().fold(0, |sum: u128, (tokens, rate)| {
+            let line = self.line(start, tokens, rate);
+            start = start.saturating_add(tokens.0);
+            sum.saturating_add(line)
+        })
+    }
+
+    fn output(&self, usage: &Usage) -> u128 {
+        let (p, of) = (self.price, |t: Option<Tokens>| t.unwrap_or_default());
+        let own = self.tier.and_then(|t| t.output);
+        let output = self.rate(own, Some(p.output), (p.output, self.times));
+        let or_output = |listed| self.rate(None, listed, output);
+        let parts = [usage.output_audio, usage.output_image, usage.output_video];
+        let plain = of(usage.output) - parts.into_iter().flatten().sum();
+        let lines = [
+            (plain, output),
+            (of(usage.output_audio), or_output(p.output_audio)),
+            (of(usage.output_image), or_output(p.output_image)),
+            (of(usage.output_video), or_output(p.output_video)),
+        ];
+        lines.into_iter().fold(0, |sum, (tokens, (price, times))| {
+            sum.saturating_add(atto(tokens.0, price, times.and(self.output)))
+        })
+    }
+
+    /// The tier's own figure, which has its multiple in it but not the place's; else the listed price; else what `falls_back` says.
+    fn rate(&self, own: Option<TokenPrice>, listed: Option<TokenPrice>, falls_back: Rate) -> Rate {
+        match (own, listed) {
+            (Some(own), _) => (own, self.place),
+            (None, Some(listed)) => (listed, self.times),
+            (None, None) => falls_back,
+        }
+    }
+
+    /// `tokens` that begin at position `start` of the prompt.
+    fn line(&self, start: u64, tokens: Tokens, (price, times): Rate) -> u128 {
+        let end = start.saturating_add(tokens.0);
+        let times = times.and(self.whole_prompt);
+        let mut sum = 0_u128;
+        let mut from = (0, Times::ONE);
+        for next in self.excess.iter().copied().chain([(u64::MAX, Times::ONE)]) {
+            let piece = end.min(next.0).saturating_sub(start.max(from.0));
+            sum = sum.saturating_add(atto(piece, price, times.and(from.1)));
+            from = next;
+        }
+        sum
     }
 }
 
-fn scaled(price: TokenPrice, times: f64) -> TokenPrice {
-    // Most requests have no multiplier, and a float would lose nothing here but time.
-    if times == 1.0 {
-        price
-    } else {
-        price.scaled(times)
-    }
+/// In 10⁻¹⁸ dollars: pico-dollars times millionths.
+fn atto(tokens: u64, price: TokenPrice, times: Times) -> u128 {
+    Tokens(tokens)
+        .times(price)
+        .saturating_mul(u128::from(times.millionths()))
+}
+
+/// Rounds half up, once for a whole bill. Beyond the range of the type it is the largest value.
+fn of_atto(atto: u128) -> NanoUsd {
+    let nano = atto.saturating_add(500_000_000) / 1_000_000_000;
+    NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
 }
 
 fn calls(count: Option<u64>, each: Option<NanoUsd>) -> NanoUsd {
@@ -93,88 +186,17 @@ fn calls(count: Option<u64>, each: Option<NanoUsd>) -> NanoUsd {
     NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sonnet() -> Price {
-        let input = TokenPrice::of_usd_per_million(3.0).expect("a price");
-        Price {
-            input,
-            output: TokenPrice::of_usd_per_million(15.0).expect("a price"),
-            cache_read: Some(input.scaled(0.1)),
-            cache_write_5m: Some(input.scaled(1.25)),
-            cache_write_1h: Some(input.scaled(2.0)),
-            ..Price::default()
-        }
-    }
-
-    #[test]
-    fn each_kind_of_token_is_charged_once() {
-        let usage = Usage {
-            input_uncached: Some(Tokens(1_000)),
-            cache_read: Some(Tokens(10_000)),
-            cache_write_5m: Some(Tokens(2_000)),
-            cache_write_1h: Some(Tokens(500)),
-            output: Some(Tokens(100)),
-            reasoning: Some(Tokens(60)),
-            ..Usage::default()
-        };
-        // 3.0e-3 + 3.0e-3 + 7.5e-3 + 3.0e-3 + 1.5e-3 dollars
-        assert_eq!(bill(&usage, &sonnet()), NanoUsd(18_000_000));
-    }
-
-    #[test]
-    fn a_long_prompt_lifts_the_whole_request() {
-        let long = LongContext {
-            over: Tokens(272_000),
-            input_times: 2.0,
-            output_times: 1.5,
-        };
-        let price = Price {
-            long_context: Some(long),
-            ..sonnet()
-        };
-        let usage = |n| Usage {
-            input_uncached: Some(Tokens(n)),
-            output: Some(Tokens(1_000)),
-            ..Usage::default()
-        };
-        assert_eq!(
-            bill(&usage(272_000), &price),
-            NanoUsd(816_000_000 + 15_000_000)
-        );
-        assert_eq!(
-            bill(&usage(272_001), &price),
-            NanoUsd(1_632_006_000 + 22_500_000)
-        );
-    }
-
-    #[test]
-    fn a_tier_multiplies_and_an_unknown_one_does_not() {
-        let price = Price {
-            tiers: vec![("priority".to_owned(), 2.0)],
-            ..sonnet()
-        };
-        let usage = |tier: &str| Usage {
-            output: Some(Tokens(10)),
-            service_tier: Some(tier.into()),
-            ..Usage::default()
-        };
-        assert_eq!(bill(&usage("priority"), &price), NanoUsd(300_000));
-        assert_eq!(bill(&usage("new"), &price), NanoUsd(150_000));
-    }
-
-    #[test]
-    fn searches_cost_by_the_call() {
-        let price = Price {
-            web_search: Some(NanoUsd(10_000_000)),
-            ..sonnet()
-        };
-        let usage = Usage {
-            web_searches: Some(3),
-            ..Usage::default()
-        };
-        assert_eq!(bill(&usage, &price), NanoUsd(30_000_000));
-    }
+/// Seconds of video at the price of their resolution; one that is not listed costs as the dearest, since a bill too low is never noticed.
+fn video(usage: &Usage, price: &Price) -> NanoUsd {
+    let Some(millis) = usage.output_video_millis else {
+        return NanoUsd::ZERO;
+    };
+    let named = usage.output_video_resolution.as_deref();
+    let listed = price.video_second.iter();
+    let exact = listed.clone().find(|(name, _)| Some(&**name) == named);
+    let second = exact.map_or_else(|| listed.map(|(_, p)| *p).max(), |(_, p)| Some(*p));
+    let nano = u128::from(millis) * u128::from(second.unwrap_or_default().0.unsigned_abs());
+    NanoUsd(i64::try_from((nano + 500) / 1_000).unwrap_or(i64::MAX))
 }
+
+const MILLIS_AN_HOUR: u128 = 3_600_000;

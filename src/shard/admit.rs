@@ -60,10 +60,20 @@ impl Shard {
             }
         };
         match (ask, key) {
-            (Ask::Models { dialect }, _) => reply::models(client, dialect, self.desk.config(), out),
+            (Ask::Models { dialect }, _) => {
+                reply::models(client, dialect, self.desk.config(), now.wall, out)
+            }
             (Ask::Model { dialect, name }, _) => {
                 let id = self.desk.name_exchange();
-                reply::model(client, dialect, self.desk.config(), &name, &id, out);
+                reply::model(
+                    client,
+                    dialect,
+                    self.desk.config(),
+                    &name,
+                    &id,
+                    now.wall,
+                    out,
+                );
             }
             (Ask::Socket, key) => self.open_socket(client, &head, key, out),
             (Ask::Do(line), Some(key)) => {
@@ -357,7 +367,8 @@ impl Exchange {
             )));
         };
         let model = &self.config.models[id.0 as usize];
-        if let Some(retired) = &model.retired {
+        let over = |r: &&crate::config::Retired| r.is_over(self.begun.wall);
+        if let Some(retired) = model.retired.as_ref().filter(over) {
             let instead = retired
                 .successor
                 .as_ref()

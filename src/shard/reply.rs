@@ -1,6 +1,6 @@
 //! What answers without a provider: the catalogue, and refusals before there is an exchange.
 
-use crate::base::{ClientId, Str};
+use crate::base::{ClientId, EndpointId, Str, WallTime};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{Config, Model};
 use crate::protocol::dialect;
@@ -51,9 +51,14 @@ pub(super) fn models(
     client: ClientId,
     dialect: DialectName,
     config: &Config,
+    now: WallTime,
     out: &mut Vec<Output>,
 ) {
-    let offered: Vec<&Model> = config.models.iter().filter(|m| offered(m)).collect();
+    let offered: Vec<&Model> = config
+        .models
+        .iter()
+        .filter(|m| offered(m, config, now))
+        .collect();
     let list: Vec<Value> = offered.iter().map(|m| entry(m, dialect, config)).collect();
     let ends = (
         offered.first().map(|m| &m.name),
@@ -78,13 +83,14 @@ pub(super) fn model(
     config: &Config,
     name: &str,
     id: &str,
+    now: WallTime,
     out: &mut Vec<Output>,
 ) {
     let known = config
         .model_names
         .get(name)
         .map(|id| &config.models[id.0 as usize])
-        .filter(|m| offered(m));
+        .filter(|m| offered(m, config, now));
     match known {
         Some(model) => answer(client, dialect, &entry(model, dialect, config), out),
         None => {
@@ -101,8 +107,11 @@ pub(super) fn model(
     }
 }
 
-fn offered(model: &Model) -> bool {
-    model.retired.is_none() && !model.endpoints.is_empty()
+/// Whether some place still serves the model at `now`.
+fn offered(model: &Model, config: &Config, now: WallTime) -> bool {
+    let lives = |id: &EndpointId| !config.endpoints[id.0 as usize].is_retired(now);
+    let over = model.retired.as_ref().is_some_and(|r| r.is_over(now));
+    !over && model.endpoints.iter().any(lives)
 }
 
 fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {

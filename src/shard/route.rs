@@ -223,6 +223,11 @@ impl Exchange {
             let message = "none of the providers that this allows serves the model";
             return Fault::invalid("x-stokehold-providers", message);
         }
+        let at = |e: &&EndpointId| &self.config.endpoints[e.0 as usize];
+        if !wanted.is_empty() && wanted.iter().all(|e| at(e).is_retired(self.begun.wall)) {
+            let message = "the model was retired by every provider that this router has for it";
+            return Fault::new(FaultClass::ModelNotFound, message).with_code("model_not_found");
+        }
         let epoch = desk.epoch(self.epoch);
         let pools = wanted
             .iter()
@@ -262,14 +267,14 @@ impl Exchange {
             let Some(preference) = self.controls.providers.preference(provider) else {
                 continue;
             };
-            if self.tally.incapable.contains(endpoint) {
+            if self.tally.incapable.contains(endpoint) || config.is_retired(self.begun.wall) {
                 continue;
             }
             let of = Expected {
                 input: self.asked.ask.input,
                 output: self.asked.ask.output,
             };
-            let cost = cost::expected(of, &config.price);
+            let cost = cost::expected(of, config.price.on(self.begun.wall));
             for pool in &config.pools {
                 let Some(key) = self.key(desk, *pool, now) else {
                     continue;

@@ -132,14 +132,8 @@ impl Exchange {
     ) -> DialectName {
         let (name, place) = (&*endpoint.name, &provider.place);
         let preferred = endpoint.speaks.first().copied();
-        let found = provider
-            .kind
-            .dialect_for(self.dialect, name, place, preferred);
-        if endpoint.speaks.is_empty() || endpoint.speaks.contains(&found) {
-            found
-        } else {
-            preferred.unwrap_or(found)
-        }
+        let kind = provider.kind;
+        endpoint.dialect(kind.dialect_for(self.dialect, name, place, preferred))
     }
 
     /// The body as this endpoint shall read it: the client's bytes where the dialect is the same, else written from canon.

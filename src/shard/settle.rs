@@ -481,7 +481,7 @@ impl Exchange {
     ) {
         let config = self.config.clone();
         let endpoint = &config.endpoints[attempt.endpoint.0 as usize];
-        let cost = bill(&usage, &endpoint.price);
+        let cost = bill(&usage, endpoint.price.on(self.begun.wall));
         let used = attempt.sent.then(|| used(&usage));
         self.add_up(used, cost);
         desk.end_attempt(attempt.id);
@@ -545,7 +545,7 @@ impl Exchange {
         let Some(open) = self.open else { return };
         let endpoint = &self.config.endpoints[open.endpoint.0 as usize];
         let usage = self.usage_unsaid();
-        let cost = bill(&usage, &endpoint.price);
+        let cost = bill(&usage, endpoint.price.on(self.begun.wall));
         out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
             under: Under(self.config.clone()),
             exchange: self.name.clone(),

@@ -525,7 +525,8 @@ impl Exchange {
         let usage = relay.usage_or_estimate(self.asked.ask.input);
         let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
         Closing {
-            cost: self.tally.cost + crate::policy::bill::bill(&usage, &endpoint.price),
+            cost: self.tally.cost
+                + crate::policy::bill::bill(&usage, endpoint.price.on(self.begun.wall)),
             first_byte: attempt.first_byte.map(|at| at - self.begun.instant),
             total: now.instant - self.begun.instant,
         }

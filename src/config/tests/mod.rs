@@ -1,6 +1,7 @@
 //! Tables of right and wrong files, and the files that we ship.
 
 mod properties;
+mod shipped;
 
 use super::*;
 use crate::config::load::{self, Loaded, parse_for_tests};
@@ -129,7 +130,7 @@ const WRONG: &[(&str, &[&str])] = &[
     (
         "tenents: []",
         &[
-            "a:1:1: unknown field \"tenents\" in the file: did you mean \"tenants\"? known: include, data_dir, server, limits, log, ledger, timeouts, routing, tenants, providers, prices, models",
+            "a:1:1: unknown field \"tenents\" in the file: did you mean \"tenants\"? known: include, data_dir, server, limits, log, ledger, timeouts, routing, tenants, providers, prices, models, optional_providers",
         ],
     ),
     (
@@ -214,6 +215,12 @@ const WRONG: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "providers: [{id: b, kind: bedrok}]",
+        &[
+            "a:1:27: unknown kind \"bedrok\": did you mean \"bedrock\"? known: anthropic, bedrock, vertex, openai, gemini, xai, fireworks, openrouter, selfhosted, fake",
+        ],
+    ),
+    (
         "providers: [{id: b, kind: antropic}]",
         &[
             "a:1:27: unknown kind \"antropic\": did you mean \"anthropic\"? known: anthropic, bedrock, vertex, openai, gemini, xai, fireworks, openrouter, selfhosted, fake",
@@ -271,6 +278,31 @@ const WRONG: &[(&str, &[&str])] = &[
     (
         "prices: [{kind: fake, model: m, input: 1, output: 2, source: s, read: May}]",
         &["a:1:71: not a day: the day the source was read, such as 2026-11-23"],
+    ),
+    (
+        "models: [{id: m, rules: {clamp: {temperatur: 0..1, top_p: 1..0, top_k: many}}, endpoints: [{provider: x}]}]\noptional_providers: [x]\n",
+        &[
+            "a:1:34: \"temperatur\" cannot be clamped: did you mean \"temperature\"? known: max_output, temperature, top_p, top_k, presence_penalty, frequency_penalty, top_logprobs, choices",
+            "a:1:59: not a range: the least and the most, such as 0..1 or 1..64_000",
+            "a:1:72: not a range: the least and the most, such as 0..1 or 1..64_000",
+        ],
+    ),
+    (
+        "models: [{id: m, gives: [txt], endpoints: [{provider: x, speaks: [chats], retired: soon}]}]\noptional_providers: x\n",
+        &[
+            "a:1:26: unknown word \"txt\" in models.gives: did you mean \"text\"? known: text, images, audio, video, embeddings",
+            "a:1:67: unknown dialect \"chats\": did you mean \"chat\"? known: chat, messages, responses, gemini, converse",
+            "a:1:84: not a day: such as 2026-07-23",
+        ],
+    ),
+    (
+        "prices:\n  - {kind: fake, model: m, input: 1, output: 2, long_context: [{over: 9, input_times: 1, output_times: 1}, {over: 9, input_times: 2, output_times: 1}], source: s, read: 2026-11-23}\n  - {kind: fake, model: m, from: 2026-02-30, input: 1, output: 2, source: s, read: 2026-11-23}\n  - {kind: fake, model: n, from: 2026-02-28, input: 1, output: 2, source: s, read: 2026-11-23}\n  - {kind: fake, model: m, from: 2026-03-01, input: 1, output: 2, cache: {mode: none}, source: s, read: 2026-11-23}\n",
+        &[
+            "a:2:115: two steps over 9 tokens: each length once",
+            "a:3:34: not a day: the first day it holds, such as 2026-11-23",
+            "a:4:34: fake/n has no price to change: an entry without from:, for the days before",
+            "a:5:74: cache rules do not change by the day: in the entry without from:",
+        ],
     ),
     (
         "data_dir: ${HOME_OF_DATA}",
@@ -613,7 +645,12 @@ fn out_of_the_box_only_the_fake_provider_is_used() {
 fn a_key_in_the_environment_is_enough_to_use_a_provider() {
     let env = [("ANTHROPIC_API_KEY", "sk-a"), ("OPENAI_API_KEY", "sk-o")];
     let config = shipped("stokehold.yaml", &env).config;
-    assert!(config.models.iter().all(|m| !m.endpoints.is_empty()));
+    assert!(
+        config
+            .models
+            .iter()
+            .any(|m| m.name == "gpt-5.4" && !m.endpoints.is_empty())
+    );
     let table = [
         (
             "claude-sonnet-4-5",
@@ -628,7 +665,7 @@ fn a_key_in_the_environment_is_enough_to_use_a_provider() {
             CacheMode::Breakpoints,
         ),
         ("gpt-5.1", "gpt-5.1", 1.25, CacheMode::Prefix),
-        ("gpt-5.6", "gpt-5.6-sol", 4.0, CacheMode::Breakpoints),
+        ("gpt-5.6", "gpt-5.6-sol", 4.0, CacheMode::Both),
     ];
     for (asked, name, input, cache) in table {
         let model = &config.models[usize::from(config.model_names[asked].0)];

@@ -9,6 +9,7 @@ pub mod gemini;
 pub mod messages;
 pub mod native;
 pub mod responses;
+mod rules;
 pub mod splice;
 
 use crate::base::{NanoUsd, Str};
@@ -32,6 +33,8 @@ pub struct Target<'a> {
 /// What a model does not take, and what then happens; from the catalogue (`drop_params` and its like).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
+    /// Numbers that are brought into what the model takes, by canon's names, with the least and the most.
+    pub clamp: Vec<(String, f64, f64)>,
     /// Parameters by canon's names (`temperature`, `seed`, `logit_bias`, …) that are left out and reported instead of refused.
     pub drop: Vec<String>,
     /// Parameters that the model does not take and that are refused with a 400 unless dropped.
@@ -92,14 +95,28 @@ pub fn write_request(
     request: &Request,
     target: &Target<'_>,
 ) -> Result<(Bytes, Dropped), Fault> {
-    match dialect {
+    let mut applied = None;
+    let mut told = Dropped::new();
+    if target.rules.bites(request) {
+        let mut changed = request.clone();
+        told = target.rules.apply(&mut changed);
+        applied = Some(changed);
+    }
+    let request = applied.as_ref().unwrap_or(request);
+    let (body, dropped) = match dialect {
         DialectName::Native => native::request::write(request, target),
         DialectName::Chat => chat::request::write(request, target),
         DialectName::Messages => messages::request::write(request, target),
         DialectName::Responses => responses::request::write(request, target),
         DialectName::Gemini => gemini::request::write(request, target),
         DialectName::Converse => converse::request::write(request, target),
-    }
+    }?;
+    let new = dropped
+        .into_iter()
+        .filter(|name| !told.contains(name))
+        .collect::<Vec<_>>();
+    told.extend(new);
+    Ok((body, told))
 }
 
 /// Reads one provider's answer. One value an attempt.

@@ -4,7 +4,7 @@
 //! Makes requests and reads answers; knows no socket and no clock. It signs for the token service alone: a form POSTed to `/`.
 
 use crate::base::{Secret, WallTime};
-use crate::protocol::provider::{AwsCredential, form, hints};
+use crate::protocol::provider::{AwsCredential, form, when};
 use ring::{digest, hmac};
 use serde::Deserialize;
 use std::fmt::Write as _;

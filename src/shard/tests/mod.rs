@@ -3,6 +3,7 @@
 mod answers;
 mod clients;
 mod credentials;
+mod days;
 mod keys;
 mod ledger;
 mod limits;

@@ -26,6 +26,8 @@ impl Meter {
             cache_read: fields.count("cache_read_input_tokens").map(Tokens),
             output: fields.count("output_tokens").map(Tokens),
             service_tier: fields.text(body, "service_tier"),
+            speed: fields.text(body, "speed"),
+            geo: fields.text(body, "inference_geo"),
             raw: Some(Json::within(body, raw)),
             ..Usage::default()
         };
@@ -131,5 +133,10 @@ pub(super) fn write(usage: &Usage, object: &mut Object<'_>) {
         Some("default") => object.text("service_tier", "standard"),
         Some(tier) => object.text("service_tier", tier),
         None => {}
+    }
+    for (name, said) in [("inference_geo", &usage.geo), ("speed", &usage.speed)] {
+        if let Some(said) = said {
+            object.text(name, said);
+        }
     }
 }

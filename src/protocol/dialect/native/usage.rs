@@ -8,7 +8,7 @@ use crate::protocol::json;
 use bytes::BytesMut;
 
 /// Each count by its name.
-fn counts(usage: &mut Usage) -> [(&'static str, &mut Option<Tokens>); 12] {
+fn counts(usage: &mut Usage) -> [(&'static str, &mut Option<Tokens>); 16] {
     [
         ("input_uncached_tokens", &mut usage.input_uncached),
         ("cache_read_tokens", &mut usage.cache_read),
@@ -22,6 +22,10 @@ fn counts(usage: &mut Usage) -> [(&'static str, &mut Option<Tokens>); 12] {
         ("output_audio_tokens", &mut usage.output_audio),
         ("input_image_tokens", &mut usage.input_image),
         ("output_image_tokens", &mut usage.output_image),
+        ("input_video_tokens", &mut usage.input_video),
+        ("output_video_tokens", &mut usage.output_video),
+        ("cache_read_audio_tokens", &mut usage.cache_read_audio),
+        ("cache_read_image_tokens", &mut usage.cache_read_image),
     ]
 }
 
@@ -38,6 +42,8 @@ pub fn write(usage: &Usage, out: &mut BytesMut) {
     for (name, calls) in [
         ("web_searches", usage.web_searches),
         ("web_fetches", usage.web_fetches),
+        ("output_images", usage.output_images),
+        ("output_video_millis", usage.output_video_millis),
     ] {
         if let Some(calls) = calls {
             json::key(name, out);
@@ -48,7 +54,14 @@ pub fn write(usage: &Usage, out: &mut BytesMut) {
         json::key("provider_cost_nano_usd", out);
         json::integer(cost.0, out);
     }
-    optional("service_tier", &usage.service_tier, out);
+    for (name, word) in [
+        ("output_video_resolution", &usage.output_video_resolution),
+        ("service_tier", &usage.service_tier),
+        ("speed", &usage.speed),
+        ("geo", &usage.geo),
+    ] {
+        optional(name, word, out);
+    }
     if usage.estimated {
         boolean("estimated", true, out);
     }
@@ -66,7 +79,12 @@ pub fn read(mut f: Fields<'_>) -> Result<Usage, Fault> {
     usage.web_searches = f.whole("web_searches")?;
     usage.web_fetches = f.whole("web_fetches")?;
     usage.provider_cost = f.whole("provider_cost_nano_usd")?.map(NanoUsd);
+    usage.output_images = f.whole("output_images")?;
+    usage.output_video_millis = f.whole("output_video_millis")?;
+    usage.output_video_resolution = f.text("output_video_resolution")?;
     usage.service_tier = f.text("service_tier")?;
+    usage.speed = f.text("speed")?;
+    usage.geo = f.text("geo")?;
     usage.estimated = f.boolean("estimated")?.unwrap_or(false);
     usage.raw = f.json("raw");
     Ok(usage)
@@ -77,4 +95,34 @@ pub fn write_cost(cost: NanoUsd, out: &mut BytesMut) {
     raw("cost_usd", &cost.to_string(), out);
     json::key("cost_nano_usd", out);
     json::integer(cost.0, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_costs_comes_back() {
+        let mut usage = Usage {
+            web_searches: Some(1),
+            web_fetches: Some(2),
+            output_images: Some(3),
+            output_video_millis: Some(8_000),
+            output_video_resolution: Some("4k".into()),
+            provider_cost: Some(NanoUsd(5)),
+            service_tier: Some("batch".into()),
+            speed: Some("fast".into()),
+            geo: Some("us".into()),
+            ..Usage::default()
+        };
+        for (at, (_, count)) in (1..).zip(counts(&mut usage)) {
+            *count = Some(Tokens(at));
+        }
+        let mut out = BytesMut::from("{");
+        write(&usage, &mut out);
+        out.extend_from_slice(b"}");
+        let body = crate::base::Str::try_from(out.freeze()).expect("text");
+        let fields = Fields::top(&body).expect("an object");
+        assert_eq!(read(fields).expect("what we wrote"), usage);
+    }
 }
