@@ -319,20 +319,32 @@ impl Exchange {
     }
 
     fn understand(&mut self) -> Result<(), Fault> {
-        let mut peek = match self.dialect {
-            DialectName::Native => self.understand_native()?,
-            _ => splice::peek(self.dialect, &self.body)?,
+        let mut peek = match (self.task, self.dialect) {
+            (Task::Generate, DialectName::Native) => self.understand_native()?,
+            (Task::Generate, _) => splice::peek(self.dialect, &self.body)?,
+            (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
+            (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
         };
         if let Some(stream) = self.path_streams {
             peek.stream = stream;
         }
+        if let Some(model) = &self.path_model {
+            peek.model = model.clone();
+        }
         let model = self.find_model(&peek.model)?;
         self.asked.model = ModelIdOrNone(Some(model));
         self.can_take(&peek)?;
-        let input = cost::tokens_of_bytes(peek.prompt_bytes);
-        self.asked.ask = Draw {
-            input,
-            output: Tokens(cost::output_of(peek.max_output).0),
+        self.asked.ask = match self.task {
+            Task::Generate => Draw {
+                input: cost::tokens_of_bytes(peek.prompt_bytes),
+                output: Tokens(cost::output_of(peek.max_output).0),
+            },
+            // Counting costs a request and no tokens.
+            Task::CountTokens => Draw::default(),
+            Task::Embed | Task::EmbedMany => Draw {
+                input: cost::tokens_of_bytes(peek.prompt_bytes),
+                output: Tokens::ZERO,
+            },
         };
         self.asked.peek = peek;
         Ok(())
@@ -499,7 +511,8 @@ fn text_header(head: &ClientHead, name: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `authorization: Bearer KEY` (OpenAI's clients, and current ones of Anthropic) or `x-api-key: KEY`.
+/// As clients send it: `authorization: Bearer KEY` (OpenAI's, and current ones of Anthropic), `x-api-key: KEY`, Gemini's
+/// `x-goog-api-key: KEY` or `?key=KEY`.
 fn shown_key(head: &ClientHead) -> Option<&[u8]> {
     let bearer = header(head, b"authorization").and_then(|value| {
         let (scheme, key) = value.split_at_checked(7)?;
@@ -507,8 +520,17 @@ fn shown_key(head: &ClientHead) -> Option<&[u8]> {
     });
     bearer
         .or_else(|| header(head, b"x-api-key"))
+        .or_else(|| header(head, b"x-goog-api-key"))
+        .or_else(|| key_of_query(&head.query))
         .map(<[u8]>::trim_ascii)
         .filter(|key| !key.is_empty())
+}
+
+/// Keys that clients put into a query have no letter that needs escaping there.
+fn key_of_query(query: &[u8]) -> Option<&[u8]> {
+    query
+        .split(|b| *b == b'&')
+        .find_map(|pair| pair.strip_prefix(b"key="))
 }
 
 fn passing(head: &ClientHead) -> PassingHeaders {
@@ -516,5 +538,8 @@ fn passing(head: &ClientHead) -> PassingHeaders {
         anthropic_version: text_header(head, b"anthropic-version"),
         anthropic_beta: text_header(head, b"anthropic-beta"),
         openai_beta: text_header(head, b"openai-beta"),
+        openrouter_referer: text_header(head, b"http-referer"),
+        openrouter_title: text_header(head, b"x-openrouter-title")
+            .or_else(|| text_header(head, b"x-title")),
     }
 }

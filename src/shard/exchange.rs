@@ -12,6 +12,7 @@ use crate::protocol::provider::hints::Hints;
 use crate::shard::desk::{Desk, Hold};
 use crate::shard::line::Ticket;
 use crate::shard::relay::Relay;
+use crate::shard::task::Task;
 use crate::shard::{BodyFault, Headers, LedgerRow, LogLine, Outcome, Output, UpstreamFault};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -91,6 +92,8 @@ pub(super) struct PassingHeaders {
     pub anthropic_version: Option<String>,
     pub anthropic_beta: Option<String>,
     pub openai_beta: Option<String>,
+    pub openrouter_referer: Option<String>,
+    pub openrouter_title: Option<String>,
 }
 
 /// What is asked, as far as routing needs it.
@@ -176,6 +179,8 @@ pub(super) struct Attempt {
     pub status: Option<u16>,
     pub first_byte: Option<Instant>,
     pub upstream_id: Str,
+    /// The headers of a refusal; empty for an answer.
+    pub refusal: Headers,
     /// What the answer's headers said of limits.
     pub hints: Hints,
     pub deadline: Deadline,

@@ -13,11 +13,15 @@ use crate::base::{Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
 use crate::protocol::dialect::splice::{Lift, Pass, lift_whole};
 use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
-use crate::protocol::framing::sse;
+use crate::protocol::dialect::numbers::Sides;
+use crate::protocol::framing::{eventstream, sse};
+use crate::protocol::provider::{FramesOf, Framing, ProviderKind, hints::Hints};
 use bytes::{Bytes, BytesMut};
 
 #[derive(Debug)]
 pub(super) struct Relay {
+    kind: ProviderKind,
+    provider: DialectName,
     up: Up,
     down: Down,
     meaning: Meaning,
@@ -39,6 +43,8 @@ pub(super) struct Relay {
 #[derive(Debug)]
 enum Up {
     Stream(sse::Decoder),
+    /// AWS's frames, told as the events they hold.
+    Frames(Box<eventstream::Events>),
     /// What came so far: nearly always one piece, which is then not copied.
     Whole(Whole),
 }
@@ -77,6 +83,7 @@ enum Meaning {
     /// The same of a body in one piece.
     LiftWhole(DialectName),
     Decode(Decoder),
+    Numbers(Box<Numbers>),
 }
 
 #[derive(Debug)]
@@ -87,13 +94,27 @@ enum Down {
     Fold(Box<Fold>),
 }
 
+/// A question whose answer is numbers.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub sides: Sides,
+    /// The client's request.
+    pub asked: Bytes,
+    /// The model as the client named it.
+    pub model: Str,
+}
+
 /// What a relay is made for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Form {
+    pub kind: ProviderKind,
     pub client: DialectName,
     pub provider: DialectName,
     pub client_streams: bool,
-    pub provider_streams: bool,
+    pub framing: Framing,
+    pub numbers: Option<Numbers>,
+    /// The client's stream is a JSON array: no provider's bytes are.
+    pub array: bool,
     pub stream_usage: bool,
     pub event_bytes_max: usize,
     pub answer_bytes_max: usize,
@@ -103,8 +124,15 @@ pub(super) struct Form {
 
 impl Relay {
     pub fn new(form: Form, opening: impl FnOnce() -> Opening) -> Self {
-        let same = form.client == form.provider && !form.framed;
-        let (meaning, down) = match (form.client_streams, form.provider_streams) {
+        let same = form.client == form.provider && !form.framed && !form.array;
+        let provider_streams = form.framing != Framing::Whole;
+        let (meaning, down) = match (form.client_streams, provider_streams) {
+            _ if form.numbers.is_some() => (
+                form.numbers.map_or(Meaning::LiftWhole(form.client), |numbers| {
+                    Meaning::Numbers(Box::new(numbers))
+                }),
+                Down::PassWhole(Bytes::new()),
+            ),
             (true, true) if same => (
                 Meaning::Lift(Lift::new(form.client, form.stream_usage)),
                 Down::Pass,
@@ -125,12 +153,21 @@ impl Relay {
                 Down::Fold(Box::default()),
             ),
         };
-        let up = if form.provider_streams {
-            Up::Stream(sse::Decoder::new(form.event_bytes_max))
-        } else {
-            Up::Whole(Whole::Piece(Bytes::new()))
+        let up = match form.framing {
+            Framing::Sse => Up::Stream(sse::Decoder::new(form.event_bytes_max)),
+            Framing::EventStream(of) => {
+                let holds = match of {
+                    FramesOf::Invoke => eventstream::Holds::Invoke,
+                    FramesOf::Converse => eventstream::Holds::Converse,
+                };
+                let events = eventstream::Events::new(holds, form.event_bytes_max);
+                Up::Frames(Box::new(events))
+            }
+            Framing::Whole => Up::Whole(Whole::Piece(Bytes::new())),
         };
         Self {
+            kind: form.kind,
+            provider: form.provider,
             up,
             down,
             meaning,
@@ -148,7 +185,7 @@ impl Relay {
     /// Takes what the network brought and appends to `out` what the client is to be sent. `Err`: the attempt is broken; what was appended
     /// before it may still be sent.
     pub fn feed(&mut self, bytes: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
-        if !matches!((&self.up, &self.down), (Up::Stream(_), Down::Pass)) {
+        if !matches!((&self.up, &self.down), (Up::Stream(_) | Up::Frames(_), Down::Pass)) {
             self.kept = self.kept.saturating_add(bytes.len());
             if self.kept > self.answer_bytes_max {
                 let most = self.answer_bytes_max;
@@ -159,6 +196,7 @@ impl Relay {
         }
         match &mut self.up {
             Up::Stream(decoder) => decoder.feed(bytes),
+            Up::Frames(frames) => frames.feed(bytes),
             Up::Whole(body) => {
                 body.add(bytes);
                 return Ok(());
@@ -184,6 +222,11 @@ impl Relay {
                 self.end_told = self.done;
                 self.finish_meaning(out)
             }
+            Up::Frames(frames) => {
+                frames.finish().map_err(malformed)?;
+                self.end_told = self.done;
+                self.finish_meaning(out)
+            }
             Up::Whole(body) => {
                 let body = body.take();
                 self.whole(body, out)
@@ -196,6 +239,7 @@ impl Relay {
             Up::Stream(decoder) => decoder
                 .next()
                 .map_err(|sse::TooLong| broken("an event of the provider is too long")),
+            Up::Frames(frames) => frames.next().map_err(malformed),
             Up::Whole(_) => Ok(None),
         }
     }
@@ -212,7 +256,7 @@ impl Relay {
             Meaning::Decode(decoder) => {
                 decoder.event(event, &mut self.events).map_err(malformed)?
             }
-            Meaning::LiftWhole(_) => {}
+            Meaning::LiftWhole(_) | Meaning::Numbers(_) => {}
         }
         self.absorb(out)
     }
@@ -221,7 +265,7 @@ impl Relay {
         match &mut self.meaning {
             Meaning::Lift(lift) => lift.finish(&mut self.events),
             Meaning::Decode(decoder) => decoder.finish(&mut self.events),
-            Meaning::LiftWhole(_) => Ok(()),
+            Meaning::LiftWhole(_) | Meaning::Numbers(_) => Ok(()),
         }
         .map_err(malformed)?;
         self.absorb(out)?;
@@ -230,18 +274,42 @@ impl Relay {
     }
 
     fn whole(&mut self, body: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
-        match &mut self.meaning {
+        let read = match &mut self.meaning {
             Meaning::Decode(decoder) => decoder.whole(&body, &mut self.events),
             Meaning::LiftWhole(dialect) => lift_whole(*dialect, &body, &mut self.events),
             Meaning::Lift(_) => Ok(()),
+            Meaning::Numbers(_) => {
+                return self.numbers(&body).map_err(|what| self.refused(&body, what));
+            }
+        };
+        if let Err(what) = read {
+            return Err(self.refused(&body, what));
         }
-        .map_err(malformed)?;
         if let Down::PassWhole(kept) = &mut self.down {
             *kept = body;
         }
         self.absorb(out)?;
         self.done = true;
         Ok(())
+    }
+
+    fn numbers(&mut self, body: &Bytes) -> Result<(), Malformed> {
+        let Meaning::Numbers(numbers) = &self.meaning else {
+            return Ok(());
+        };
+        let (said, usage) = numbers.sides.answer(&numbers.asked, body, &numbers.model)?;
+        self.usage = usage;
+        self.down = Down::PassWhole(said);
+        self.done = true;
+        Ok(())
+    }
+
+    /// A body that is no answer may be a failure in somebody's words (FIELD-BUGS: errors with status 200).
+    fn refused(&self, body: &[u8], what: Malformed) -> Fault {
+        let said = self
+            .kind
+            .fault_in_success(self.provider, &[], body, &Hints::default());
+        said.unwrap_or_else(|| malformed(what))
     }
 
     /// Takes note of the events at hand and writes them on. `Err` with the provider's own error event.

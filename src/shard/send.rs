@@ -6,14 +6,15 @@ use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
+use crate::protocol::dialect::numbers::{Form, Question, Sides};
 use crate::protocol::provider::{
-    Asking, CallHead, ClientHeaders, Credential, Envelope, Signing, form,
+    Asking, CallHead, ClientHeaders, Credential, Envelope, ProviderKind, Signing, form,
 };
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
 use crate::shard::input::Slices;
 use crate::shard::task::Task;
-use crate::shard::{Call, Output};
+use crate::shard::{Call, Headers, Output};
 use bytes::Bytes;
 
 impl Exchange {
@@ -28,7 +29,7 @@ impl Exchange {
         let config = self.config.clone();
         let endpoint = &config.endpoints[decision.endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
-        let dialect = self.dialect_at(provider, endpoint);
+        let dialect = self.dialect_at(provider, endpoint)?;
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
         let streams =
             self.task == Task::Generate && (self.streams() || dialect != self.dialect);
@@ -103,6 +104,7 @@ impl Exchange {
             status: None,
             first_byte: None,
             upstream_id: Str::new(),
+            refusal: Headers::new(),
             hints: Hints::default(),
             deadline: Deadline {
                 at,
@@ -129,11 +131,39 @@ impl Exchange {
         &self,
         provider: &config::Provider,
         endpoint: &config::Endpoint,
-    ) -> DialectName {
-        let (name, place) = (&*endpoint.name, &provider.place);
-        let preferred = endpoint.speaks.first().copied();
-        let kind = provider.kind;
-        endpoint.dialect(kind.dialect_for(self.dialect, name, place, preferred))
+    ) -> Result<DialectName, Fault> {
+        let (kind, name, place) = (provider.kind, &*endpoint.name, &provider.place);
+        if self.task == Task::Generate {
+            let preferred = endpoint.speaks.first().copied();
+            let found = kind.dialect_for(self.dialect, name, place, preferred);
+            return Ok(endpoint.dialect(found));
+        }
+        let operation = self.task.operation();
+        let offers = |dialect: &DialectName| {
+            kind.offers(operation, *dialect)
+                && (self.task.is_embedding() || kind.speaks(*dialect, name, place))
+        };
+        let known: &[DialectName] = if self.task.is_embedding() {
+            &[DialectName::Chat, DialectName::Gemini]
+        } else {
+            &[
+                DialectName::Messages,
+                DialectName::Responses,
+                DialectName::Gemini,
+                DialectName::Converse,
+            ]
+        };
+        let own = known.iter().filter(|d| **d == self.dialect);
+        let found = own.chain(known).copied().find(offers);
+        found.ok_or_else(|| {
+            let what = if self.task.is_embedding() {
+                "embed"
+            } else {
+                "count tokens"
+            };
+            let message = format!("the provider {} does not {what} for this model", provider.name);
+            Fault::invalid("model", message)
+        })
     }
 
     /// The body as this endpoint shall read it: the client's bytes where the dialect is the same, else written from canon.
@@ -145,13 +175,20 @@ impl Exchange {
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
         self.dropped.clear();
+        let target = self.target(endpoint, streams);
+        let provider = &self.config.providers[endpoint.provider.0 as usize];
+        let sides = self.question().map(|q| self.sides(q, provider, dialect));
+        if let Some(sides) = sides.filter(|sides| !sides.pass()) {
+            let (body, dropped) = sides.request(&self.body, &target)?;
+            self.dropped = dropped;
+            return shaped(body, envelope);
+        }
         if dialect == self.dialect {
-            return match envelope {
-                Some(envelope) => enveloped(&self.body, envelope),
-                None => {
-                    splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name)
-                }
-            };
+            return self.own_words(endpoint, dialect, envelope);
+        }
+        if self.asked.peek.server_state {
+            let message = "the request names what is kept at one provider (an earlier answer, a file or a cached prefix), and this model is not served there in the same dialect";
+            return Err(Fault::new(FaultClass::Invalid, message));
         }
         if self.request.is_none() {
             self.request = Some(Box::new(dialect::read_request(self.dialect, &self.body)?));
@@ -159,20 +196,68 @@ impl Exchange {
         let Some(request) = &self.request else {
             return Err(Fault::new(FaultClass::Internal, "the request was not read"));
         };
+        let target = self.target(endpoint, streams);
+        let (body, dropped) = dialect::write_request(dialect, request, &target)?;
+        self.dropped = dropped;
+        shaped(body, envelope)
+    }
+
+    /// The client's own bytes, with what must change.
+    fn own_words(
+        &self,
+        endpoint: &config::Endpoint,
+        dialect: DialectName,
+        envelope: Option<&Envelope>,
+    ) -> Result<Slices, Fault> {
+        let spliced =
+            || splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name);
+        match envelope {
+            None => spliced(),
+            Some(envelope) if envelope.remove.contains(&"model") => {
+                shaped(self.body.clone(), Some(envelope))
+            }
+            Some(envelope) => shaped(spliced()?.concat().into(), Some(envelope)),
+        }
+    }
+
+    fn target<'a>(&'a self, endpoint: &'a config::Endpoint, stream: bool) -> Target<'a> {
         let model = &self.config.models[endpoint.model.0 as usize];
-        let target = Target {
+        Target {
             model: &endpoint.name,
-            stream: streams,
+            stream,
             max_output_default: model
                 .output_max
                 .map_or(MAX_OUTPUT_DEFAULT, |most| most.0.min(MAX_OUTPUT_DEFAULT)),
             rules: &endpoint.rules,
+        }
+    }
+
+    /// What is asked, where its answer is numbers.
+    pub fn question(&self) -> Option<Question> {
+        match self.task {
+            Task::Generate => None,
+            Task::CountTokens => Some(Question::Count),
+            Task::Embed => Some(Question::Embed),
+            Task::EmbedMany => Some(Question::EmbedMany),
+        }
+    }
+
+    pub fn sides(
+        &self,
+        question: Question,
+        provider: &config::Provider,
+        dialect: DialectName,
+    ) -> Sides {
+        let form = match provider.kind {
+            ProviderKind::Vertex => Form::Vertex,
+            ProviderKind::Bedrock if !provider.place.mantle => Form::Bedrock,
+            _ => Form::Plain,
         };
-        let (body, dropped) = dialect::write_request(dialect, request, &target)?;
-        self.dropped = dropped;
-        match envelope {
-            Some(envelope) => enveloped(&body, envelope),
-            None => Ok(Slices::from_iter([body])),
+        Sides {
+            question,
+            client: self.dialect,
+            provider: dialect,
+            form,
         }
     }
 
@@ -181,7 +266,8 @@ impl Exchange {
             anthropic_version: self.passing.anthropic_version.as_deref(),
             anthropic_beta: self.passing.anthropic_beta.as_deref(),
             openai_beta: self.passing.openai_beta.as_deref(),
-            ..ClientHeaders::default()
+            openrouter_referer: self.passing.openrouter_referer.as_deref(),
+            openrouter_title: self.passing.openrouter_title.as_deref(),
         }
     }
 
@@ -204,8 +290,15 @@ impl Exchange {
 /// providers which reserve it would refuse.
 const MAX_OUTPUT_DEFAULT: u64 = 8_192;
 
-fn enveloped(body: &Bytes, envelope: &Envelope) -> Result<Slices, Fault> {
-    splice::envelope(body, envelope.remove, &envelope.insert)
+/// The body in its provider's envelope, if it has one.
+fn shaped(body: Bytes, envelope: Option<&Envelope>) -> Result<Slices, Fault> {
+    match envelope {
+        Some(envelope) => {
+            let slices = splice::envelope(&body, envelope.remove, &envelope.insert)?;
+            Ok(slices.into_iter().collect())
+        }
+        None => Ok(Slices::from_iter([body])),
+    }
 }
 
 /// The head with the base URL's path, what the configuration adds, and the credential.

@@ -6,6 +6,8 @@ use crate::protocol::dialect::native;
 use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation};
 use crate::shard::admit::{Opened, can_heed};
 use crate::shard::exchange::{Down, Happening, PassingHeaders};
+use crate::shard::paths::Line;
+use crate::shard::task::Task;
 use crate::shard::{Client, ClientHead, Output, Shard};
 use bytes::{Bytes, BytesMut};
 

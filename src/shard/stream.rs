@@ -7,9 +7,10 @@ use crate::config::{LogLevel, OnDisconnect};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::framing::sse;
 use crate::protocol::provider::hints::Hints;
+use crate::protocol::provider::{Asking, ClientHeaders};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase};
-use crate::shard::relay::{Form, Relay};
+use crate::shard::relay::{Form, Numbers, Relay};
 use crate::shard::{Headers, LogLine, Outcome, Output, ResponseHead, UpstreamFault};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -37,22 +38,13 @@ impl Exchange {
         attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
         attempt.deadline.what = Limit::Stall;
         if !(200..300).contains(&status) {
+            attempt.refusal = headers.clone();
             return Phase::Refused(attempt, BytesMut::new());
         }
-        let provider_streams = is_event_stream(headers).unwrap_or(attempt.streams);
         if !attempt.streams {
             attempt.deadline.at = attempt.deadline.total_at;
         }
-        let form = Form {
-            client: self.dialect,
-            provider: attempt.dialect,
-            client_streams: self.streams(),
-            provider_streams,
-            stream_usage: self.asked.peek.stream_usage,
-            event_bytes_max: self.config.limits.event_bytes_max,
-            answer_bytes_max: self.config.limits.answer_bytes_max,
-            framed: matches!(self.down, Down::Socket { .. }),
-        };
+        let form = self.form(&attempt, headers);
         let relay = Relay::new(form, || self.opening(&attempt));
         if self.congested_since.is_some() {
             out.push(Output::Pause {
@@ -60,6 +52,40 @@ impl Exchange {
             });
         }
         Phase::Streaming(attempt, Box::new(relay))
+    }
+
+    fn form(&self, attempt: &Attempt, headers: &Headers) -> Form {
+        let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
+        let provider = &self.config.providers[endpoint.provider.0 as usize];
+        let asking = Asking {
+            operation: self.task.operation(),
+            dialect: attempt.dialect,
+            stream: attempt.streams,
+            model: &endpoint.name,
+            place: &provider.place,
+            client: &ClientHeaders::default(),
+            affinity: None,
+            operation_name: "",
+        };
+        let kind = headers.iter().find(|(name, _)| &name[..] == b"content-type");
+        let numbers = self.question().map(|question| Numbers {
+            sides: self.sides(question, provider, attempt.dialect),
+            asked: self.body.clone(),
+            model: self.asked.peek.model.clone(),
+        });
+        Form {
+            kind: provider.kind,
+            client: self.dialect,
+            provider: attempt.dialect,
+            client_streams: self.streams(),
+            framing: provider.kind.framing(&asking, kind.map(|(_, value)| &value[..])),
+            numbers,
+            array: self.array,
+            stream_usage: self.asked.peek.stream_usage,
+            event_bytes_max: self.config.limits.event_bytes_max,
+            answer_bytes_max: self.config.limits.answer_bytes_max,
+            framed: matches!(self.down, Down::Socket { .. }),
+        }
     }
 
     /// What the headers say of limits corrects our own count.
@@ -223,7 +249,7 @@ impl Exchange {
         let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
         let kind = self.config.providers[provider.0 as usize].kind;
         let status = attempt.status.unwrap_or(502);
-        let mut fault = kind.fault(attempt.dialect, status, &[], body, &attempt.hints);
+        let mut fault = kind.fault(attempt.dialect, status, &attempt.refusal, body, &attempt.hints);
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
         let should_retry = attempt.hints.should_retry;
@@ -545,6 +571,7 @@ impl Exchange {
             decision: attempt.decision.into(),
             stream_usage: self.asked.peek.stream_usage,
             bare: request_id.is_some(),
+            array: self.array,
             request_id,
         }
     }
@@ -666,20 +693,6 @@ fn request_id(headers: &Headers) -> Str {
     let id = found.and_then(|(_, value)| std::str::from_utf8(value).ok());
     id.filter(|id| id.len() <= 128)
         .map_or(Str::new(), Str::from)
-}
-
-/// Whether the answer says that it is a stream; `None` when it says nothing of use.
-fn is_event_stream(headers: &Headers) -> Option<bool> {
-    let (_, kind) = headers
-        .iter()
-        .find(|(name, _)| &name[..] == b"content-type")?;
-    if kind.starts_with(b"text/event-stream") {
-        Some(true)
-    } else if kind.starts_with(b"application/json") {
-        Some(false)
-    } else {
-        None
-    }
 }
 
 fn told(why: &UpstreamFault) -> String {

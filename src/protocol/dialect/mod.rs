@@ -8,6 +8,7 @@ pub mod converse;
 pub mod gemini;
 pub mod messages;
 pub mod native;
+pub mod numbers;
 pub mod responses;
 mod rules;
 pub mod splice;
@@ -66,6 +67,8 @@ pub struct Opening {
     pub request_id: Option<Str>,
     /// True on a WebSocket: events are bare JSON texts, one a message, without SSE framing.
     pub bare: bool,
+    /// The client's stream is a JSON array and not SSE (Gemini without `alt=sse`).
+    pub array: bool,
 }
 
 /// What is known when an answer ends.

@@ -265,7 +265,7 @@ impl ProviderKind {
                 DialectName::Converse => FramesOf::Converse,
                 _ => FramesOf::Invoke,
             })
-        } else if content_type.is_some() || !asking.stream {
+        } else if is(b"application/json") || is(b"text/html") || !asking.stream {
             Framing::Whole
         } else if self == Self::Bedrock && !asking.place.mantle {
             Framing::EventStream(match asking.dialect {

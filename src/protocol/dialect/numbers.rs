@@ -1,0 +1,235 @@
+//! Questions whose answer is numbers: how many tokens a request is, and what vectors stand for texts.
+//!
+//! Clients ask in three ways to count (Messages, Responses, Gemini) and in two to embed (OpenAI's, Gemini's); providers answer in those and
+//! in Bedrock's. Where both sides use the same words, bytes pass; here is what turns one into another.
+
+use crate::base::{Str, Tokens};
+use crate::canon::{DialectName, Fault, FaultClass, Malformed, Request, Usage};
+use crate::protocol::dialect::embeddings::{self, Embed};
+use crate::protocol::dialect::gemini::count::{self, Counted};
+use crate::protocol::dialect::splice::envelope;
+use crate::protocol::dialect::{Dropped, Target, read_request, write_request};
+use crate::protocol::json;
+use crate::protocol::provider::bedrock;
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    Count,
+    Embed,
+    /// Gemini's form for several inputs.
+    EmbedMany,
+}
+
+/// Where a provider departs from its dialect's own form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Plain,
+    /// Google Cloud: the members of a request stand beside its contents.
+    Vertex,
+    /// Bedrock's runtime wraps the request that would be sent.
+    Bedrock,
+}
+
+impl Form {
+    /// Whether a request in the provider's dialect passes as it is.
+    #[must_use]
+    pub fn passes(self, question: Question, dialect: DialectName) -> bool {
+        match (self, question) {
+            (Self::Plain, _) | (Self::Vertex, Question::Embed | Question::EmbedMany) => true,
+            // Google Cloud does not take the wrapped form of the Gemini API.
+            (Self::Vertex, Question::Count) => dialect != DialectName::Gemini,
+            (Self::Bedrock, _) => false,
+        }
+    }
+}
+
+/// Both sides of a question.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides {
+    pub question: Question,
+    pub client: DialectName,
+    pub provider: DialectName,
+    pub form: Form,
+}
+
+impl Sides {
+    #[must_use]
+    pub fn pass(&self) -> bool {
+        self.client == self.provider && self.form.passes(self.question, self.provider)
+    }
+
+    /// The request for the provider, where it does not pass. `Err` names what cannot be said there.
+    pub fn request(&self, body: &Bytes, target: &Target<'_>) -> Result<(Bytes, Dropped), Fault> {
+        match self.question {
+            Question::Count => self.count(body, target),
+            Question::Embed | Question::EmbedMany => self.embed(body, target),
+        }
+    }
+
+    fn count(&self, body: &Bytes, target: &Target<'_>) -> Result<(Bytes, Dropped), Fault> {
+        let request = match self.client {
+            DialectName::Gemini => count::read(body)?,
+            // A limit is demanded of requests that are answered, not of those that are counted.
+            DialectName::Messages => {
+                read_request(self.client, &with_limit(body)?)?
+            }
+            dialect => read_request(dialect, body)?,
+        };
+        let counted = counted_part(request);
+        let (written, dropped) = match (self.provider, self.form) {
+            (DialectName::Gemini, Form::Vertex) => count::write_for_vertex(&counted, target)?,
+            (DialectName::Gemini, _) => count::write(&counted, target)?,
+            (dialect, Form::Bedrock) => {
+                let (body, dropped) = write_request(dialect, &counted, target)?;
+                (bedrock::count_tokens(dialect, &[body]), dropped)
+            }
+            (dialect, _) => {
+                let (body, dropped) = write_request(dialect, &counted, target)?;
+                (without_answers(&body, target.model)?, dropped)
+            }
+        };
+        Ok((written, dropped))
+    }
+
+    fn embed(&self, body: &Bytes, target: &Target<'_>) -> Result<(Bytes, Dropped), Fault> {
+        let embed = self.read_embed(body)?;
+        match (self.provider, self.form) {
+            (_, Form::Bedrock) => Err(Fault::invalid(
+                "model",
+                "this router does not speak the forms in which Bedrock's runtime embeds",
+            )),
+            (DialectName::Gemini, _) => embeddings::write_gemini(&embed, target.model),
+            _ => Ok(embeddings::write_openai(&embed, target.model)),
+        }
+    }
+
+    fn read_embed(&self, body: &[u8]) -> Result<Embed, Fault> {
+        match self.client {
+            DialectName::Gemini => embeddings::read_gemini(body),
+            _ => embeddings::read_openai(body),
+        }
+    }
+
+    /// The answer for the client and what is billed for it. `asked` is the client's own request. `Err`: the provider's answer is none.
+    pub fn answer(
+        &self,
+        asked: &Bytes,
+        body: &Bytes,
+        model: &str,
+    ) -> Result<(Bytes, Usage), Malformed> {
+        match self.question {
+            Question::Count => {
+                let counted = self
+                    .counted(body)
+                    .ok_or_else(|| Malformed::at("body: no count of tokens"))?;
+                let said = if self.pass() {
+                    body.clone()
+                } else {
+                    self.say_count(&counted)
+                };
+                Ok((said, Usage::default()))
+            }
+            Question::Embed | Question::EmbedMany => self.embedded(asked, body, model),
+        }
+    }
+
+    fn counted(&self, body: &[u8]) -> Option<Counted> {
+        let of = |total| Counted {
+            total: Tokens(total),
+            ..Counted::default()
+        };
+        match (self.provider, self.form) {
+            (_, Form::Bedrock) => bedrock::counted(body).map(of),
+            (DialectName::Gemini, _) => count::read_answer(body),
+            _ => {
+                #[derive(Deserialize)]
+                struct Answer {
+                    input_tokens: u64,
+                }
+                let answer: Answer = serde_json::from_slice(body).ok()?;
+                Some(of(answer.input_tokens))
+            }
+        }
+    }
+
+    fn say_count(&self, counted: &Counted) -> Bytes {
+        let mut out = BytesMut::new();
+        match self.client {
+            DialectName::Gemini => return count::write_answer(counted),
+            // OpenAI API reference, input token counts, read 2026-08.
+            DialectName::Responses => {
+                out.extend_from_slice(b"{\"object\":\"response.input_tokens\",\"input_tokens\":");
+            }
+            _ => out.extend_from_slice(b"{\"input_tokens\":"),
+        }
+        json::integer(counted.total.0, &mut out);
+        out.extend_from_slice(b"}");
+        out.freeze()
+    }
+
+    fn embedded(
+        &self,
+        asked: &Bytes,
+        body: &Bytes,
+        model: &str,
+    ) -> Result<(Bytes, Usage), Malformed> {
+        let read = match self.provider {
+            DialectName::Gemini => embeddings::read_gemini_answer(body),
+            _ => embeddings::read_openai_answer(body),
+        };
+        let embedded = read.ok_or_else(|| Malformed::at("body: no embeddings"))?;
+        let usage = embedded.usage.clone();
+        if self.pass() {
+            return Ok((body.clone(), usage));
+        }
+        let asked = self.read_embed(asked).unwrap_or_default();
+        let said = match self.client {
+            DialectName::Gemini => embeddings::write_gemini_answer(&embedded, asked.batch),
+            _ => embeddings::write_openai_answer(&embedded, model, asked.encoding),
+        };
+        Ok((said, usage))
+    }
+}
+
+/// What of a request is counted: its prompt, not how its answer shall be.
+fn counted_part(request: Request) -> Request {
+    Request {
+        model: request.model,
+        system: request.system,
+        turns: request.turns,
+        tools: request.tools,
+        tool_choice: request.tool_choice,
+        reasoning: request.reasoning,
+        ..Request::default()
+    }
+}
+
+/// Messages' own reader wants the limit that a request to be counted does not have.
+fn with_limit(body: &Bytes) -> Result<Bytes, Fault> {
+    Ok(envelope(body, &["max_tokens"], "\"max_tokens\":1")?
+        .concat()
+        .into())
+}
+
+/// Counting takes no word about the answer (Anthropic and OpenAI API references, read 2026-08).
+fn without_answers(body: &Bytes, model: &str) -> Result<Bytes, Fault> {
+    let mut named = BytesMut::from("\"model\":\"");
+    json::escaped(model, &mut named);
+    named.extend_from_slice(b"\"");
+    let named = Str::try_from(named.freeze())
+        .map_err(|_| Fault::new(FaultClass::Internal, "a model's name is not UTF-8"))?;
+    let answers = [
+        "model",
+        "max_tokens",
+        "max_output_tokens",
+        "stream",
+        "stream_options",
+        "store",
+        "include",
+    ];
+    Ok(envelope(body, &answers, &named)?.concat().into())
+}
