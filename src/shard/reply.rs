@@ -65,14 +65,13 @@ pub(super) fn models(
         offered.last().map(|m| &m.name),
     );
     let body = match dialect {
-        DialectName::Chat
-        | DialectName::Responses
-        | DialectName::Gemini
-        | DialectName::Converse => json!({"object": "list", "data": list}),
+        DialectName::Chat | DialectName::Responses | DialectName::Converse => {
+            json!({"object": "list", "data": list})
+        }
         DialectName::Messages => {
             json!({"data": list, "has_more": false, "first_id": ends.0, "last_id": ends.1})
         }
-        DialectName::Native => json!({"models": list}),
+        DialectName::Native | DialectName::Gemini => json!({"models": list}),
     };
     answer(client, dialect, &body, out);
 }
@@ -115,31 +114,78 @@ fn offered(model: &Model, config: &Config, now: WallTime) -> bool {
 }
 
 fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {
-    let takes = model.takes;
+    let (context, output) = (
+        model.context.map(|t| t.0),
+        model.output_max.map(|t| t.0),
+    );
     match dialect {
-        DialectName::Chat
-        | DialectName::Responses
-        | DialectName::Gemini
-        | DialectName::Converse => json!({
+        // What stands beside OpenAI's own four fields is OpenRouter's way of saying what a model can take (its docs, read 2026-08); official
+        // clients keep what they do not know.
+        DialectName::Chat | DialectName::Responses | DialectName::Converse => json!({
             "id": model.name, "object": "model", "created": 0, "owned_by": owner(model, config),
+            "context_length": context, "max_output_tokens": output,
+            "architecture": {"input_modalities": taken(model), "output_modalities": given(model)},
+            "supports_tools": model.takes.tools,
         }),
         DialectName::Messages => json!({
             "type": "model", "id": model.name, "display_name": model.name, "created_at": "1970-01-01T00:00:00Z",
             "lifecycle": "active",
-            "max_input_tokens": model.context.map(|t| t.0), "max_tokens": model.output_max.map(|t| t.0),
+            "max_input_tokens": context, "max_tokens": output,
             // All of them or none, says the schema (Anthropic docs, read 2026-08); and most are not known of a model.
             "capabilities": null,
         }),
+        // Gemini API reference, models, read 2026-08.
+        DialectName::Gemini => json!({
+            "name": format!("models/{}", model.name), "baseModelId": model.name, "version": "1",
+            "displayName": model.name, "inputTokenLimit": context, "outputTokenLimit": output,
+            "supportedGenerationMethods": methods(model),
+        }),
         DialectName::Native => json!({
-            "id": model.name, "aliases": model.aliases, "context_tokens": model.context.map(|t| t.0),
-            "output_tokens_max": model.output_max.map(|t| t.0),
+            "id": model.name, "aliases": model.aliases, "context_tokens": context, "output_tokens_max": output,
             "takes": {
-                "images": takes.images, "documents": takes.documents, "audio": takes.audio,
-                "video": takes.video, "tools": takes.tools,
+                "images": model.takes.images, "documents": model.takes.documents, "audio": model.takes.audio,
+                "video": model.takes.video, "tools": model.takes.tools,
             },
+            "gives": given(model),
             "providers": providers(model, config),
         }),
     }
+}
+
+fn methods(model: &Model) -> Vec<&'static str> {
+    if model.gives.embeddings {
+        return vec!["embedContent", "batchEmbedContents"];
+    }
+    vec!["generateContent", "streamGenerateContent", "countTokens"]
+}
+
+fn taken(model: &Model) -> Vec<&'static str> {
+    let takes = model.takes;
+    let words = [
+        (true, "text"),
+        (takes.images, "image"),
+        (takes.documents, "file"),
+        (takes.audio, "audio"),
+        (takes.video, "video"),
+    ];
+    said(&words)
+}
+
+fn given(model: &Model) -> Vec<&'static str> {
+    let gives = model.gives;
+    let words = [
+        (gives.text, "text"),
+        (gives.images, "image"),
+        (gives.audio, "audio"),
+        (gives.video, "video"),
+        (gives.embeddings, "embeddings"),
+    ];
+    said(&words)
+}
+
+fn said(words: &[(bool, &'static str)]) -> Vec<&'static str> {
+    let of = |(is, word): &(bool, &'static str)| is.then_some(*word);
+    words.iter().filter_map(of).collect()
 }
 
 fn providers(model: &Model, config: &Config) -> Vec<String> {
