@@ -1,9 +1,11 @@
 //! Who is called: a dialect + a framing + a URL + a signature + hints.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod hints;
 pub mod openai;
 pub mod selfhosted;
+pub mod sigv4;
 
 use crate::base::{Secret, WallTime};
 use crate::canon::{DialectName, Fault};
