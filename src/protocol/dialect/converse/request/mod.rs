@@ -12,6 +12,8 @@ mod write;
 mod write_blocks;
 mod write_turns;
 pub use write::write;
+#[cfg(test)]
+pub(super) use write_blocks::says_something;
 pub(super) use write_blocks::{write_cited, write_input};
 
 #[cfg(test)]

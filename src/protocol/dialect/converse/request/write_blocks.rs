@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use std::borrow::Cow;
 
 /// False for what the API refuses as blank.
-pub(super) fn says_something(block: &Block) -> bool {
+pub(in crate::protocol::dialect::converse) fn says_something(block: &Block) -> bool {
     match &block.kind {
         BlockKind::Text { text, citations } => !text.trim().is_empty() || !citations.is_empty(),
         BlockKind::Refusal { text } => !text.trim().is_empty(),
