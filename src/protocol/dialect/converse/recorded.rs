@@ -380,3 +380,23 @@ fn claude_behind_invoke_is_read_and_other_grammars_are_told_apart() {
     );
     report(all.len(), &wrong);
 }
+
+/// Bodies after AWS's pages on each maker's models ("Inference request parameters and response fields", read 2026-11).
+#[test]
+fn an_answer_in_another_makers_grammar_is_malformed_and_says_nothing_of_its_content() {
+    for body in [
+        r#"{"inputTextTokenCount":1,"results":[{"tokenCount":1,"outputText":"secret","completionReason":"FINISH"}]}"#,
+        r#"{"generation":"secret","prompt_token_count":1,"generation_token_count":1,"stop_reason":"stop"}"#,
+        r#"{"generations":[{"id":"g","text":"secret","finish_reason":"COMPLETE"}],"id":"i","prompt":"p"}"#,
+        r#"{"outputs":[{"text":"secret","stop_reason":"stop"}]}"#,
+        r#"{"output":{"message":{"content":[{"text":"secret"}],"role":"assistant"}},"stopReason":"end_turn","usage":{}}"#,
+        r#"{"completion":"secret","stop_reason":"stop_sequence","stop":"x"}"#,
+        r#"{"embedding":[0.5],"inputTextTokenCount":1}"#,
+    ] {
+        let why = whole(DialectName::Messages, &Bytes::from(body)).expect_err("no message");
+        assert!(
+            why.starts_with("malformed: body") && !why.contains("secret"),
+            "{why}"
+        );
+    }
+}

@@ -11,8 +11,11 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub(super) struct Arranged<'r> {
     pub role: Role,
-    pub blocks: Vec<(Cow<'r, Block>, (usize, usize))>,
+    pub blocks: Vec<Placed<'r>>,
 }
+
+/// A block with the numbers of its turn and of itself.
+type Placed<'r> = (Cow<'r, Block>, (usize, usize));
 
 /// The turns in the API's order. Turns that say nothing are left out.
 pub(super) fn arrange<'r>(
@@ -54,11 +57,7 @@ pub(super) fn arrange<'r>(
     Ok(arranged)
 }
 
-fn kept<'r>(
-    turn: &'r Turn,
-    t: usize,
-    rules: &mut Rulings<'_>,
-) -> Result<Vec<(Cow<'r, Block>, (usize, usize))>, Fault> {
+fn kept<'r>(turn: &'r Turn, t: usize, rules: &mut Rulings<'_>) -> Result<Vec<Placed<'r>>, Fault> {
     let path = Path::Root.field("messages");
     let path = path.index(t);
     let mut blocks = Vec::new();
