@@ -5,7 +5,7 @@
 //! keeps no list of models: what a model does not take comes in with `Target::rules`. In reading order.
 
 // Fields, paths and objects of JSON, which Converse takes apart and puts together the same way.
-pub(in crate::protocol) mod schema;
+pub(crate) mod schema;
 
 pub(in crate::protocol::dialect) mod read;
 mod read_blocks;

@@ -321,6 +321,15 @@ fn of_many_marks_the_first_and_the_last_three_stay_and_no_mark_is_lost_in_a_resu
     assert_eq!(kinds(&said["messages"][0]["content"]), "xxx|x|x|");
     assert_eq!(dropped, ["cache_control"]);
 
+    // One that stands as it was read takes its place.
+    let point = Json::parse(Str::from_static(r#"{"cachePoint":{"type":"new"}}"#)).expect("JSON");
+    request.turns[0].blocks.push(Block::plain(BlockKind::Other {
+        dialect: DialectName::Converse,
+        json: point,
+    }));
+    let (said, _) = written(&request).expect("sayable");
+    assert_eq!(kinds(&said["messages"][0]["content"]), "xxxx|x||");
+
     let result = Block::plain(BlockKind::ToolResult {
         id: "t".into(),
         name: None,

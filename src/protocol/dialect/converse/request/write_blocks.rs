@@ -2,7 +2,7 @@
 
 use super::super::formats::{self, DOCUMENTS, IMAGES, VIDEOS, document_name, tool_id};
 use super::write_turns::Arranged;
-use crate::base::Str;
+use crate::base::{Json, Str};
 use crate::canon::{
     Block, BlockKind, CacheMark, Citation, DialectName, Fault, Request, Role, Source, Tool,
     ToolInput, ToolKind,
@@ -60,24 +60,38 @@ pub(super) fn keep(block: &Block, path: &Path<'_>, rules: &mut Rulings<'_>) -> R
 pub(super) struct Points {
     seen: usize,
     all: usize,
+    allowed: usize,
 }
 
 const POINTS_MAX: usize = 4;
 
 impl Points {
     pub(super) fn plan(request: &Request, tools: &[Tool]) -> Self {
-        let marked = |t: &&Tool| matches!(t, Tool::Function { mark: Some(_), .. });
-        let mut all = tools.iter().filter(marked).count();
-        let mut count = |blocks: &[Block]| {
-            all += blocks.iter().filter(|b| mark_of(b).is_some()).count();
-        };
-        count(&request.system);
-        request.turns.iter().for_each(|t| count(&t.blocks));
-        Self { seen: 0, all }
+        // Those that stand as they were read count too: behind nothing, or of a kind that canon has no word for.
+        let (mut all, mut fixed) = (0, 0);
+        for tool in tools {
+            match tool {
+                Tool::Function { mark, .. } => all += usize::from(mark.is_some()),
+                Tool::Other { json, .. } => fixed += usize::from(is_point(json)),
+                Tool::Custom { .. } => {}
+            }
+        }
+        let turns = request.turns.iter().flat_map(|t| &t.blocks);
+        for block in request.system.iter().chain(turns) {
+            all += usize::from(mark_of(block).is_some());
+            if let BlockKind::Other { json, .. } = &block.kind {
+                fixed += usize::from(is_point(json));
+            }
+        }
+        Self {
+            seen: 0,
+            all,
+            allowed: POINTS_MAX.saturating_sub(fixed),
+        }
     }
 
     pub(super) fn over(&self) -> bool {
-        self.all > POINTS_MAX
+        self.all > self.allowed
     }
 
     /// The next mark in the order of writing, if it is one of those that stay.
@@ -85,9 +99,16 @@ impl Points {
         let mark = mark?;
         let position = self.seen;
         self.seen += 1;
-        let stays = !self.over() || position == 0 || position >= self.all - (POINTS_MAX - 1);
+        let last_ones = self.all - self.allowed.saturating_sub(1).min(self.all);
+        let stays = !self.over()
+            || (self.allowed > 0 && position == 0)
+            || (self.allowed > 1 && position >= last_ones);
         stays.then_some(mark)
     }
+}
+
+fn is_point(json: &Json) -> bool {
+    Fields::of(json.get()).is_some_and(|mut f| f.take("cachePoint").is_some())
 }
 
 /// The mark of a block as it is written: none on thinking, which cannot be marked, and a result's inner mark behind the result, since points
