@@ -10,7 +10,9 @@ use crate::protocol::dialect::{
     Closing, Decoder, Encoder, Opening, Rules, Target, native, read_error, read_request,
     write_error, write_request,
 };
-use crate::protocol::framing::{sse as sse_framing, websocket as websocket_framing};
+use crate::protocol::framing::{
+    eventstream as eventstream_framing, sse as sse_framing, websocket as websocket_framing,
+};
 use crate::protocol::provider::{ProviderKind, hints, load};
 use bytes::{Bytes, BytesMut};
 
@@ -59,6 +61,77 @@ pub fn websocket(data: &[u8]) {
             while let Ok(Some(_)) = socket.next() {}
         }
     }
+}
+
+/// AWS event streams. The bytes as they come; then as the payload of a right frame, so that what lies behind the checksums is reached too.
+pub fn eventstream(data: &[u8]) {
+    use eventstream_framing::{Events, Header, Holds, Value, encode};
+    let text = |name, value| Header {
+        name: Str::from_static(name),
+        value: Value::Text(Str::from_static(value)),
+    };
+    let mut framed = BytesMut::new();
+    for kind in ["chunk", "contentBlockDelta"] {
+        let headers = [text(":message-type", "event"), text(":event-type", kind)];
+        encode(&headers, data, &mut framed)
+            .expect("short names, and a payload that a length can say");
+    }
+    let headers = [
+        text(":message-type", "exception"),
+        text(":exception-type", "x"),
+    ];
+    encode(&headers, data, &mut framed).expect("as above");
+    for holds in [Holds::Invoke, Holds::Converse] {
+        for bytes in [data, &framed[..]] {
+            let mut events = Events::new(holds, 1 << 16);
+            for piece in pieces(bytes) {
+                events.feed(piece);
+                while let Ok(Some(event)) = events.next() {
+                    let (mut sse, mut again) = (sse_framing::Decoder::new(1 << 20), Vec::new());
+                    sse.feed(event.raw.clone());
+                    while let Ok(Some(event)) = sse.next() {
+                        again.push(event);
+                    }
+                    assert_eq!(again, [event], "the text around an event is that event");
+                }
+            }
+            let _ = events.finish();
+        }
+    }
+}
+
+/// Converse's requests and answers: what is read is written again or refused by name, and what is written reads back the same.
+pub fn converse(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    if let Ok(request) = read_request(DialectName::Converse, &body) {
+        for to in DIALECTS {
+            drop(written(to, &request));
+        }
+        if let Some(bytes) = written(DialectName::Converse, &request) {
+            let again = read_request(DialectName::Converse, &bytes).expect("what we write we read");
+            let bytes_again = written(DialectName::Converse, &again);
+            assert_eq!(bytes_again, Some(bytes), "the second writing is the first");
+        }
+    }
+    let mut events = Vec::new();
+    if Decoder::new(DialectName::Converse)
+        .whole(&body, &mut events)
+        .is_ok()
+    {
+        assert_eq!(count_done(&events), 1);
+    }
+    let (mut decoder, mut streamed) = (Decoder::new(DialectName::Converse), Vec::new());
+    let sse = sse_events(data);
+    let read = sse.iter().try_for_each(|e| decoder.event(e, &mut streamed));
+    let _ = read.and_then(|()| decoder.finish(&mut streamed));
+    assert!(count_done(&streamed) <= 1, "an answer ends once");
+    for events in [events, streamed] {
+        let mut encoder = Encoder::new(DialectName::Converse, Opening::default());
+        let mut out = BytesMut::new();
+        events.iter().for_each(|e| encoder.event(e, &mut out));
+        encoder.finish(&Closing::default(), &mut out);
+    }
+    let _ = read_error(DialectName::Converse, 400, data);
 }
 
 /// Requests of each dialect: what is read can be written again, or is refused by name; in native it reads back the same.
@@ -239,8 +312,10 @@ mod tests {
 
     type Entrance = (&'static str, fn(&[u8]));
 
-    const TARGETS: [Entrance; 9] = [
+    const TARGETS: [Entrance; 11] = [
         ("sse", sse),
+        ("eventstream", eventstream),
+        ("converse", converse),
         ("websocket", websocket),
         ("request", request),
         ("answer", answer),
@@ -252,7 +327,7 @@ mod tests {
     ];
 
     /// Something of each kind that is right, to be bent.
-    const SEEDS: [&str; 12] = [
+    const SEEDS: [&str; 16] = [
         r#"{"model":"m","input":[{"role":"user","content":[{"type":"text","text":"a","cache":{"ttl":"1h"}},{"type":"image","source":{"type":"url","url":"u"}}]}],"tools":[{"name":"f","schema":{}}],"stop":["x"],"temperature":0.5,"reasoning":{"effort":"low"}}"#,
         r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]},{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"1","content":"r"}],"stream":true,"stream_options":{"include_obfuscation":false},"max_tokens":3}"#,
         r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"d"}},{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"r"}]}]},{"role":"assistant","content":[{"type":"thinking","thinking":"h","signature":"s"}]}],"stream":true}"#,
@@ -264,6 +339,10 @@ mod tests {
         "anthropic-ratelimit-tokens-reset: 2026-01-01T00:00:00Z\nx-ratelimit-reset-tokens: 6m0s\nretry-after: 3\nx-stokehold-deadline: 30s\nx-stokehold-providers: allow=a; order=b",
         "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}",
         r#"{"status":"done","id":"x","model":"m","blocks":[{"type":"tool_call","id":"i","name":"f","input":{"a":1}},{"type":"text","text":"t"}],"stops":[{"choice":0,"reason":"end_turn"}],"usage":{"output_tokens":3}}"#,
+        r#"{"messages":[{"role":"user","content":[{"text":"a"},{"cachePoint":{"type":"default","ttl":"1h"}},{"image":{"format":"png","source":{"bytes":"aGk="}}}]},{"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"h","signature":"s"}}},{"toolUse":{"toolUseId":"t","name":"f","input":{}}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"t","content":[{"json":{}}]}}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}],"toolChoice":{"any":{}}},"additionalModelRequestFields":{"top_k":3}}"#,
+        "event: messageStart\ndata: {\"role\":\"assistant\"}\n\nevent: contentBlockDelta\ndata: {\"contentBlockIndex\":0,\"delta\":{\"text\":\"a\"}}\n\nevent: contentBlockStop\ndata: {\"contentBlockIndex\":0}\n\nevent: messageStop\ndata: {\"stopReason\":\"end_turn\"}\n\nevent: metadata\ndata: {\"usage\":{\"inputTokens\":1,\"outputTokens\":2}}\n\n",
+        r#"{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"citationsContent":{"content":[{"text":"b"}],"citations":[{"title":"t"}]}}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":2}}"#,
+        r#"{"bytes":"eyJ0eXBlIjoibWVzc2FnZV9zdG9wIiwiYW1hem9uLWJlZHJvY2staW52b2NhdGlvbk1ldHJpY3MiOnsiY2FjaGVSZWFkSW5wdXRUb2tlbkNvdW50Ijo5fX0=","p":"ab"}"#,
         r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
     ];
 

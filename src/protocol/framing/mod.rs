@@ -1,4 +1,5 @@
 //! Where one event ends and the next begins.
 
+pub mod eventstream;
 pub mod sse;
 pub mod websocket;

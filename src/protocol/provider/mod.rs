@@ -22,6 +22,7 @@ pub mod form;
 pub mod google_auth;
 /// How AWS's security token service is asked for a role's credentials.
 pub mod sts;
+pub mod sigv4;
 
 pub mod hints;
 pub mod load;

@@ -4,14 +4,16 @@
 //! `events::Decoder`, `errors::read`. Deliberately knows no URL and no header (`provider/anthropic.rs` does), counts no tokens, and
 //! keeps no list of models: what a model does not take comes in with `Target::rules`. In reading order.
 
-mod schema;
+// Fields, paths and objects of JSON, which Converse takes apart and puts together the same way.
+pub(crate) mod schema;
 
-mod read;
+pub(in crate::protocol::dialect) mod read;
 mod read_blocks;
 pub mod request;
-mod write;
+// What a target takes, and how much Claude thinks, hold for Claude behind Converse too.
+pub(in crate::protocol::dialect) mod write;
 mod write_blocks;
-mod write_thinking;
+pub(in crate::protocol::dialect) mod write_thinking;
 mod write_turns;
 
 mod decode;

@@ -44,16 +44,20 @@ struct Reader<'a> {
 }
 
 /// The reader of one value at one place.
-pub(super) struct At<'a> {
-    pub body: &'a Str,
+pub(in crate::protocol::dialect) struct At<'a> {
+    pub(in crate::protocol::dialect) body: &'a Str,
 }
 
 impl At<'_> {
-    pub(super) fn text(&self, raw: &RawValue, path: &Path<'_>) -> Result<Str, Fault> {
+    pub(in crate::protocol::dialect) fn text(
+        &self,
+        raw: &RawValue,
+        path: &Path<'_>,
+    ) -> Result<Str, Fault> {
         text_of(self.body, raw).ok_or_else(|| path.fault("must be a string"))
     }
 
-    pub(super) fn read<'r, T: serde::Deserialize<'r>>(
+    pub(in crate::protocol::dialect) fn read<'r, T: serde::Deserialize<'r>>(
         &self,
         raw: &'r RawValue,
         path: &Path<'_>,
@@ -62,7 +66,7 @@ impl At<'_> {
         serde_json::from_str(raw.get()).map_err(|_| path.fault(format!("must be {what}")))
     }
 
-    pub(super) fn object<'r>(
+    pub(in crate::protocol::dialect) fn object<'r>(
         &self,
         raw: &'r RawValue,
         path: &Path<'_>,
@@ -70,7 +74,7 @@ impl At<'_> {
         self.read(raw, path, "an object")
     }
 
-    pub(super) fn items<'r>(
+    pub(in crate::protocol::dialect) fn items<'r>(
         &self,
         raw: &'r RawValue,
         path: &Path<'_>,
@@ -78,12 +82,12 @@ impl At<'_> {
         items_of(raw).ok_or_else(|| path.fault("must be an array"))
     }
 
-    pub(super) fn json(&self, raw: &RawValue) -> Json {
+    pub(in crate::protocol::dialect) fn json(&self, raw: &RawValue) -> Json {
         Json::within(self.body, raw)
     }
 
     /// `cache_control`, taken out of `fields`; section 7.1.
-    pub(super) fn mark(
+    pub(in crate::protocol::dialect) fn mark(
         &self,
         fields: &mut Fields<'_>,
         path: &Path<'_>,

@@ -6,7 +6,7 @@
 
 use crate::base::{Json, Str, slice_of};
 use crate::canon::{CacheMark, CacheTtl, Citation, DialectName, Effort, Fault, StopReason};
-pub(super) use crate::protocol::json::string;
+pub(in crate::protocol) use crate::protocol::json::string;
 use bytes::{BufMut, BytesMut};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -15,23 +15,23 @@ use std::fmt;
 
 /// Where in a request something stands: `messages[2].content[0].source`. Costs nothing until it is printed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Path<'p> {
+pub(in crate::protocol) enum Path<'p> {
     Root,
     Field(&'p Path<'p>, &'p str),
     Index(&'p Path<'p>, usize),
 }
 
 impl<'p> Path<'p> {
-    pub(super) fn field(&'p self, name: &'p str) -> Path<'p> {
+    pub(in crate::protocol) fn field(&'p self, name: &'p str) -> Path<'p> {
         Path::Field(self, name)
     }
 
-    pub(super) fn index(&'p self, index: usize) -> Path<'p> {
+    pub(in crate::protocol) fn index(&'p self, index: usize) -> Path<'p> {
         Path::Index(self, index)
     }
 
     /// The request is wrong here; `message` says what would be right.
-    pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
+    pub(in crate::protocol) fn fault(&self, message: impl Into<String>) -> Fault {
         Fault::invalid(self.to_string(), message)
     }
 }
@@ -49,7 +49,7 @@ impl fmt::Display for Path<'_> {
 
 /// A string that borrows from the input where it holds no escapes; `Option<Cow<str>>` alone would always copy.
 #[derive(Debug)]
-pub(super) struct Text<'a>(pub Cow<'a, str>);
+pub(in crate::protocol) struct Text<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -72,7 +72,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// The fields of one JSON object, in order, less those that were taken out.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a> {
+pub(in crate::protocol) struct Fields<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
@@ -98,12 +98,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// `None` when `json` is not an object.
-    pub(super) fn of(json: &'a str) -> Option<Self> {
+    pub(in crate::protocol) fn of(json: &'a str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
 
     /// Takes out the field `name`; of several the last, as JSON parsers do. `null` is as good as absent.
-    pub(super) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+    pub(in crate::protocol) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         let mut value = None;
         self.fields.retain(|(field, raw)| {
             let found = field == name;
@@ -116,27 +116,27 @@ impl<'a> Fields<'a> {
     }
 
     /// The string `name`, taken out; `None` when it is absent or no string.
-    pub(super) fn text(&mut self, body: &Str, name: &str) -> Option<Str> {
+    pub(in crate::protocol) fn text(&mut self, body: &Str, name: &str) -> Option<Str> {
         self.take(name).and_then(|raw| text_of(body, raw))
     }
 
     /// The whole number `name`, taken out; `None` when it is absent or none.
-    pub(super) fn count(&mut self, name: &str) -> Option<u64> {
+    pub(in crate::protocol) fn count(&mut self, name: &str) -> Option<u64> {
         self.take(name)?.get().parse().ok()
     }
 
     /// What was not taken out, in order.
-    pub(super) fn left(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+    pub(in crate::protocol) fn left(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.fields.iter().map(|(name, raw)| (&**name, *raw))
     }
 
-    pub(super) fn all_taken(&self) -> bool {
+    pub(in crate::protocol) fn all_taken(&self) -> bool {
         self.fields.is_empty()
     }
 }
 
 /// The string that `raw` is: a slice of `body` where it holds no escapes. `None` when it is no string.
-pub(super) fn text_of(body: &Str, raw: &RawValue) -> Option<Str> {
+pub(in crate::protocol) fn text_of(body: &Str, raw: &RawValue) -> Option<Str> {
     let Text(text) = serde_json::from_str(raw.get()).ok()?;
     Some(match text {
         Cow::Borrowed(part) => slice_of(body, part),
@@ -145,17 +145,17 @@ pub(super) fn text_of(body: &Str, raw: &RawValue) -> Option<Str> {
 }
 
 /// The elements that `raw` is an array of.
-pub(super) fn items_of(raw: &RawValue) -> Option<Vec<&RawValue>> {
+pub(in crate::protocol) fn items_of(raw: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(raw.get()).ok()
 }
 
 /// The `type` of an object that is kept whole.
-pub(super) fn type_of(json: &Json) -> Option<Str> {
+pub(in crate::protocol) fn type_of(json: &Json) -> Option<Str> {
     Fields::of(json.get())?.text(json.text(), "type")
 }
 
 /// A citation object: the words that its five kinds share are lifted, the whole is kept (`providers/anthropic.md` 2.3).
-pub(super) fn citation(body: &Str, raw: &RawValue) -> Citation {
+pub(in crate::protocol) fn citation(body: &Str, raw: &RawValue) -> Citation {
     let mut fields = Fields::of(raw.get()).unwrap_or_default();
     Citation {
         dialect: DialectName::Messages,
@@ -169,7 +169,7 @@ pub(super) fn citation(body: &Str, raw: &RawValue) -> Citation {
 }
 
 /// `None`: a word that this API does not know for a cache mark's life.
-pub(super) fn ttl(word: &str) -> Option<CacheTtl> {
+pub(in crate::protocol) fn ttl(word: &str) -> Option<CacheTtl> {
     match word {
         "5m" => Some(CacheTtl::Minutes5),
         "1h" => Some(CacheTtl::Hours1),
@@ -177,7 +177,7 @@ pub(super) fn ttl(word: &str) -> Option<CacheTtl> {
     }
 }
 
-pub(super) fn effort(word: Str) -> Effort {
+pub(in crate::protocol) fn effort(word: Str) -> Effort {
     match &*word {
         "none" => Effort::None,
         "minimal" => Effort::Minimal,
@@ -191,7 +191,7 @@ pub(super) fn effort(word: Str) -> Effort {
 }
 
 /// `stop_reason`, section 5.
-pub(super) fn stop_reason(word: Str) -> StopReason {
+pub(in crate::protocol) fn stop_reason(word: Str) -> StopReason {
     match &*word {
         "end_turn" => StopReason::EndTurn,
         "max_tokens" => StopReason::MaxTokens,
@@ -206,7 +206,7 @@ pub(super) fn stop_reason(word: Str) -> StopReason {
 
 /// The word for a stop. A filter of another provider is what this API calls a refusal; a word we do not know passes as it is, since
 /// the API's contract tells clients to expect new ones.
-pub(super) fn stop_word(reason: &StopReason) -> &str {
+pub(in crate::protocol) fn stop_word(reason: &StopReason) -> &str {
     match reason {
         StopReason::EndTurn => "end_turn",
         StopReason::MaxTokens => "max_tokens",
@@ -220,26 +220,26 @@ pub(super) fn stop_word(reason: &StopReason) -> &str {
 }
 
 /// An object as it is written, field by field in the order of the calls.
-pub(super) struct Object<'o> {
+pub(in crate::protocol) struct Object<'o> {
     out: &'o mut BytesMut,
     first: bool,
 }
 
 impl<'o> Object<'o> {
-    pub(super) fn open(out: &'o mut BytesMut) -> Self {
+    pub(in crate::protocol) fn open(out: &'o mut BytesMut) -> Self {
         out.extend_from_slice(b"{");
         Self { out, first: true }
     }
 
     /// An object of this `type`, as most are here.
-    pub(super) fn typed(out: &'o mut BytesMut, word: &str) -> Self {
+    pub(in crate::protocol) fn typed(out: &'o mut BytesMut, word: &str) -> Self {
         let mut object = Self::open(out);
         object.text("type", word);
         object
     }
 
     /// Writes `name`; the caller appends one value.
-    pub(super) fn value(&mut self, name: &str) -> &mut BytesMut {
+    pub(in crate::protocol) fn value(&mut self, name: &str) -> &mut BytesMut {
         if !std::mem::take(&mut self.first) {
             self.out.extend_from_slice(b",");
         }
@@ -248,49 +248,49 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    pub(super) fn text(&mut self, name: &str, text: &str) {
+    pub(in crate::protocol) fn text(&mut self, name: &str, text: &str) {
         string(text, self.value(name));
     }
 
-    pub(super) fn text_if(&mut self, name: &str, text: Option<&Str>) {
+    pub(in crate::protocol) fn text_if(&mut self, name: &str, text: Option<&Str>) {
         if let Some(text) = text {
             self.text(name, text);
         }
     }
 
-    pub(super) fn text_or_null(&mut self, name: &str, text: Option<&str>) {
+    pub(in crate::protocol) fn text_or_null(&mut self, name: &str, text: Option<&str>) {
         match text {
             Some(text) => self.text(name, text),
             None => self.null(name),
         }
     }
 
-    pub(super) fn json(&mut self, name: &str, json: &Json) {
+    pub(in crate::protocol) fn json(&mut self, name: &str, json: &Json) {
         self.value(name).extend_from_slice(json.get().as_bytes());
     }
 
-    pub(super) fn null(&mut self, name: &str) {
+    pub(in crate::protocol) fn null(&mut self, name: &str) {
         self.value(name).extend_from_slice(b"null");
     }
 
-    pub(super) fn count(&mut self, name: &str, count: u64) {
+    pub(in crate::protocol) fn count(&mut self, name: &str, count: u64) {
         let mut digits = itoa::Buffer::new();
         self.value(name)
             .extend_from_slice(digits.format(count).as_bytes());
     }
 
-    pub(super) fn float(&mut self, name: &str, number: f64) {
+    pub(in crate::protocol) fn float(&mut self, name: &str, number: f64) {
         serde_json::to_writer(self.value(name).writer(), &number)
             .expect("a BytesMut takes all, and what is not finite is written as null");
     }
 
-    pub(super) fn flag(&mut self, name: &str, flag: bool) {
+    pub(in crate::protocol) fn flag(&mut self, name: &str, flag: bool) {
         self.value(name)
             .extend_from_slice(if flag { b"true" } else { b"false" });
     }
 
     /// An array of what `write` appends for each item.
-    pub(super) fn array<T>(
+    pub(in crate::protocol) fn array<T>(
         &mut self,
         name: &str,
         items: impl IntoIterator<Item = T>,
@@ -308,7 +308,7 @@ impl<'o> Object<'o> {
     }
 
     /// As `array`, of what can be at fault.
-    pub(super) fn try_array<T>(
+    pub(in crate::protocol) fn try_array<T>(
         &mut self,
         name: &str,
         items: impl IntoIterator<Item = T>,
@@ -324,7 +324,7 @@ impl<'o> Object<'o> {
     }
 
     /// `cache_control`. This API knows 5 minutes and 1 hour; 30 minutes (another API's shortest) become its shortest, longer ones its longest.
-    pub(super) fn mark(&mut self, mark: CacheMark) {
+    pub(in crate::protocol) fn mark(&mut self, mark: CacheMark) {
         let mut object = Object::typed(self.value("cache_control"), "ephemeral");
         match mark.ttl {
             None => {}
@@ -336,7 +336,7 @@ impl<'o> Object<'o> {
         object.close();
     }
 
-    pub(super) fn close(self) {
+    pub(in crate::protocol) fn close(self) {
         self.out.extend_from_slice(b"}");
     }
 }

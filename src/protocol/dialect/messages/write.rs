@@ -19,10 +19,7 @@ pub fn write(request: &Request, target: &Target<'_>) -> Result<(Bytes, Dropped),
     let mut writer = Writer {
         request,
         target,
-        rules: Rulings {
-            target,
-            dropped: Dropped::new(),
-        },
+        rules: Rulings::of(target),
         tools: Cow::Borrowed(&request.tools),
         choice: request.tool_choice.clone(),
     };
@@ -30,7 +27,7 @@ pub fn write(request: &Request, target: &Target<'_>) -> Result<(Bytes, Dropped),
     writer.narrow_tools()?;
     let mut out = BytesMut::with_capacity(size_hint(request));
     writer.all(&mut out)?;
-    Ok((out.freeze(), writer.rules.dropped))
+    Ok((out.freeze(), writer.rules.into_dropped()))
 }
 
 /// Room for the bytes that are copied, so that a large image does not make the buffer grow by doubling.
@@ -56,22 +53,33 @@ fn size_hint(request: &Request) -> usize {
 }
 
 /// What the target takes, and what was left out so far.
-pub(super) struct Rulings<'a> {
+pub(in crate::protocol::dialect) struct Rulings<'a> {
     target: &'a Target<'a>,
     dropped: Dropped,
 }
 
-impl Rulings<'_> {
-    pub(super) fn drops(&self, name: &str) -> bool {
+impl<'a> Rulings<'a> {
+    pub(in crate::protocol::dialect) fn of(target: &'a Target<'a>) -> Self {
+        Self {
+            target,
+            dropped: Dropped::new(),
+        }
+    }
+
+    pub(in crate::protocol::dialect) fn into_dropped(self) -> Dropped {
+        self.dropped
+    }
+
+    pub(in crate::protocol::dialect) fn drops(&self, name: &str) -> bool {
         self.target.rules.drop.iter().any(|n| n == name)
     }
 
-    pub(super) fn refuses(&self, name: &str) -> bool {
+    pub(in crate::protocol::dialect) fn refuses(&self, name: &str) -> bool {
         self.target.rules.refuse.iter().any(|n| n == name)
     }
 
     /// Reports `name` as left out, once.
-    pub(super) fn dropped(&mut self, name: impl Into<String>) {
+    pub(in crate::protocol::dialect) fn dropped(&mut self, name: impl Into<String>) {
         let name = name.into();
         if !self.dropped.contains(&name) {
             self.dropped.push(name);
@@ -79,7 +87,7 @@ impl Rulings<'_> {
     }
 
     /// Whether a parameter that this API has may be written: false when dropped by rule, a fault when refused by rule.
-    fn takes(&mut self, name: &str) -> Result<bool, Fault> {
+    pub(in crate::protocol::dialect) fn takes(&mut self, name: &str) -> Result<bool, Fault> {
         if self.drops(name) {
             self.dropped(name);
             return Ok(false);
@@ -92,7 +100,11 @@ impl Rulings<'_> {
     }
 
     /// A parameter that this API does not have: reported when dropped by rule, else a fault.
-    pub(super) fn unsayable(&mut self, name: &str, why: &str) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn unsayable(
+        &mut self,
+        name: &str,
+        why: &str,
+    ) -> Result<(), Fault> {
         if self.drops(name) {
             self.dropped(name);
             return Ok(());
@@ -424,7 +436,7 @@ impl Writer<'_> {
 }
 
 /// The extras that stood within `parent`, by their name there.
-pub(super) fn extras_of<'r>(
+pub(in crate::protocol::dialect) fn extras_of<'r>(
     request: &'r Request,
     parent: &'r str,
 ) -> impl Iterator<Item = (&'r str, &'r Json)> {
@@ -436,7 +448,11 @@ pub(super) fn extras_of<'r>(
     })
 }
 
-pub(super) fn extras_within(request: &Request, parent: &str, object: &mut Object<'_>) {
+pub(in crate::protocol::dialect) fn extras_within(
+    request: &Request,
+    parent: &str,
+    object: &mut Object<'_>,
+) {
     for (name, value) in extras_of(request, parent) {
         object.json(name, value);
     }

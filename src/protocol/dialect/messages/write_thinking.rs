@@ -10,7 +10,7 @@ use crate::canon::{Effort, Fault, Reasoning, ReasoningMode, Request};
 
 /// What will be written.
 #[derive(Debug, Default)]
-pub(super) struct Thinking {
+pub(in crate::protocol::dialect) struct Thinking {
     mode: Option<ReasoningMode>,
     shown: Option<bool>,
     /// `output_config.effort`
@@ -22,7 +22,7 @@ const BUDGET_MIN: u64 = 1024;
 
 impl Thinking {
     /// `forced`: a tool must be called, which models that think by budget refuse beside thinking.
-    pub(super) fn plan(
+    pub(in crate::protocol::dialect) fn plan(
         request: &Request,
         max_tokens: u64,
         forced: bool,
@@ -110,7 +110,7 @@ impl Thinking {
         })
     }
 
-    pub(super) fn write(&self, request: &Request, body: &mut Object<'_>) {
+    pub(in crate::protocol::dialect) fn write(&self, request: &Request, body: &mut Object<'_>) {
         let word = match self.mode {
             None => return,
             Some(ReasoningMode::Off) => "disabled",

@@ -6,6 +6,8 @@
 mod peek;
 mod request;
 pub use peek::peek;
+mod envelope;
+pub use envelope::envelope;
 pub use request::splice_request;
 mod lift;
 mod lift_chat;
