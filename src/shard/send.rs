@@ -33,7 +33,9 @@ impl Exchange {
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let credential = decision.key.and_then(|key| desk.credential(self.epoch, key));
+        let credential = decision
+            .key
+            .and_then(|key| desk.credential(self.epoch, key));
         let shown = credential.and_then(text_of);
         // Where the file says itself where the key goes, the kind's own header does not show it as well.
         let own = shown.filter(|_| !provider.places_secret());
@@ -59,7 +61,9 @@ impl Exchange {
             now.instant,
         );
         epoch.used_key(decision.pool);
-        let generation = decision.key.map_or(0, |key| epoch.credentials.generation(key));
+        let generation = decision
+            .key
+            .map_or(0, |key| epoch.credentials.generation(key));
         let patience = epoch.patience();
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
             breaker.called(now.instant, patience);
@@ -206,6 +210,7 @@ fn headers(
         .filter(|(name, _)| !provider.headers.iter().any(|(n, _)| n == name));
     let own = own.map(|(name, value)| (name.to_owned(), value));
     let written = provider.headers.iter();
-    let written = written.map(|(name, value)| (name.clone(), value.fill(shown.map(Secret::expose))));
+    let written =
+        written.map(|(name, value)| (name.clone(), value.fill(shown.map(Secret::expose))));
     own.chain(written).collect()
 }
