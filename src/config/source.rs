@@ -302,7 +302,7 @@ fn aws_from(raw: &raw::RawAws, r: &mut Resolving<'_>) -> Option<Option<AwsFrom>>
 fn aws_role(raw: &raw::RawAws, r: &mut Resolving<'_>) -> Option<Option<Option<AwsRole>>> {
     let text = |a: &Option<At<String>>| a.as_ref().map(|a| a.value.clone());
     let Some(arn) = &raw.role_arn else {
-        for lone in [&raw.external_id, &raw.session_name].into_iter().flatten() {
+        if let Some(lone) = raw.external_id.as_ref().or(raw.session_name.as_ref()) {
             let what = "an external_id or session_name without role_arn";
             r.problems.add(lone.place, what, "role_arn: arn:aws:iam::…");
             return None;

@@ -574,6 +574,24 @@ fn azure_style_hosts_are_described_by_headers_query_and_path() {
     assert!(told[0].contains("variable secret is not set"), "{told:?}");
 }
 
+/// What `docs/providers.md` shows is a configuration.
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let path = format!("{}/docs/providers.md", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("the page");
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 1);
+    let yaml = format!("providers:\n{}", blocks[0]);
+    let loaded = load_files(&[("a", &yaml)], &[("AZURE_OPENAI_API_KEY", "k")]).expect("right");
+    let provider = &loaded.config.providers[0];
+    assert_eq!(provider.base_path, "/openai/deployments/DEPLOYMENT");
+    assert!(provider.places_secret() && provider.place.unversioned);
+}
+
 #[test]
 fn no_problem_shows_a_secret() {
     let text = "server: {operator_key: 'sk hidden', operator: x}\ntenants: [{id: t, keys: [{id: k, secret: 'sk hidden', shars: 1}]}, {id: u, keys: [sk-hidden]}]\n\
