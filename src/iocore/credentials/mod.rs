@@ -145,6 +145,16 @@ impl Entry {
         self.held.credential.is_some() || self.plan.has_failed()
     }
 
+    /// Holds nothing any more if what was held has ended.
+    fn let_go(&mut self, now: Instant) -> bool {
+        let ended = self.plan.has_expired(now);
+        if ended {
+            self.plan.withdrawn();
+            self.hold(None);
+        }
+        ended
+    }
+
     fn hold(&mut self, credential: Option<Credential>) {
         let renewed = u64::from(credential.is_some());
         self.held = Arc::new(Held {
@@ -299,9 +309,7 @@ impl Keeper {
             }
             Err(error) => {
                 entry.plan.failed(now, &mut self.rng);
-                if entry.plan.has_expired(now) {
-                    entry.hold(None);
-                }
+                entry.let_go(now);
                 let fields = vec![("keys", keys), ("error", error)];
                 self.log(LogLevel::Warn, "a credential could not be obtained", fields);
             }
@@ -314,10 +322,7 @@ impl Keeper {
         let now = self.now();
         let mut ended = false;
         for entry in &mut self.entries {
-            if entry.held.credential.is_some() && entry.plan.has_expired(now) {
-                entry.hold(None);
-                ended = true;
-            }
+            ended |= entry.let_go(now);
         }
         if ended {
             self.publish();

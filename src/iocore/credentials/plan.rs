@@ -77,6 +77,11 @@ impl Plan {
         self.expires <= now
     }
 
+    /// What had expired is held no more: its end is nothing to wake for.
+    pub fn withdrawn(&mut self) {
+        self.expires = Instant::NEVER;
+    }
+
     /// When to look at it again, unless something happens.
     pub fn wakes_at(&self, running: bool) -> Instant {
         if running {
@@ -140,6 +145,18 @@ mod tests {
         plan.succeeded(now, Some(secs(3_600)), &mut rng);
         plan.failed(now, &mut rng);
         assert!(plan.next.since(now) <= secs(1));
+    }
+
+    #[test]
+    fn nobody_is_woken_for_an_end_that_has_passed() {
+        let (mut plan, mut rng) = (Plan::new(START), Rng::seeded(4));
+        plan.succeeded(START, Some(secs(60)), &mut rng);
+        assert_eq!(plan.wakes_at(true), START + secs(60));
+        let late = START + secs(70);
+        plan.failed(late, &mut rng);
+        plan.withdrawn();
+        assert!(plan.wakes_at(false) > late && plan.wakes_at(true) == Instant::NEVER);
+        assert!(!plan.has_expired(late));
     }
 
     #[test]
