@@ -148,7 +148,11 @@ fn place(
 ) -> provider::Place {
     use ProviderKind::{Bedrock, Vertex};
     let misplaced = [
-        ("region", raw.region.as_ref().map(|a| a.place), &[Bedrock, Vertex][..]),
+        (
+            "region",
+            raw.region.as_ref().map(|a| a.place),
+            &[Bedrock, Vertex][..],
+        ),
         ("project", raw.project.as_ref().map(|a| a.place), &[Vertex]),
         ("api", raw.mantle.as_ref().map(|a| a.place), &[Bedrock]),
     ];
@@ -164,11 +168,16 @@ fn place(
     }
     let written = raw.project.as_ref().map(|p| p.value.clone());
     let project = written.filter(|p| !p.is_empty()).or_else(|| {
-        let keys = out.pools.iter().filter(|p| p.provider == provider).flat_map(|p| &p.keys);
-        keys.into_iter().find_map(|key| match &out.keys[key.0 as usize].source {
-            KeySource::Google(google) => google.project.clone(),
-            _ => None,
-        })
+        let keys = out
+            .pools
+            .iter()
+            .filter(|p| p.provider == provider)
+            .flat_map(|p| &p.keys);
+        keys.into_iter()
+            .find_map(|key| match &out.keys[key.0 as usize].source {
+                KeySource::Google(google) => google.project.clone(),
+                _ => None,
+            })
     });
     // An inactive provider may stand in the file without its project, as without its key.
     if kind == Vertex && project.is_none() && out.is_active(provider) {
@@ -192,7 +201,11 @@ fn guard_places(
     problems: &mut Problems,
 ) {
     let signs = |key: &KeyId| matches!(out.keys[key.0 as usize].source, KeySource::Aws(_));
-    let mut keys = out.pools.iter().filter(|p| p.provider == id).flat_map(|p| &p.keys);
+    let mut keys = out
+        .pools
+        .iter()
+        .filter(|p| p.provider == id)
+        .flat_map(|p| &p.keys);
     if made.places_secret() && keys.any(signs) {
         let what = format!("{}: ${{secret}} with a key that signs", made.name);
         problems.add(place, what, "a key with secret: or google:");
@@ -437,7 +450,9 @@ fn key(
     };
     let source = source::find(&wanted, r)?;
     // One credential in two pools would be counted against two limits where the provider has one.
-    let twin = seen.iter().find(|(s, _)| *s == source && *s != KeySource::None);
+    let twin = seen
+        .iter()
+        .find(|(s, _)| *s == source && *s != KeySource::None);
     if let Some((_, other)) = twin {
         let what = format!("key {:?} is the same secret as key {other:?}", id.value);
         let place = raw.secret.as_ref().map_or(raw.place, |s| s.place);

@@ -81,7 +81,9 @@ pub enum GoogleFrom {
     /// Of the machine we run on.
     Metadata,
     /// Application default credentials: the file, if there is one, else the metadata server.
-    Default { well_known: Option<PathBuf> },
+    Default {
+        well_known: Option<PathBuf>,
+    },
 }
 
 impl KeySource {
@@ -172,10 +174,7 @@ fn allowed(
     if kinds.contains(&kind) {
         return Some(());
     }
-    let what = format!(
-        "{field}: on a key of a provider of kind {}",
-        kind.as_str()
-    );
+    let what = format!("{field}: on a key of a provider of kind {}", kind.as_str());
     r.problems.add(place, what, "secret:");
     None
 }
@@ -245,7 +244,7 @@ fn aws_source(raw: &raw::RawAws, region: Option<&str>, r: &mut Resolving<'_>) ->
 }
 
 /// What the variables of AWS's clients are called (AWS SDKs and Tools Reference Guide, read 2026-11).
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -257,6 +256,7 @@ const VARIABLES: [&str; 11] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_EC2_METADATA_DISABLED",
 ];
 /// The instance metadata service of EC2.
 const INSTANCE: &str = "http://169.254.169.254";
@@ -288,20 +288,21 @@ fn aws_from(raw: &raw::RawAws, r: &mut Resolving<'_>) -> Option<Option<AwsFrom>>
     if r.problems.len() > before {
         return None;
     }
-    Some(id.zip(key).map(|(access_key_id, secret_access_key)| {
-        AwsFrom::Static {
-            access_key_id,
-            secret_access_key,
-            session_token,
-        }
-    }))
+    Some(
+        id.zip(key)
+            .map(|(access_key_id, secret_access_key)| AwsFrom::Static {
+                access_key_id,
+                secret_access_key,
+                session_token,
+            }),
+    )
 }
 
 /// As `aws_from`; an inner `Some(None)` is that no role is wanted.
 fn aws_role(raw: &raw::RawAws, r: &mut Resolving<'_>) -> Option<Option<Option<AwsRole>>> {
     let text = |a: &Option<At<String>>| a.as_ref().map(|a| a.value.clone());
     let Some(arn) = &raw.role_arn else {
-        for lone in [&raw.external_id, &raw.session_name].into_iter().flatten() {
+        if let Some(lone) = raw.external_id.as_ref().or(raw.session_name.as_ref()) {
             let what = "an external_id or session_name without role_arn";
             r.problems.add(lone.place, what, "role_arn: arn:aws:iam::…");
             return None;

@@ -141,12 +141,37 @@ mod tests {
         };
         use ProviderKind::{Bedrock, Vertex};
         let table = [
-            (Bedrock, "us-east-1", false, "https://bedrock-runtime.us-east-1.amazonaws.com"),
-            (Bedrock, "eu-west-1", true, "https://bedrock-mantle.eu-west-1.api.aws"),
+            (
+                Bedrock,
+                "us-east-1",
+                false,
+                "https://bedrock-runtime.us-east-1.amazonaws.com",
+            ),
+            (
+                Bedrock,
+                "eu-west-1",
+                true,
+                "https://bedrock-mantle.eu-west-1.api.aws",
+            ),
             (Vertex, "global", false, "https://aiplatform.googleapis.com"),
-            (Vertex, "us", false, "https://aiplatform.us.rep.googleapis.com"),
-            (Vertex, "eu", false, "https://aiplatform.eu.rep.googleapis.com"),
-            (Vertex, "us-east5", false, "https://us-east5-aiplatform.googleapis.com"),
+            (
+                Vertex,
+                "us",
+                false,
+                "https://aiplatform.us.rep.googleapis.com",
+            ),
+            (
+                Vertex,
+                "eu",
+                false,
+                "https://aiplatform.eu.rep.googleapis.com",
+            ),
+            (
+                Vertex,
+                "us-east5",
+                false,
+                "https://us-east5-aiplatform.googleapis.com",
+            ),
         ];
         for (kind, region, mantle, want) in table {
             assert_eq!(host(kind, region, mantle), want);

@@ -4,6 +4,7 @@
 //! reading order.
 
 pub mod calendar;
+pub mod credentials;
 pub mod lane;
 pub mod ledger;
 pub mod log;

@@ -5,6 +5,7 @@
 
 use crate::base::{Instant, Now, ShardId, WallTime};
 use crate::config::{Config, LogLevel};
+use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
 use crate::iocore::{log, resolve};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub struct Setup {
 pub struct ShardLanes {
     ledger: Sender<Box<LedgerRow>>,
     log: Sender<Box<LogLine>>,
+    refresh: Sender<Refresh>,
     shared: Arc<Shared>,
     shard: usize,
     /// Rows beyond the lane: none while the shard keeps within its room.
@@ -95,6 +98,8 @@ pub struct IoCore {
     thread: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
     resolver: resolve::Resolver,
+    wanted: watch::Sender<Vec<Wanted>>,
+    credentials: watch::Receiver<Table>,
 }
 
 impl ShardLanes {
@@ -104,6 +109,7 @@ impl ShardLanes {
         Self {
             ledger: self.ledger.clone(),
             log: self.log.clone(),
+            refresh: self.refresh.clone(),
             shared: Arc::clone(&self.shared),
             shard: self.shard,
             overflow: VecDeque::new(),
@@ -117,6 +123,10 @@ impl ShardLanes {
                 self.shared.unsettled[self.shard].fetch_add(1, Relaxed);
                 self.overflow.push_back(row);
                 self.flush();
+            }
+            Mail::Refresh { source, generation } => {
+                // As many wait as there are shards and sources; one that is lost is asked for again by the next refusal.
+                let _ = self.refresh.try_send(Refresh { source, generation });
             }
             Mail::Log(line) => {
                 if self.log.try_send(line).is_err() {
@@ -168,6 +178,7 @@ impl IoCore {
             ..Shared::default()
         });
         let (mut lanes, mut rows, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        let (refresh, asked) = Lane::new(REFRESHES);
         for shard in 0..shards {
             let (ledger, row) = Lane::new(backlog);
             // 65,536 lines in all, as promised for the lossy lane.
@@ -175,6 +186,7 @@ impl IoCore {
             lanes.push(ShardLanes {
                 ledger,
                 log,
+                refresh: refresh.clone(),
                 shared: shared.clone(),
                 shard,
                 overflow: VecDeque::new(),
@@ -205,11 +217,23 @@ impl IoCore {
             .enable_all()
             .max_blocking_threads(16)
             .build()?;
+        let (wanted, sources) = watch::channel(credentials::wanted(&setup.config));
+        let (table, credentials) = watch::channel(Table::default());
+        let keeper = Keeper::new(now, table, noting(&books), seed());
+        let keeping = async move { keeper.keep(sources, asked).await };
         let (on_signal, tick) = (setup.on_signal, setup.tick);
         let thread = std::thread::Builder::new()
             .name("iocore".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(books, scribe, questions, on_signal, tick));
+                let others = async {
+                    tokio::join!(
+                        resolve::serve(questions, now),
+                        signals(on_signal),
+                        ticks(tick),
+                        keeping
+                    );
+                };
+                runtime.block_on(serve(books, scribe, others));
                 // A resolver or a log's reader that hangs must not keep the process.
                 runtime.shutdown_timeout(Duration::from_secs(1));
             })?;
@@ -218,6 +242,8 @@ impl IoCore {
                 thread,
                 shared,
                 resolver,
+                wanted,
+                credentials,
             },
             lanes,
         ))
@@ -226,6 +252,18 @@ impl IoCore {
     #[must_use]
     pub fn resolver(&self) -> resolve::Resolver {
         self.resolver.clone()
+    }
+
+    /// What is held of every source whose credentials expire, and every change of it.
+    #[must_use]
+    pub fn credentials(&self) -> watch::Receiver<Table> {
+        self.credentials.clone()
+    }
+
+    /// Fetches for the sources of `config` from now on; those that were there before keep what they have.
+    pub fn reload(&self, config: &Config) {
+        // The task ends only with the thread.
+        let _ = self.wanted.send(credentials::wanted(config));
     }
 
     #[must_use]
@@ -248,26 +286,34 @@ impl IoCore {
     }
 }
 
-async fn serve(
-    mut books: Books,
-    mut scribe: Scribe,
-    questions: Receiver<resolve::Question>,
-    on_signal: Box<dyn FnMut(Signal) + Send>,
-    tick: Option<(Duration, Box<dyn FnMut() + Send>)>,
-) {
+async fn serve(mut books: Books, mut scribe: Scribe, others: impl Future<Output = ()>) {
     let others = async {
-        tokio::join!(
-            resolve::serve(questions, now),
-            signals(on_signal),
-            ticks(tick),
-            scribe.write_on()
-        );
+        tokio::join!(others, scribe.write_on());
     };
     tokio::select! {
         () = books.keep() => {}
         () = others => {}
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), scribe.write_once()).await;
+}
+
+/// Requests for new credentials that may wait.
+const REFRESHES: usize = 256;
+
+/// Takes lines to the log as the ledger's own do.
+fn noting(books: &Books) -> credentials::Note {
+    let (notes, shared) = (books.notes.clone(), books.shared.clone());
+    let level = books.config.log.level;
+    Box::new(move |line| {
+        if line.level <= level && notes.try_send(Box::new(line)).is_err() {
+            shared.dropped.fetch_add(1, Relaxed);
+        }
+    })
+}
+
+/// Different in every process, so that instances which started together do not fetch together.
+fn seed() -> u64 {
+    u64::from(std::process::id()) ^ (now().wall.0 as u64)
 }
 
 #[expect(

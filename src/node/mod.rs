@@ -95,6 +95,7 @@ impl Node {
             listeners,
             operator,
             resolver: iocore.resolver(),
+            credentials: iocore.credentials(),
             lanes,
             room_news,
             ledger: iocore.counters(),
@@ -168,6 +169,7 @@ impl Node {
         let origins = Origins::prepare(&config.origins)?;
         self.config = Arc::new(config);
         self.shared.reload(self.config.clone(), origins);
+        self.iocore.reload(&self.config);
         Ok(())
     }
 

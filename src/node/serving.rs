@@ -2,6 +2,7 @@
 
 use crate::base::{Instant, Now, ShardId};
 use crate::config::Config;
+use crate::iocore::credentials::Table;
 use crate::iocore::resolve::Resolver;
 use crate::iocore::run::{Counters, ShardLanes};
 use crate::net;
@@ -35,6 +36,7 @@ pub struct Shared {
     resolver: Resolver,
     lanes: Vec<ShardLanes>,
     room_news: Vec<watch::Receiver<usize>>,
+    credentials: watch::Receiver<Table>,
     /// A shard takes its end when it starts and lays it back when it ends.
     mesh: Vec<ArrayQueue<MeshEnd<Gossip>>>,
     shown: Vec<watch::Sender<Shown>>,
@@ -62,6 +64,7 @@ pub struct Parts {
     pub listeners: Vec<Vec<TcpListener>>,
     pub operator: TcpListener,
     pub resolver: Resolver,
+    pub credentials: watch::Receiver<Table>,
     pub lanes: Vec<ShardLanes>,
     pub room_news: Vec<watch::Receiver<usize>>,
     pub ledger: Counters,
@@ -81,6 +84,7 @@ impl Shared {
             listeners: parts.listeners.into_iter().map(lay).collect(),
             operator: parts.operator,
             resolver: parts.resolver,
+            credentials: parts.credentials,
             lanes: parts.lanes,
             room_news: parts.room_news,
             mesh: ring::mesh(shards, MESH_CAPACITY)
@@ -134,6 +138,12 @@ impl Shared {
             .iter()
             .map(|shown| shown.borrow().clone())
             .collect()
+    }
+}
+
+fn give<R: Runtime>(core: &Core<R>, held: &Table) {
+    for one in held.iter() {
+        core.inject(Input::Credential(Arc::clone(one)));
     }
 }
 
@@ -226,6 +236,7 @@ impl<R: Runtime> Shift<R> {
         };
         shift.hear_of_room(lanes);
         shift.hear_of_reloads();
+        shift.hear_of_credentials();
         shift.hear_gossip(mesh);
         shift.hear_injected();
         shift.show_meters();
@@ -249,10 +260,27 @@ impl<R: Runtime> Shift<R> {
     fn hear_of_reloads(&self) {
         let mut news = self.shared.serve_by.subscribe();
         let core = self.core.clone();
+        let credentials = self.shared.credentials.clone();
         self.runtime.spawn(async move {
             while news.changed().await.is_ok() {
                 let (config, origins) = news.borrow_and_update().clone();
                 core.reload(Arc::new((*config).clone()), origins);
+                // What came for it before it was served by would have found nobody.
+                let held = credentials.borrow().clone();
+                give(&core, &held);
+            }
+        });
+    }
+
+    fn hear_of_credentials(&self) {
+        let mut news = self.shared.credentials.clone();
+        let core = self.core.clone();
+        // What is held now, whatever the last life was told.
+        news.mark_changed();
+        self.runtime.spawn(async move {
+            while news.changed().await.is_ok() {
+                let held = news.borrow_and_update().clone();
+                give(&core, &held);
             }
         });
     }

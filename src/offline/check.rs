@@ -241,12 +241,10 @@ impl Report {
     }
 
     fn pool_rows(&self) -> Vec<Vec<String>> {
-        let key = |k: &KeyRow| {
-            match k.source {
-                "secret" => k.id.clone(),
-                "none" => format!("{} (none needed)", k.id),
-                source => format!("{} ({source})", k.id),
-            }
+        let key = |k: &KeyRow| match k.source {
+            "secret" => k.id.clone(),
+            "none" => format!("{} (none needed)", k.id),
+            source => format!("{} ({source})", k.id),
         };
         let row = |p: &PoolRow| {
             let keys: Vec<String> = p.keys.iter().map(key).collect();

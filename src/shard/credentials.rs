@@ -161,12 +161,18 @@ impl Epoch {
     /// Whether one of the pool's keys may have a credential soon.
     pub fn awaits_credential(&self, pool: PoolId, now: Instant) -> bool {
         let keys = &self.config.pools[pool.0 as usize].keys;
-        let waiting = |key: &KeyId| !self.is_dead(*key, now) && self.credentials.is_awaited(*key, now);
+        let waiting =
+            |key: &KeyId| !self.is_dead(*key, now) && self.credentials.is_awaited(*key, now);
         keys.iter().any(waiting)
     }
 
     /// The provider of a pool that has no credential, if that is what is wrong with it.
-    pub fn lacks_credential<'a>(&self, config: &'a Config, pool: PoolId, now: Instant) -> Option<&'a str> {
+    pub fn lacks_credential<'a>(
+        &self,
+        config: &'a Config,
+        pool: PoolId,
+        now: Instant,
+    ) -> Option<&'a str> {
         let of = &config.pools[pool.0 as usize];
         let lacks = |key: &KeyId| {
             self.credentials.is_missing(*key) || self.credentials.is_awaited(*key, now)

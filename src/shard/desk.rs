@@ -323,7 +323,8 @@ impl Epoch {
             if let Some(old) = from.config.keys.iter().position(|k| k == key) {
                 self.dead_until[new] = from.dead_until[old];
             }
-            self.credentials.inherit(KeyId(new as u16), &key.source, &from.credentials);
+            self.credentials
+                .inherit(KeyId(new as u16), &key.source, &from.credentials);
         }
     }
 

@@ -5,9 +5,11 @@
 //! `stream`, `settle`.
 
 mod input;
-pub use input::{BodyFault, ClientHead, Headers, Held, Input, Slices, UpstreamFault};
 /// What the I/O core makes credentials with, which sees of the pure rooms no `protocol`.
-pub use crate::protocol::provider::{AwsCredential, Credential, google_auth, sts};
+pub use crate::protocol::provider::{
+    AwsCredential, Credential, google_auth, hints::http_date, sts,
+};
+pub use input::{BodyFault, ClientHead, Headers, Held, Input, Slices, UpstreamFault};
 mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.

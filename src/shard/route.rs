@@ -238,7 +238,8 @@ impl Exchange {
         let mut places = wanted
             .iter()
             .flat_map(|e| &self.config.endpoints[e.0 as usize].pools);
-        let lacking = places.find_map(|pool| epoch.lacks_credential(&self.config, *pool, now.instant));
+        let lacking =
+            places.find_map(|pool| epoch.lacks_credential(&self.config, *pool, now.instant));
         if let Some(provider) = lacking {
             return no_credential(provider);
         }
@@ -315,7 +316,10 @@ impl Exchange {
                 continue;
             }
             let epoch = desk.epoch(self.epoch);
-            let waiting = config.pools.iter().filter(|p| epoch.awaits_credential(**p, now));
+            let waiting = config
+                .pools
+                .iter()
+                .filter(|p| epoch.awaits_credential(**p, now));
             claims.extend(waiting.map(|pool| Epoch::credential_claim(*pool)));
         }
         claims

@@ -70,7 +70,9 @@ impl Exchange {
             now.instant,
         );
         epoch.used_key(decision.pool);
-        let generation = decision.key.map_or(0, |key| epoch.credentials.generation(key));
+        let generation = decision
+            .key
+            .map_or(0, |key| epoch.credentials.generation(key));
         let patience = epoch.patience();
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
             breaker.called(now.instant, patience);

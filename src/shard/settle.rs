@@ -209,8 +209,17 @@ impl Exchange {
 
     /// A credential that expires was refused: it may have been revoked or be older than it said. The first time within an exchange it is
     /// fetched anew and the exchange may try again; then the key counts as dead like any other.
-    fn renews(&mut self, desk: &mut Desk, attempt: &Attempt, now: Now, out: &mut Vec<Output>) -> bool {
-        let Some(key) = attempt.key.filter(|key| !self.tally.renewed_keys.contains(key)) else {
+    fn renews(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &Attempt,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(key) = attempt
+            .key
+            .filter(|key| !self.tally.renewed_keys.contains(key))
+        else {
             return false;
         };
         let credentials = &mut desk.epoch(self.epoch).credentials;
@@ -248,8 +257,13 @@ impl Exchange {
         }
         let others = match error {
             AttemptError::KeyRefused | AttemptError::Exhausted => {
-                let renewed = attempt.key.is_some_and(|k| self.tally.renewed_keys.contains(&k));
-                let again = renewed && !attempt.key.is_some_and(|k| self.tally.dead_keys.contains(&k));
+                let renewed = attempt
+                    .key
+                    .is_some_and(|k| self.tally.renewed_keys.contains(&k));
+                let again = renewed
+                    && !attempt
+                        .key
+                        .is_some_and(|k| self.tally.dead_keys.contains(&k));
                 self.others_or_keys(desk, now.instant) + usize::from(again)
             }
             _ => self.others(desk, now.instant, (attempt.endpoint, attempt.pool)),

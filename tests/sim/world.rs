@@ -613,10 +613,10 @@ impl World {
         let fake = call.origin.0 as usize;
         let pool = self.config.pools.iter().position(|p| {
             p.keys.iter().any(|k| {
-                let secret = self.config.keys[k.0 as usize]
-                    .secret
-                    .as_ref()
-                    .expect("all have one");
+                let source = &self.config.keys[k.0 as usize].source;
+                let stokehold::config::KeySource::Secret(secret) = source else {
+                    panic!("all have a secret: {source:?}");
+                };
                 call.headers
                     .iter()
                     .any(|(_, v)| v.contains(secret.expose()))

@@ -159,7 +159,9 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "providers: [{id: b, kind: bedrock}]",
-        &["a:1:13: a bedrock provider without region: region: us-east-1, or AWS_REGION in the environment"],
+        &[
+            "a:1:13: a bedrock provider without region: region: us-east-1, or AWS_REGION in the environment",
+        ],
     ),
     (
         "providers: [{id: b, kind: bedrock, region: US, project: p}]",
@@ -200,10 +202,10 @@ const WRONG: &[(&str, &[&str])] = &[
          {id: m, google: {service_account: x, metadata: true}}, {id: n, google: {token_url: x}}, {id: o, google: {service_account: 'env:NONE'}}]}]}]",
         &[
             "a:1:74: service_account: not a key file: JSON wrong at line 1: the JSON of a service account's key, or gcloud's default credentials",
-            "a:1:122: cannot read none.json: entity not found: a key file that this user may read",
-            "a:1:168: google: with service_account and metadata: one of them",
-            "a:1:235: the URL does not begin with http:// or https://: such as https://sts.example.com",
-            "a:1:274: variable NONE is not set: the key file's path or its JSON there",
+            "a:1:123: cannot read none.json: entity not found: a key file that this user may read",
+            "a:1:170: google: with service_account and metadata: one of them",
+            "a:1:237: the URL does not begin with http:// or https://: such as https://sts.example.com",
+            "a:1:276: variable NONE is not set: the key file's path or its JSON there",
         ],
     ),
     (
@@ -514,28 +516,72 @@ fn sources_that_expire_are_described_with_what_the_environment_says() {
         - {id: v, kind: vertex, region: eu, pools: [{id: q, keys: [{id: g, google: {}}, {id: h, google: {metadata: true}}, {id: i, google: {service_account: ''}}]}]}\n\
         - {id: w, kind: vertex, pools: [{id: r, keys: [{id: j, google: {service_account: ''}}]}]}\n";
     let env = [
-        ("AWS_REGION", "us-west-2"), ("AWS_ACCESS_KEY_ID", "AKENV"), ("KEY", "sk"), ("HOME", "/home/u"),
+        ("AWS_REGION", "us-west-2"),
+        ("AWS_ACCESS_KEY_ID", "AKENV"),
+        ("KEY", "sk"),
+        ("HOME", "/home/u"),
         ("GOOGLE_APPLICATION_CREDENTIALS", "/adc.json"),
     ];
     let loaded = load_files(&[("a", text), ("/adc.json", &key.to_string())], &env).expect("right");
-    let nouns: Vec<_> = loaded.config.keys.iter().map(|k| (k.name.as_str(), k.source.noun())).collect();
-    assert_eq!(nouns, [
-        ("a", "aws chain"), ("b", "aws profile"), ("c", "aws static"), ("g", "google service account"), ("h", "google metadata"),
-    ]);
+    let nouns: Vec<_> = loaded
+        .config
+        .keys
+        .iter()
+        .map(|k| (k.name.as_str(), k.source.noun()))
+        .collect();
+    assert_eq!(
+        nouns,
+        [
+            ("a", "aws chain"),
+            ("b", "aws profile"),
+            ("c", "aws static"),
+            ("g", "google service account"),
+            ("h", "google metadata"),
+        ]
+    );
     let notes = loaded.notes.join("\n");
     for name in ["key d", "key e", "key f", "key i", "key j", "provider w"] {
         assert!(notes.contains(name), "{notes}");
     }
-    let KeySource::Aws(chain) = &loaded.config.keys[0].source else { panic!("{nouns:?}") };
-    assert_eq!((chain.region.as_str(), chain.environment.len()), ("us-west-2", 1));
-    assert_eq!(chain.credentials_file, Path::new("/home/u/.aws/credentials"));
-    let KeySource::Aws(profile) = &loaded.config.keys[1].source else { panic!("{nouns:?}") };
-    assert_eq!((profile.region.as_str(), profile.environment.len()), ("eu-west-1", 0));
-    assert_eq!(profile.role.as_ref().and_then(|r| r.external_id.as_deref()), Some("x"));
+    let KeySource::Aws(chain) = &loaded.config.keys[0].source else {
+        panic!("{nouns:?}")
+    };
+    assert_eq!(
+        (chain.region.as_str(), chain.environment.len()),
+        ("us-west-2", 1)
+    );
+    assert_eq!(
+        chain.credentials_file,
+        Path::new("/home/u/.aws/credentials")
+    );
+    let KeySource::Aws(profile) = &loaded.config.keys[1].source else {
+        panic!("{nouns:?}")
+    };
+    assert_eq!(
+        (profile.region.as_str(), profile.environment.len()),
+        ("eu-west-1", 0)
+    );
+    assert_eq!(
+        profile.role.as_ref().and_then(|r| r.external_id.as_deref()),
+        Some("x")
+    );
     let place = &loaded.config.providers[1].place;
-    assert_eq!((place.region.as_deref(), place.project.as_deref()), (Some("eu"), Some("from-file")));
-    let host = |i: usize| loaded.config.origins[usize::from(loaded.config.providers[i].origin.0)].host.clone();
-    assert_eq!([host(0), host(1)], ["bedrock-runtime.us-west-2.amazonaws.com", "aiplatform.eu.rep.googleapis.com"]);
+    assert_eq!(
+        (place.region.as_deref(), place.project.as_deref()),
+        (Some("eu"), Some("from-file"))
+    );
+    let host = |i: usize| {
+        loaded.config.origins[usize::from(loaded.config.providers[i].origin.0)]
+            .host
+            .clone()
+    };
+    assert_eq!(
+        [host(0), host(1)],
+        [
+            "bedrock-runtime.us-west-2.amazonaws.com",
+            "aiplatform.eu.rep.googleapis.com"
+        ]
+    );
     assert!(!format!("{:?}", loaded.config).contains("AKENV"));
 }
 
@@ -551,10 +597,31 @@ fn azure_style_hosts_are_described_by_headers_query_and_path() {
     let two = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     let headers: Vec<_> = provider.headers.iter().map(fill).collect();
     assert_eq!(headers, [two("api-key", "s"), two("x", "a b")]);
-    assert_eq!(fill(&provider.query[0]), two("api-version", "2025-04-01-preview"));
+    assert_eq!(
+        fill(&provider.query[0]),
+        two("api-version", "2025-04-01-preview")
+    );
     // Elsewhere it is a variable like any other.
     let told = problems(&[("a", "data_dir: '${secret}'")], &[]);
     assert!(told[0].contains("variable secret is not set"), "{told:?}");
+}
+
+/// What `docs/providers.md` shows is a configuration.
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let path = format!("{}/docs/providers.md", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("the page");
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 1);
+    let yaml = format!("providers:\n{}", blocks[0]);
+    let loaded = load_files(&[("a", &yaml)], &[("AZURE_OPENAI_API_KEY", "k")]).expect("right");
+    let provider = &loaded.config.providers[0];
+    assert_eq!(provider.base_path, "/openai/deployments/DEPLOYMENT");
+    assert!(provider.places_secret() && provider.place.unversioned);
 }
 
 #[test]
@@ -713,7 +780,8 @@ fn the_example_has_every_knob() {
     let folder = "/etc/stokehold";
     let names = ["tls.pem", "tls.key", "private-ca.pem", "vertex.json"];
     let [tls, key, ca, google] = names.map(|f| format!("{folder}/{f}"));
-    let user = r#"{"type":"authorized_user","client_id":"i","client_secret":"s","refresh_token":"r"}"#;
+    let user =
+        r#"{"type":"authorized_user","client_id":"i","client_secret":"s","refresh_token":"r"}"#;
     let files = [
         ("example.yaml", text.as_str()),
         (&tls, pem),

@@ -162,7 +162,9 @@ impl ServiceAccount {
 
     fn pair(&self) -> Result<RsaKeyPair, String> {
         let wrong = |why: &dyn std::fmt::Display| format!("private_key: {why}");
-        let der = STANDARD.decode(self.key.expose()).map_err(|_| wrong(&"not base64"))?;
+        let der = STANDARD
+            .decode(self.key.expose())
+            .map_err(|_| wrong(&"not base64"))?;
         let der = zeroize::Zeroizing::new(der);
         let pair = if self.pkcs1 {
             RsaKeyPair::from_der(&der)
@@ -257,9 +259,8 @@ fn body_of_pem(pem: &str) -> Result<(Secret, bool), String> {
 /// Where a machine's own token is found on the metadata server at `base`; asked with the header `metadata-flavor: Google`.
 #[must_use]
 pub fn metadata_url(base: &str) -> String {
-    let mut url = format!(
-        "{base}/computeMetadata/v1/instance/service-accounts/default/token?scopes="
-    );
+    let mut url =
+        format!("{base}/computeMetadata/v1/instance/service-accounts/default/token?scopes=");
     form::encode(SCOPE, &mut url);
     url
 }
@@ -315,7 +316,11 @@ fn refused(status: u16, answer: Option<&Answer>) -> Refused {
         .unwrap_or_default();
     let described = answer.and_then(|a| a.error_description.as_deref());
     let described: String = described.unwrap_or_default().chars().take(200).collect();
-    let busy = ["internal_failure", "server_error", "temporarily_unavailable"];
+    let busy = [
+        "internal_failure",
+        "server_error",
+        "temporarily_unavailable",
+    ];
     Refused {
         why: match (code, &*described) {
             ("", _) => format!("the token server answered {status}"),

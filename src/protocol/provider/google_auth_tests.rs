@@ -38,7 +38,9 @@ fn an_assertion_is_signed_by_the_accounts_key() {
     let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
     let pair = account.pair().expect("a pair");
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref());
-    public.verify(input.as_bytes(), &signature).expect("verifies");
+    public
+        .verify(input.as_bytes(), &signature)
+        .expect("verifies");
     assert!(public.verify(b"other", &signature).is_err());
 }
 
@@ -49,7 +51,9 @@ fn a_request_names_its_grant_and_goes_where_it_is_told() {
     assert_eq!(request.url, "https://t.example/token");
     let begin = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=ey";
     assert!(request.form.expose().starts_with(begin));
-    let told = file.request(WallTime(0), Some("http://here")).expect("a request");
+    let told = file
+        .request(WallTime(0), Some("http://here"))
+        .expect("a request");
     assert_eq!(told.url, "http://here");
     assert_eq!(file.project(), Some("example-project"));
 
@@ -107,8 +111,14 @@ fn what_is_no_key_file_is_told_without_being_shown() {
 #[test]
 fn answers_are_read_in_all_their_forms() {
     let token = |body: &str| read_answer(200, body.as_bytes()).map(|t| t.lifetime.as_secs());
-    assert_eq!(token(r#"{"access_token":"ya29.x","expires_in":3599}"#), Ok(3_599));
-    assert_eq!(token(r#"{"access_token":"ya29.x","expires_in":"120"}"#), Ok(120));
+    assert_eq!(
+        token(r#"{"access_token":"ya29.x","expires_in":3599}"#),
+        Ok(3_599)
+    );
+    assert_eq!(
+        token(r#"{"access_token":"ya29.x","expires_in":"120"}"#),
+        Ok(120)
+    );
     assert_eq!(token(r#"{"access_token":"ya29.x"}"#), Ok(3_600));
     let refused = |status, body: &str| match read_answer(status, body.as_bytes()) {
         Err(refused) => (refused.why, refused.passing, refused.clock),
@@ -123,7 +133,13 @@ fn answers_are_read_in_all_their_forms() {
             true
         )
     );
-    for (status, body) in [(500, ""), (429, "{}"), (200, "<html>"), (200, r#"{"access_token":"a b"}"#), (503, r#"{"error":{"code":503}}"#)] {
+    for (status, body) in [
+        (500, ""),
+        (429, "{}"),
+        (200, "<html>"),
+        (200, r#"{"access_token":"a b"}"#),
+        (503, r#"{"error":{"code":503}}"#),
+    ] {
         let (why, passing, clock) = refused(status, body);
         assert_eq!((passing, clock), (true, false), "{why}");
     }

@@ -55,7 +55,13 @@ pub fn url(region: &str) -> String {
 impl Role<'_> {
     /// `AssumeRole`, signed with `by`. `host`: as the `host` header will say it.
     #[must_use]
-    pub fn assume(&self, by: &AwsCredential, region: &str, host: &str, now: WallTime) -> StsRequest {
+    pub fn assume(
+        &self,
+        by: &AwsCredential,
+        region: &str,
+        host: &str,
+        now: WallTime,
+    ) -> StsRequest {
         let mut fields = self.fields("AssumeRole");
         if let Some(id) = self.external_id {
             fields.push(("ExternalId", id));
@@ -165,7 +171,10 @@ fn hex(bytes: &[u8]) -> String {
 
 /// `20261122` and `000000`. Days of the Gregorian calendar, years counted from March so that a leap day ends one.
 fn stamp(now: WallTime) -> (String, String) {
-    let (days, seconds) = (now.seconds().div_euclid(86_400), now.seconds().rem_euclid(86_400));
+    let (days, seconds) = (
+        now.seconds().div_euclid(86_400),
+        now.seconds().rem_euclid(86_400),
+    );
     // 719,468 = days from 0000-03-01 to 1970-01-01; 146,097 days are 400 years.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -173,11 +182,20 @@ fn stamp(now: WallTime) -> (String, String) {
     let day_of_year = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, late) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, late) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     let year = era * 400 + year + late;
     (
         format!("{year:04}{month:02}{day:02}"),
-        format!("{:02}{:02}{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60),
+        format!(
+            "{:02}{:02}{:02}",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
     )
 }
 
@@ -188,8 +206,19 @@ pub fn read_answer(body: &str, now: WallTime) -> Result<Issued, (String, String)
         let code = field("Code").unwrap_or_default();
         return Err((code, field("Message").unwrap_or_default()));
     };
-    issued(id, secret, field("SessionToken"), field("Expiration").as_deref(), now)
-        .ok_or_else(|| ("".to_owned(), "credentials that no header can carry".to_owned()))
+    issued(
+        id,
+        secret,
+        field("SessionToken"),
+        field("Expiration").as_deref(),
+        now,
+    )
+    .ok_or_else(|| {
+        (
+            "".to_owned(),
+            "credentials that no header can carry".to_owned(),
+        )
+    })
 }
 
 fn element(xml: &str, name: &str) -> Option<String> {
@@ -213,12 +242,19 @@ struct Json {
 
 /// Reads JSON credentials. The error shows nothing of them.
 pub fn read_json(body: &[u8], now: WallTime) -> Result<Issued, String> {
-    let json: Json = serde_json::from_slice(body).map_err(|e| format!("not JSON at line {}", e.line()))?;
+    let json: Json =
+        serde_json::from_slice(body).map_err(|e| format!("not JSON at line {}", e.line()))?;
     let (Some(id), Some(secret)) = (json.access_key_id, json.secret_access_key) else {
         return Err("no AccessKeyId and SecretAccessKey in the answer".to_owned());
     };
-    issued(id, secret, json.session_token, json.expiration.as_deref(), now)
-        .ok_or_else(|| "credentials that no header can carry".to_owned())
+    issued(
+        id,
+        secret,
+        json.session_token,
+        json.expiration.as_deref(),
+        now,
+    )
+    .ok_or_else(|| "credentials that no header can carry".to_owned())
 }
 
 fn issued(
@@ -263,9 +299,21 @@ mod tests {
     fn signatures_are_those_of_the_published_vectors() {
         let body = br#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}"#;
         let table = [
-            ("/model/us.anthropic.claude-sonnet-4-5-20250929-v1%253A0/invoke", None, "367ad01876449cbcdb8e8db2924375a0f50d3cb04321c407497bcf4c4d566085"),
-            ("/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke", None, "e59cccf3844216dd18194361ac434fd80dbd1f00ac5c1207622b0c0495f85af3"),
-            ("/model/us.anthropic.claude-sonnet-4-5-20250929-v1%253A0/invoke-with-response-stream", Some("TOKENEXAMPLE"), "000a0666ad8c22d05d75bde7f1147e214b40ebc2d94b9ebeec8a72e6c9c31784"),
+            (
+                "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%253A0/invoke",
+                None,
+                "367ad01876449cbcdb8e8db2924375a0f50d3cb04321c407497bcf4c4d566085",
+            ),
+            (
+                "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke",
+                None,
+                "e59cccf3844216dd18194361ac434fd80dbd1f00ac5c1207622b0c0495f85af3",
+            ),
+            (
+                "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%253A0/invoke-with-response-stream",
+                Some("TOKENEXAMPLE"),
+                "000a0666ad8c22d05d75bde7f1147e214b40ebc2d94b9ebeec8a72e6c9c31784",
+            ),
         ];
         for (path, token, want) in table {
             let scope = Scope {
@@ -300,17 +348,32 @@ mod tests {
         let issued = read_answer(xml, NOW).expect("credentials");
         assert_eq!(issued.lifetime, Some(Duration::from_secs(3_600)));
         let token = issued.credential.session_token.expect("a token");
-        assert_eq!((issued.credential.access_key_id.as_str(), token.expose()), ("ASIA", "t&t"));
+        assert_eq!(
+            (issued.credential.access_key_id.as_str(), token.expose()),
+            ("ASIA", "t&t")
+        );
         let xml = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
-        assert_eq!(read_answer(xml, NOW), Err(("AccessDenied".to_owned(), "no".to_owned())));
-        assert_eq!(read_answer("<html>", NOW), Err((String::new(), String::new())));
+        assert_eq!(
+            read_answer(xml, NOW),
+            Err(("AccessDenied".to_owned(), "no".to_owned()))
+        );
+        assert_eq!(
+            read_answer("<html>", NOW),
+            Err((String::new(), String::new()))
+        );
 
         let json = br#"{"Code":"Success","AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2026-11-22T00:00:10Z"}"#;
         let issued = read_json(json, NOW).expect("credentials");
         assert_eq!(issued.lifetime, Some(Duration::from_secs(10)));
         assert!(issued.credential.session_token.is_some());
         assert!(read_json(br#"{"AccessKeyId":"A"}"#, NOW).is_err());
-        assert!(read_json(b"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"a\\nb\"}", NOW).is_err());
+        assert!(
+            read_json(
+                b"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"a\\nb\"}",
+                NOW
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -326,7 +389,12 @@ mod tests {
             "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=stokehold&ExternalId=e%20x"
         );
         let signed = request.headers[0].1.expose();
-        assert!(signed.contains("/eu-west-1/sts/aws4_request, SignedHeaders=content-type;host;x-amz-date,"), "{signed}");
+        assert!(
+            signed.contains(
+                "/eu-west-1/sts/aws4_request, SignedHeaders=content-type;host;x-amz-date,"
+            ),
+            "{signed}"
+        );
         let request = role.assume_with("jwt");
         assert!(request.form.expose().ends_with("&WebIdentityToken=jwt"));
         assert_eq!(request.headers.len(), 1);

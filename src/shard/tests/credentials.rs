@@ -45,7 +45,8 @@ impl Rig {
     }
 }
 
-const REFUSED: &str = r#"{"error":{"message":"expired","type":"invalid_request_error","code":"invalid_api_key"}}"#;
+const REFUSED: &str =
+    r#"{"error":{"message":"expired","type":"invalid_request_error","code":"invalid_api_key"}}"#;
 
 #[test]
 fn a_request_waits_for_the_first_credential_and_goes_when_it_comes() {
@@ -69,12 +70,19 @@ fn without_a_credential_the_refusal_names_the_provider() {
     rig.secs(21);
     let (status, _, text) = rig.told(client);
     assert_eq!(status, 503, "{text}");
-    assert!(text.contains("no_credential") && text.contains("f0"), "{text}");
+    assert!(
+        text.contains("no_credential") && text.contains("f0"),
+        "{text}"
+    );
     // It cannot be had: nobody waits in vain.
     let waiting = rig.chat(ASK);
     rig.hold(0, None);
     let (status, headers, text) = rig.told(waiting);
-    assert_eq!((status, header(&headers, "retry-after")), (503, Some("5")), "{text}");
+    assert_eq!(
+        (status, header(&headers, "retry-after")),
+        (503, Some("5")),
+        "{text}"
+    );
     let late = rig.chat(ASK);
     assert_eq!(rig.told(late).0, 503);
     rig.rests();
@@ -101,6 +109,8 @@ fn a_refused_credential_is_fetched_anew_and_tried_once_more() {
     assert_eq!(rig.asked_for(), 1);
     // Another that comes meanwhile waits too, and asks for nothing.
     let second = rig.chat(ASK);
+    assert_eq!(rig.asked_for(), 1);
+    assert!(rig.calls().iter().all(|c| c.attempt == call));
     rig.hold(2, Some("t2"));
     let calls: Vec<AttemptId> = rig.calls().into_iter().map(|c| c.attempt).collect();
     assert_eq!(calls.len(), 2);
@@ -108,10 +118,10 @@ fn a_refused_credential_is_fetched_anew_and_tried_once_more() {
     assert_eq!(rig.told(client).0, 200);
     // A fresh one that is refused as well is the key's own fault: no fetch each time.
     rig.refuse(calls[1], 401, &[], REFUSED);
+    assert_eq!(rig.asked_for(), 0);
     let (status, _, text) = rig.told(second);
     assert_eq!(status, 503, "{text}");
     assert!(text.contains("no_working_key"), "{text}");
-    assert_eq!(rig.asked_for(), 0);
     // The next credential is given another chance.
     rig.hold(3, Some("t3"));
     let client = rig.chat(ASK);
@@ -143,14 +153,18 @@ fn a_reload_keeps_the_credentials_of_sources_that_stay() {
     let mut rig = Rig::new(&one_provider("openai", METADATA));
     rig.hold(1, Some("t1"));
     let renamed = METADATA.replace("k0", "other").replace("p0", "p9");
-    rig.on(Input::Config(Arc::new(parse_for_tests(&one_provider("openai", &renamed)))));
+    rig.on(Input::Config(Arc::new(parse_for_tests(&one_provider(
+        "openai", &renamed,
+    )))));
     let client = rig.chat(ASK);
     let (call, header) = rig.sent_with();
     assert_eq!(header, "Bearer t1");
     rig.answer(call);
     assert_eq!(rig.told(client).0, 200);
     let elsewhere = METADATA.replace("m.test", "n.test");
-    rig.on(Input::Config(Arc::new(parse_for_tests(&one_provider("openai", &elsewhere)))));
+    rig.on(Input::Config(Arc::new(parse_for_tests(&one_provider(
+        "openai", &elsewhere,
+    )))));
     rig.calls();
     rig.chat(ASK);
     assert!(rig.calls().is_empty());
@@ -165,7 +179,14 @@ fn a_key_goes_where_the_file_puts_it_and_nowhere_else() {
     let mut rig = Rig::new(&yaml);
     rig.chat(ASK);
     let call = rig.calls().remove(0);
-    assert_eq!(call.path, "/x/v1/chat/completions?api-version=a%20b&k=k-sk-0-end");
-    let shown: Vec<_> = call.headers.iter().filter(|(_, v)| v.contains("sk-0")).collect();
+    assert_eq!(
+        call.path,
+        "/x/v1/chat/completions?api-version=a%20b&k=k-sk-0-end"
+    );
+    let shown: Vec<_> = call
+        .headers
+        .iter()
+        .filter(|(_, v)| v.contains("sk-0"))
+        .collect();
     assert_eq!(shown, [&("api-key".to_owned(), "sk-0-end".to_owned())]);
 }
