@@ -7,7 +7,7 @@
 mod input;
 /// What the I/O core makes credentials with, which sees of the pure rooms no `protocol`.
 pub use crate::protocol::provider::{
-    AwsCredential, Credential, google_auth, hints::http_date, sts,
+    AwsCredential, Credential, google_auth, sts, when::http_date,
 };
 pub use input::{BodyFault, ClientHead, Headers, Held, Input, Slices, UpstreamFault};
 mod output;

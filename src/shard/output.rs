@@ -6,6 +6,7 @@ use crate::base::{
 };
 use crate::canon::{DialectName, FaultClass, Usage};
 use crate::config::{Config, KeySource, LogLevel};
+use crate::protocol::provider::HeaderList;
 use crate::shard::Gossip;
 use crate::shard::input::Slices;
 use bytes::Bytes;

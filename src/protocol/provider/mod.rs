@@ -27,7 +27,8 @@ pub mod sigv4;
 pub mod hints;
 pub mod load;
 mod refusal;
-mod when;
+/// Times in headers and bodies, in every form that providers write.
+pub mod when;
 
 use crate::base::{Secret, WallTime};
 use crate::canon::{DialectName, Fault};

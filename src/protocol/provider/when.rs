@@ -72,7 +72,7 @@ fn from_nanos(now: WallTime, at: i128) -> Duration {
 }
 
 /// `2026-08-01T12:00:00.5Z`, also with an offset (RFC 3339, section 5.6), as the time from `now` to it.
-pub(crate) fn rfc_3339(text: &str, now: WallTime) -> Option<Duration> {
+pub fn rfc_3339(text: &str, now: WallTime) -> Option<Duration> {
     let date = text.get(..10)?;
     let mut parts = date.split('-').map(str::parse::<i64>);
     let (year, month, day) = (
@@ -110,7 +110,7 @@ fn offset(zone: &str) -> Option<i64> {
 
 /// Seconds since 1970 of any of HTTP's three forms of a date (RFC 9110, section 5.6.7): all name the month by a word and give the day
 /// before the year.
-pub(crate) fn http_date(text: &str) -> Option<i64> {
+pub fn http_date(text: &str) -> Option<i64> {
     const MONTHS: &str = "janfebmaraprmayjunjulaugsepoctnovdec";
     let (mut month, mut time, mut numbers) = (None, None, Vec::new());
     for word in text.split([' ', ',', '-']).filter(|w| !w.is_empty()) {
