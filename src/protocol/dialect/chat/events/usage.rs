@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use serde_json::Value;
 
 /// A tier in Chat's words: what Messages calls `standard` is `default` here (OpenAI API reference and Anthropic docs, read 2026-08).
-pub(super) fn tier(word: &str) -> &str {
+pub(in crate::protocol::dialect) fn tier(word: &str) -> &str {
     if word == "standard" { "default" } else { word }
 }
 
@@ -89,7 +89,7 @@ fn output(object: Counts<'_>, prompt: Option<Tokens>, reasoning: Option<Tokens>)
 }
 
 /// OpenRouter: `cost` in dollars. xAI: ticks of 10⁻¹⁰ dollars.
-fn cost(usage: &Value) -> Option<NanoUsd> {
+pub(in crate::protocol::dialect) fn cost(usage: &Value) -> Option<NanoUsd> {
     let ticks = usage.get("cost_in_usd_ticks").and_then(Value::as_i64);
     let usd = usage.get("cost").and_then(Value::as_f64);
     ticks
@@ -98,10 +98,10 @@ fn cost(usage: &Value) -> Option<NanoUsd> {
 }
 
 #[derive(Clone, Copy)]
-struct Counts<'a>(&'a Value);
+pub(in crate::protocol::dialect) struct Counts<'a>(pub(in crate::protocol::dialect) &'a Value);
 
 impl Counts<'_> {
-    fn at(self, path: &str) -> Option<Tokens> {
+    pub(in crate::protocol::dialect) fn at(self, path: &str) -> Option<Tokens> {
         // `Value::pointer` would copy each name to unescape it.
         let mut names = path.split('/').skip(1);
         let n = names.try_fold(self.0, |value, name| value.get(name))?;
@@ -111,7 +111,7 @@ impl Counts<'_> {
             .map(Tokens)
     }
 
-    fn first(self, paths: &[&str]) -> Option<Tokens> {
+    pub(in crate::protocol::dialect) fn first(self, paths: &[&str]) -> Option<Tokens> {
         paths.iter().find_map(|p| self.at(p))
     }
 }
