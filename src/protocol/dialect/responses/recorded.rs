@@ -5,7 +5,7 @@
 //! Completions and Messages cross into this dialect and back. Without a folder there is nothing to compare, and the test says so.
 
 use super::{errors, events, request};
-use crate::base::Rng;
+use crate::base::{Json, Rng};
 use crate::canon::{
     Answer, Block, BlockKind, BlockStart, DialectName, Event, Fold, Request, Role, StopReason,
     Tool, Usage,
@@ -315,6 +315,14 @@ fn comparable(mut answer: Answer) -> Answer {
     known(&mut counts.reasoning);
     *usage = counts;
     for block in &mut answer.blocks {
+        // Spaces between the tokens of JSON are nobody's.
+        let plain = |json: &mut Json| *json = Json::of(&json.read::<Value>().expect("JSON"));
+        if let BlockStart::Other { json, .. } = &mut block.start {
+            plain(json);
+        }
+        block.citations.iter_mut().for_each(|c| plain(&mut c.json));
+        block.others.iter_mut().for_each(|(_, json)| plain(json));
+        join_logprobs(block);
         // Ids of images are the provider's, and are ours here.
         if matches!(block.start, BlockStart::Image { .. }) {
             block.others.clear();
@@ -324,9 +332,29 @@ fn comparable(mut answer: Answer) -> Answer {
         }
     }
     for (_, _, _, json) in &mut answer.others {
-        *json = crate::base::Json::empty_object();
+        *json = Json::empty_object();
     }
     answer
+}
+
+/// Log probabilities may come in one piece or many.
+fn join_logprobs(block: &mut crate::canon::AnswerBlock) {
+    let entries_of = |json: &Json| {
+        json.read::<Value>().expect("JSON")["logprobs"]
+            .as_array()
+            .cloned()
+    };
+    let all: Vec<Value> = block
+        .others
+        .iter()
+        .filter_map(|(_, json)| entries_of(json))
+        .flatten()
+        .collect();
+    block.others.retain(|(_, json)| entries_of(json).is_none());
+    if !all.is_empty() {
+        let json = Json::of(&serde_json::json!({"type": "logprobs", "logprobs": all}));
+        block.others.push((DialectName::Responses, json));
+    }
 }
 
 /// What a client is told reads back as what was said, streamed and whole; and is well-formed.

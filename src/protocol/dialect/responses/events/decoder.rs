@@ -35,6 +35,8 @@ struct Known {
     id: Option<Str>,
     kind: Str,
     done: bool,
+    /// Of a message, until it is told.
+    phase: Option<Json>,
     phase_told: bool,
     /// Of reasoning: which list and entry each piece came for, and its bytes.
     pieces: Vec<(Piece, u64, usize)>,
@@ -271,6 +273,9 @@ impl Decoder {
         let known = &mut self.items[at];
         known.kind = word(body, item.kind);
         known.id = known.id.take().or_else(|| some_text(body, item.id));
+        let phase = some_json(body, item.phase).filter(|_| !known.phase_told);
+        known.phase_told |= phase.is_some();
+        known.phase = phase.or(known.phase.take());
     }
 
     fn call(&mut self, at: usize, item: &Item<'_>, body: &Str) {
@@ -344,7 +349,7 @@ impl Decoder {
         {
             return;
         }
-        let at = self.slots.at(item, number, kind);
+        let at = self.said(item, number, kind);
         if kind == Kind::Audio && known.is_none() {
             if let Some(data) = some_text(body, part.data) {
                 self.slots.say(at, Delta::Base64(data));
@@ -462,10 +467,7 @@ impl Decoder {
         self.items[at].done = true;
         match &*self.items[at].kind.clone() {
             "message" => {
-                for (number, part) in item.parts().iter().enumerate() {
-                    self.part(at, number as u64, part, true, body);
-                }
-                self.phase(at, item, body);
+                self.finish_message(at, item, body);
             }
             "function_call" | "custom_tool_call" => self.finish_call(at, item, body),
             "reasoning" => self.finish_reasoning(at, &read("reasoning", raw)?),
@@ -484,23 +486,35 @@ impl Decoder {
         Ok(())
     }
 
-    /// `phase` stands on the message's first block, wherever that is by now.
-    fn phase(&mut self, at: usize, item: &Item<'_>, body: &Str) {
-        let Some(phase) = some_json(body, item.phase) else {
-            return;
-        };
-        if phase.get() == "null" || std::mem::replace(&mut self.items[at].phase_told, true) {
-            return;
+    /// The n-th part of a kind is the n-th that was streamed, whatever numbers they had.
+    fn finish_message(&mut self, at: usize, item: &Item<'_>, body: &Str) {
+        let streamed =
+            [Kind::Text, Kind::Refusal, Kind::Audio].map(|kind| self.slots.parts(at, kind));
+        let mut met = [0; 3];
+        for (position, part) in item.parts().iter().enumerate() {
+            let of = match &*word(body, part.kind) {
+                "refusal" => 1,
+                "output_audio" => 2,
+                _ => 0,
+            };
+            // A number that no stream has, for a part that none told.
+            let other = (1 << 32) + position as u64;
+            let number = streamed[of].get(met[of]).copied().unwrap_or(other);
+            met[of] += 1;
+            self.part(at, number, part, true, body);
         }
-        let open = [Kind::Text, Kind::Refusal]
-            .into_iter()
-            .find_map(|kind| self.slots.find(at, 0, kind));
-        if let Some(slot) = open.filter(|s| !self.slots.is_closed(*s)) {
+    }
+
+    /// The slot of a message's part. Its first says the message's `phase`.
+    fn said(&mut self, item: usize, number: u64, kind: Kind) -> usize {
+        let at = self.slots.at(item, number, kind);
+        if let Some(phase) = self.items[item].phase.take() {
             self.other(
-                slot,
+                at,
                 format!("{{\"type\":\"phase\",\"phase\":{}}}", phase.get()),
             );
         }
+        at
     }
 
     fn finish_call(&mut self, at: usize, item: &Item<'_>, body: &Str) {

@@ -402,7 +402,13 @@ impl Encoder {
                     dialect: DialectName::Responses,
                     json,
                 },
-            ) => own(block, json),
+            ) => {
+                own(block, json);
+                if let (Some(phase), Some((at, _))) = (block.phase.clone(), block.place) {
+                    // Told after its message began: the whole item still says it.
+                    self.messages[at].phase.get_or_insert(phase);
+                }
+            }
             (_, Delta::Citation(_)) => self.drop("citations"),
             (_, Delta::Signature(_)) => self.drop("signature"),
             (_, Delta::Other { json, .. }) => {

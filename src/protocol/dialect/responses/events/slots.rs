@@ -58,6 +58,17 @@ impl Slots {
         self.slots.iter().rposition(is)
     }
 
+    /// The parts of that kind that an item has had so far, in order. Their numbers are the speaker's: some count from 1.
+    pub(super) fn parts(&self, item: usize, kind: Kind) -> Vec<u64> {
+        let mine = self
+            .slots
+            .iter()
+            .filter(|s| s.item == item && s.kind == kind);
+        let mut parts: Vec<u64> = mine.map(|s| s.part).collect();
+        parts.dedup();
+        parts
+    }
+
     /// The slot of that part, made where there is none; one that was closed goes on in another.
     pub(super) fn at(&mut self, item: usize, part: u64, kind: Kind) -> usize {
         let found = self.find(item, part, kind);
