@@ -308,8 +308,7 @@ mod tests {
         let unsigned = seal_for_client(None, false, format!("{MADE}x_0"), 2);
         let mut out = BytesMut::new();
         unsigned.write("hm", true, &mut out);
-        let thought =
-            read(&item(&String::from_utf8(out.to_vec()).expect("UTF-8"))).expect("an object");
+        let thought = read(&item(std::str::from_utf8(&out).expect("UTF-8"))).expect("an object");
         assert_eq!((thought.signature, &*thought.text), (None, "hm"));
     }
 

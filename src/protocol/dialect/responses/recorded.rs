@@ -668,7 +668,7 @@ fn check_answer_crossing(from: DialectName, recording: &Value) -> Result<(), Str
     );
     let whole = folded(&decode(
         DialectName::Responses,
-        &String::from_utf8(body.to_vec()).expect("UTF-8"),
+        std::str::from_utf8(&body).expect("UTF-8"),
     )?);
     for got in [again, whole] {
         let (wanted, got) = (essence(&answer), essence(&got));

@@ -759,4 +759,55 @@ mod tests {
             (1, 5, Some(9))
         );
     }
+
+    #[test]
+    fn a_responses_request_tells_what_routing_needs() {
+        let body = r#"{"model":"m","instructions":"abc","stream":true,"max_output_tokens":7,"tools":[{"type":"web_search"}],"input":[
+            {"role":"developer","content":"de"},
+            {"role":"user","content":[{"type":"input_text","text":"fgh"},{"type":"input_image","image_url":"data:x"},{"type":"input_file","file_data":"data:y"},{"type":"input_audio","input_audio":{"data":"z"}}]},
+            {"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"e"},
+            {"type":"function_call_output","call_id":"c","output":"ijkl"}]}"#;
+        let found = of(DialectName::Responses, body).expect("right");
+        assert_eq!(
+            (
+                &*found.model,
+                found.stream,
+                found.stream_usage,
+                found.max_output
+            ),
+            ("m", true, true, Some(7))
+        );
+        assert!(found.images && found.documents && found.audio && found.tools);
+        assert!(found.has_thinking && !found.server_state && !found.video);
+        assert_eq!(found.turns, 3);
+        let tools = r#"[{"type":"web_search"}]"#.len();
+        assert_eq!(found.prompt_bytes, tools + "abcdefghijkl".len());
+        let string = of(DialectName::Responses, r#"{"model":"m","input":"abc"}"#).expect("right");
+        assert_eq!((string.turns, string.prompt_bytes), (1, 3));
+        of(DialectName::Responses, r#"{"model":"m"}"#).expect_err("no input");
+        of(DialectName::Responses, r#"{"model":"m","input":3}"#).expect_err("no input");
+    }
+
+    #[test]
+    fn what_one_account_keeps_is_seen() {
+        for body in [
+            r#"{"model":"m","input":"a","previous_response_id":"resp_1"}"#,
+            r#"{"model":"m","conversation":{"id":"conv_1"},"previous_response_id":null}"#,
+            r#"{"model":"m","prompt":{"id":"p"}}"#,
+            r#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            r#"{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]}]}"#,
+            r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+        ] {
+            let found = of(DialectName::Responses, body).expect("right");
+            assert!(found.server_state, "{body}");
+        }
+        for body in [
+            r#"{"model":"m","input":"a","previous_response_id":null}"#,
+            r#"{"model":"m","input":[{"type":"message","id":"msg_1","role":"assistant","content":"a"}]}"#,
+            r#"{"model":"m","input":[{"type":"reasoning","id":"r","summary":[],"content":[{"type":"reasoning_text","text":"t"}]}]}"#,
+        ] {
+            let found = of(DialectName::Responses, body).expect("right");
+            assert!(!found.server_state && !found.has_thinking, "{body}");
+        }
+    }
 }

@@ -350,10 +350,11 @@ impl Decoder {
             return;
         }
         let at = self.said(item, number, kind);
-        if kind == Kind::Audio && known.is_none() {
-            if let Some(data) = some_text(body, part.data) {
-                self.slots.say(at, Delta::Base64(data));
-            }
+        if kind == Kind::Audio
+            && known.is_none()
+            && let Some(data) = some_text(body, part.data)
+        {
+            self.slots.say(at, Delta::Base64(data));
         }
         if let Some(text) = text(body, whole) {
             self.slots.whole_text(at, &text);

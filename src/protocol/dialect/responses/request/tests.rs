@@ -403,8 +403,8 @@ fn what_codex_always_says_goes_to_every_dialect() {
         DialectName::Messages,
         DialectName::Native,
     ] {
-        let (bytes, _) = write_request(dialect, &request, &target).expect(dialect.as_str());
-        let there = read_request(dialect, &bytes).expect(dialect.as_str());
+        let (bytes, _) = write_request(dialect, &request, &target).expect("sayable");
+        let there = read_request(dialect, &bytes).expect("right");
         let calls = there
             .turns
             .iter()
