@@ -16,10 +16,11 @@ use crate::protocol::framing::{
 use crate::protocol::provider::{ProviderKind, hints, load};
 use bytes::{Bytes, BytesMut};
 
-const DIALECTS: [DialectName; 3] = [
+const DIALECTS: [DialectName; 4] = [
     DialectName::Native,
     DialectName::Chat,
     DialectName::Messages,
+    DialectName::Responses,
 ];
 
 /// Fed in two pieces, cut where the first byte says.
@@ -327,7 +328,7 @@ mod tests {
     ];
 
     /// Something of each kind that is right, to be bent.
-    const SEEDS: [&str; 16] = [
+    const SEEDS: [&str; 19] = [
         r#"{"model":"m","input":[{"role":"user","content":[{"type":"text","text":"a","cache":{"ttl":"1h"}},{"type":"image","source":{"type":"url","url":"u"}}]}],"tools":[{"name":"f","schema":{}}],"stop":["x"],"temperature":0.5,"reasoning":{"effort":"low"}}"#,
         r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]},{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"1","content":"r"}],"stream":true,"stream_options":{"include_obfuscation":false},"max_tokens":3}"#,
         r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"d"}},{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"r"}]}]},{"role":"assistant","content":[{"type":"thinking","thinking":"h","signature":"s"}]}],"stream":true}"#,
@@ -337,6 +338,9 @@ mod tests {
         r#"{"error":{"class":"rate_limited","message":"m","retry_after_ms":5,"type":"x","code":"y"}}"#,
         r#"{"type":"request","request_id":"r","model":"m","input":"x","providers":{"allow":["a"]},"deadline_ms":5}"#,
         "anthropic-ratelimit-tokens-reset: 2026-01-01T00:00:00Z\nx-ratelimit-reset-tokens: 6m0s\nretry-after: 3\nx-stokehold-deadline: 30s\nx-stokehold-providers: allow=a; order=b",
+        r#"{"model":"m","instructions":"i","input":[{"role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"data:image/png;base64,AA"},{"type":"input_file","file_id":"f"}]},{"type":"reasoning","id":"r","summary":[{"type":"summary_text","text":"s"}],"encrypted_content":"e"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"o"},{"type":"message","role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"t","annotations":[]}]}],"tools":[{"type":"function","name":"f","parameters":{}},{"type":"web_search"}],"reasoning":{"effort":"low","summary":"auto"},"text":{"format":{"type":"text"}},"stream":true,"max_output_tokens":9}"#,
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"model\":\"m\",\"created_at\":1}}\n\ndata: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"id\":\"a\",\"type\":\"reasoning\",\"summary\":[]}}\n\nevent: response.reasoning_summary_text.delta\ndata: {\"type\":\"response.reasoning_summary_text.delta\",\"item_id\":\"a\",\"output_index\":0,\"summary_index\":0,\"delta\":\"h\"}\n\nevent: response.output_item.done\ndata: {\"output_index\":0,\"item\":{\"id\":\"a\",\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"h\"}],\"encrypted_content\":\"e\"}}\n\nevent: response.output_text.delta\ndata: {\"item_id\":\"b\",\"output_index\":1,\"content_index\":0,\"delta\":\"x\"}\n\nevent: response.function_call_arguments.delta\ndata: {\"item_id\":\"c\",\"output_index\":2,\"delta\":\"{}\"}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[{\"id\":\"c\",\"type\":\"function_call\",\"call_id\":\"k\",\"name\":\"f\",\"arguments\":\"{}\"}],\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n",
+        r#"{"id":"r","object":"response","created_at":1,"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"model":"m","output":[{"type":"message","content":[{"type":"output_text","text":"a","annotations":[{"type":"url_citation","url":"u"}]},{"type":"refusal","refusal":"n"}]},{"type":"image_generation_call","result":"AA"},{"type":"web_search_call","id":"w"}],"usage":{"input_tokens":1,"output_tokens":1}}"#,
         "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}",
         r#"{"status":"done","id":"x","model":"m","blocks":[{"type":"tool_call","id":"i","name":"f","input":{"a":1}},{"type":"text","text":"t"}],"stops":[{"choice":0,"reason":"end_turn"}],"usage":{"output_tokens":3}}"#,
         r#"{"messages":[{"role":"user","content":[{"text":"a"},{"cachePoint":{"type":"default","ttl":"1h"}},{"image":{"format":"png","source":{"bytes":"aGk="}}}]},{"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"h","signature":"s"}}},{"toolUse":{"toolUseId":"t","name":"f","input":{}}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"t","content":[{"json":{}}]}}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}],"toolChoice":{"any":{}}},"additionalModelRequestFields":{"top_k":3}}"#,

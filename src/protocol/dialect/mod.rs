@@ -191,7 +191,8 @@ pub enum Encoder {
     Native(Box<native::events::Encoder>),
     Chat(chat::events::Encoder),
     Messages(messages::events::Encoder),
-    Responses(responses::events::Encoder),
+    /// Boxed for the same reason.
+    Responses(Box<responses::events::Encoder>),
     Gemini(gemini::events::Encoder),
     Converse(converse::events::Encoder),
 }
@@ -203,7 +204,9 @@ impl Encoder {
             DialectName::Native => Self::Native(Box::new(native::events::Encoder::new(opening))),
             DialectName::Chat => Self::Chat(chat::events::Encoder::new(opening)),
             DialectName::Messages => Self::Messages(messages::events::Encoder::new(opening)),
-            DialectName::Responses => Self::Responses(responses::events::Encoder::new(opening)),
+            DialectName::Responses => {
+                Self::Responses(Box::new(responses::events::Encoder::new(opening)))
+            }
             DialectName::Gemini => Self::Gemini(gemini::events::Encoder::new(opening)),
             DialectName::Converse => Self::Converse(converse::events::Encoder::new(opening)),
         }

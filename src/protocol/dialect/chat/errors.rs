@@ -224,7 +224,7 @@ fn plain_text(body: &[u8]) -> Option<&str> {
 }
 
 /// A provider's words as they may be told: bounded, and without what looks like a key (a 401 of OpenAI quotes part of it).
-fn told(message: &str) -> String {
+pub(in crate::protocol::dialect) fn told(message: &str) -> String {
     let end = super::char_boundary(message, MESSAGE_BYTES_MAX);
     let mut out = String::with_capacity(end);
     for (n, word) in message[..end].split(' ').enumerate() {
@@ -253,7 +253,7 @@ pub fn write(fault: &Fault, id: &str) -> (u16, Bytes) {
 }
 
 /// Appends `"error":{…}`.
-pub(super) fn write_object(fault: &Fault, out: &mut BytesMut) {
+pub(in crate::protocol::dialect) fn write_object(fault: &Fault, out: &mut BytesMut) {
     let (kind, code) = words(fault.class);
     json::key("error", out);
     out.extend_from_slice(b"{");
@@ -281,7 +281,9 @@ fn status(class: FaultClass) -> u16 {
 }
 
 /// `type` and, where the fault brings none, `code`.
-fn words(class: FaultClass) -> (&'static str, Option<&'static str>) {
+pub(in crate::protocol::dialect) fn words(
+    class: FaultClass,
+) -> (&'static str, Option<&'static str>) {
     const INVALID: &str = "invalid_request_error";
     match class {
         FaultClass::Invalid | FaultClass::NotFound | FaultClass::Conflict => (INVALID, None),

@@ -5,7 +5,7 @@ pub mod events;
 #[cfg(test)]
 mod recorded;
 pub mod request;
-mod schema;
+pub(in crate::protocol::dialect) mod schema;
 
 /// The last boundary of a character of `text` that is not after `at`.
 fn char_boundary(text: &str, at: usize) -> usize {

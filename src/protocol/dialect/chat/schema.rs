@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// `chat.completion.chunk`, and `chat.completion`, whose choices have `message` for `delta`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Chunk<'a> {
+pub(in crate::protocol::dialect) struct Chunk<'a> {
     #[serde(borrow)]
     pub id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -41,7 +41,7 @@ pub(super) struct Chunk<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Choice<'a> {
+pub(in crate::protocol::dialect) struct Choice<'a> {
     pub index: Option<u32>,
     #[serde(borrow)]
     pub delta: Option<Delta<'a>>,
@@ -63,7 +63,7 @@ pub(super) struct Choice<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Delta<'a> {
+pub(in crate::protocol::dialect) struct Delta<'a> {
     /// A string; Mistral's reasoning models send a list of parts.
     #[serde(borrow)]
     pub content: Option<&'a RawValue>,
@@ -93,7 +93,7 @@ pub(super) struct Delta<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct CallDelta<'a> {
+pub(in crate::protocol::dialect) struct CallDelta<'a> {
     pub index: Option<u32>,
     #[serde(borrow)]
     pub id: Option<&'a RawValue>,
@@ -107,19 +107,19 @@ pub(super) struct CallDelta<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ExtraContent {
+pub(in crate::protocol::dialect) struct ExtraContent {
     pub google: Option<GoogleExtra>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct GoogleExtra {
+pub(in crate::protocol::dialect) struct GoogleExtra {
     pub thought_signature: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FunctionDelta<'a> {
+pub(in crate::protocol::dialect) struct FunctionDelta<'a> {
     #[serde(borrow)]
     pub name: Option<&'a RawValue>,
     /// A string of JSON; some speakers send the object itself.
@@ -129,7 +129,7 @@ pub(super) struct FunctionDelta<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct CustomDelta<'a> {
+pub(in crate::protocol::dialect) struct CustomDelta<'a> {
     #[serde(borrow)]
     pub name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -138,7 +138,7 @@ pub(super) struct CustomDelta<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct AudioDelta<'a> {
+pub(in crate::protocol::dialect) struct AudioDelta<'a> {
     #[serde(borrow)]
     pub id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -151,14 +151,14 @@ pub(super) struct AudioDelta<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ImagePart<'a> {
+pub(in crate::protocol::dialect) struct ImagePart<'a> {
     #[serde(borrow)]
     pub image_url: Option<UrlObject<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct UrlObject<'a> {
+pub(in crate::protocol::dialect) struct UrlObject<'a> {
     #[serde(borrow)]
     pub url: Option<&'a RawValue>,
 }
@@ -166,7 +166,7 @@ pub(super) struct UrlObject<'a> {
 /// One entry of `reasoning_details`, and one part of Mistral's `content`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Detail<'a> {
+pub(in crate::protocol::dialect) struct Detail<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Option<&'a RawValue>,
     pub index: Option<u32>,
@@ -186,7 +186,7 @@ pub(super) struct Detail<'a> {
 
 /// A string that serde borrows where nothing was escaped, also within an `Option`.
 #[derive(Debug)]
-pub(super) struct Text<'a>(pub Cow<'a, str>);
+pub(in crate::protocol::dialect) struct Text<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -208,7 +208,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// The string that `raw` is, a slice of `body` where nothing was escaped; `None` for anything else.
-pub(super) fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
+pub(in crate::protocol::dialect) fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
     let raw = raw?.get();
     if !raw.starts_with('"') {
         return None;
@@ -218,12 +218,12 @@ pub(super) fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
 }
 
 /// As `text`, without those that are empty.
-pub(super) fn some_text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
+pub(in crate::protocol::dialect) fn some_text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
     text(body, raw).filter(|s| !s.is_empty())
 }
 
 /// The value itself, unless it is an empty list or object.
-pub(super) fn some_json(body: &Str, raw: Option<&RawValue>) -> Option<Json> {
+pub(in crate::protocol::dialect) fn some_json(body: &Str, raw: Option<&RawValue>) -> Option<Json> {
     raw.filter(|r| !matches!(r.get(), "null" | "[]" | "{}"))
         .map(|r| Json::within(body, r))
 }

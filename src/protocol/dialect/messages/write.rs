@@ -10,7 +10,7 @@ use super::write_thinking::Thinking;
 use super::write_turns::arrange;
 use crate::base::{Json, Str};
 use crate::canon::{CacheMark, DialectName, Extra, Fault, OutputFormat, Request, Tool, ToolChoice};
-use crate::protocol::dialect::{Dropped, Target};
+use crate::protocol::dialect::{Dropped, Target, responses};
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 
@@ -184,6 +184,13 @@ impl Writer<'_> {
         if extra.dialect == DialectName::Messages {
             if extra.name.starts_with("messages[") {
                 return self.rules.unsayable(&extra.name, NO_EQUIVALENT);
+            }
+            return Ok(());
+        }
+        if responses::is_aside(extra) {
+            // Unless asked otherwise Responses keeps answers, so that it does not here is no news.
+            if !(&*extra.name == "store" && extra.value.get() == "true") {
+                self.rules.dropped(&*extra.name);
             }
             return Ok(());
         }

@@ -7,6 +7,7 @@ use crate::base::{Json, Str};
 use crate::canon::{
     Block, BlockKind, CacheMark, Citation, DialectName, Fault, Role, Source, ToolInput, ToolKind,
 };
+use crate::protocol::dialect::responses;
 use base64::Engine as _;
 use bytes::BytesMut;
 use std::borrow::Cow;
@@ -40,6 +41,10 @@ pub(super) fn keep(block: &Block, path: &Path<'_>, rules: &mut Rulings<'_>) -> R
     let (name, why) = match &block.kind {
         BlockKind::Audio { .. } => ("audio", "is audio, which the messages api does not take"),
         BlockKind::Video { .. } => ("video", "is video, which the messages api does not take"),
+        BlockKind::Other { .. } if responses::is_note(block) => {
+            rules.dropped("phase");
+            return Ok(false);
+        }
         BlockKind::Other { dialect, .. } if *dialect != DialectName::Messages => (
             "other_blocks",
             "is a kind of block that only another dialect has; the messages api does not take it",

@@ -330,6 +330,7 @@ pub const DIALECTS: &[(&str, DialectName)] = &[
     ("native", DialectName::Native),
     ("chat", DialectName::Chat),
     ("messages", DialectName::Messages),
+    ("responses", DialectName::Responses),
 ];
 pub const TOOL_KINDS: &[(&str, ToolKind)] = &[
     ("function", ToolKind::Function),

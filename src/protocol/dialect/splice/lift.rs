@@ -5,6 +5,7 @@
 
 use super::Pass;
 use super::lift_chat::ChatLift;
+use super::lift_responses::ResponsesLift;
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Malformed, StopReason};
 use crate::protocol::dialect::{Decoder, messages, native};
@@ -21,6 +22,7 @@ pub struct Lift(Inner);
 enum Inner {
     Chat(Box<ChatLift>),
     Messages(MessagesLift),
+    Responses(ResponsesLift),
     /// Native answers carry our own ids and costs, so they are read whole.
     Native(Box<native::events::Decoder>),
     Whole(Box<Decoder>),
@@ -34,7 +36,8 @@ impl Lift {
             DialectName::Chat => Inner::Chat(Box::new(ChatLift::new(stream_usage))),
             DialectName::Messages => Inner::Messages(MessagesLift::default()),
             DialectName::Native => Inner::Native(Box::default()),
-            DialectName::Responses | DialectName::Gemini | DialectName::Converse => {
+            DialectName::Responses => Inner::Responses(ResponsesLift::default()),
+            DialectName::Gemini | DialectName::Converse => {
                 Inner::Whole(Box::new(Decoder::new(dialect)))
             }
         })
@@ -45,6 +48,7 @@ impl Lift {
         match &mut self.0 {
             Inner::Chat(lift) => lift.event(sse, out),
             Inner::Messages(lift) => lift.event(sse, out),
+            Inner::Responses(lift) => lift.event(sse, out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 decoder.event(sse, &mut all)?;
@@ -67,6 +71,7 @@ impl Lift {
         match &mut self.0 {
             Inner::Chat(lift) => lift.finish(out),
             Inner::Messages(lift) => lift.finish(),
+            Inner::Responses(lift) => lift.finish(),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 let whole = decoder.finish(&mut all);
@@ -593,5 +598,45 @@ mod tests {
         );
         assert_eq!(answer.usage.input_total(), Tokens(37));
         assert_eq!(answer.usage.output, Some(Tokens(15)));
+    }
+
+    #[test]
+    fn a_responses_answer_is_lifted_by_the_names_of_its_events() {
+        let stream = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r1\",\"model\":\"g\",\"created_at\":3}}\n\n\
+            event: response.output_text.delta\ndata: not json, and never parsed\n\n\
+            event: keepalive\ndata: {\"type\":\"keepalive\"}\n\n\
+            event: response.function_call_arguments.delta\ndata: neither\n\n";
+        let mut lift = Lift::new(DialectName::Responses, true);
+        let (passes, out) = lifted(&mut lift, stream);
+        assert!(passes.iter().all(|p| *p == Pass::Forward));
+        assert!(
+            matches!(&out[..], [Event::Started { id, .. }] if &**id == "r1"),
+            "{out:?}"
+        );
+        lift.finish(&mut Vec::new()).expect_err("no end yet");
+        let (_, end) = lifted(
+            &mut lift,
+            "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}}\n\ndata: [DONE]\n\n",
+        );
+        let [Event::Usage(usage), Event::Stop { reason, .. }, Event::Done] = &end[..] else {
+            panic!("{end:?}");
+        };
+        assert_eq!(
+            (usage.output, reason),
+            (Some(Tokens(2)), &StopReason::ToolUse)
+        );
+        lift.finish(&mut Vec::new()).expect("whole");
+        let mut lift = Lift::new(DialectName::Responses, true);
+        let (passes, out) = lifted(
+            &mut lift,
+            "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"m\"}}}\n\n",
+        );
+        assert!(
+            matches!(
+                (&passes[..], &out[..]),
+                ([Pass::Broken], [.., Event::Error(_)])
+            ),
+            "{out:?}"
+        );
     }
 }

@@ -11,6 +11,7 @@ pub use envelope::envelope;
 pub use request::splice_request;
 mod lift;
 mod lift_chat;
+mod lift_responses;
 pub use lift::Lift;
 mod whole;
 pub(crate) use lift::is_lifted;
@@ -19,7 +20,7 @@ pub use whole::lift_whole;
 mod recorded;
 
 use crate::base::Str;
-use crate::canon::{BlockKind, Request, Source, Tool, ToolInput};
+use crate::canon::{BlockKind, DialectName, Request, Source, Tool, ToolInput};
 use std::ops::Range;
 
 /// What must be known of a request to route it, read in one pass without building its content.
@@ -41,6 +42,8 @@ pub struct Peek {
     pub tools: bool,
     /// Some block carries what only its issuer can read: thinking, redacted thinking, signatures.
     pub has_thinking: bool,
+    /// It speaks of what only one provider's account holds: an earlier answer, a conversation, an item or a file by its id.
+    pub server_state: bool,
     /// Entries of the conversation, instructions (`system`, `developer`) left out.
     pub turns: u32,
     /// Bytes of content that become input tokens (text, tools), images and other data left out.
@@ -60,8 +63,13 @@ pub fn peek_of(request: &Request) -> Peek {
         prompt_bytes: request.tools.iter().map(tool_bytes).sum(),
         ..Peek::default()
     };
+    peek.server_state = request
+        .extra
+        .iter()
+        .any(|e| e.dialect == DialectName::Responses && peek::STATE.contains(&&*e.name));
     request.each_block(&mut |block| {
         peek.has_thinking |= block.signature.is_some();
+        peek.server_state |= is_file(&block.kind);
         match &block.kind {
             BlockKind::Text { text, .. } | BlockKind::Refusal { text } => {
                 peek.prompt_bytes += text.len()
@@ -93,6 +101,17 @@ pub fn peek_of(request: &Request) -> Peek {
         }
     });
     peek
+}
+
+fn is_file(kind: &BlockKind) -> bool {
+    let (BlockKind::Image { source, .. }
+    | BlockKind::Document { source, .. }
+    | BlockKind::Audio { source, .. }
+    | BlockKind::Video { source }) = kind
+    else {
+        return false;
+    };
+    matches!(source, Source::File { .. })
 }
 
 fn tool_bytes(tool: &Tool) -> usize {

@@ -56,12 +56,17 @@ enum Top {
     System,
     Tools,
     Functions,
+    /// A field of Responses that names what its provider keeps.
+    State,
     Other,
 }
 
+/// Fields of Responses that name what one provider's account keeps (OpenAI API reference, read 2026-08).
+pub(super) const STATE: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
+
 impl Top {
     fn of(dialect: DialectName, name: &str) -> Self {
-        use DialectName::{Chat, Messages, Native};
+        use DialectName::{Chat, Messages, Native, Responses};
         match (dialect, name) {
             (_, "model") => Self::Model,
             (_, "stream") => Self::Stream,
@@ -71,9 +76,10 @@ impl Top {
             (Chat, "max_tokens") => Self::MaxOutputOld,
             (Chat, "max_completion_tokens")
             | (Messages, "max_tokens")
-            | (Native, "max_output_tokens") => Self::MaxOutput,
-            (Chat | Messages, "messages") | (Native, "input") => Self::Conversation,
-            (Messages | Native, "system") => Self::System,
+            | (Native | Responses, "max_output_tokens") => Self::MaxOutput,
+            (Chat | Messages, "messages") | (Native | Responses, "input") => Self::Conversation,
+            (Messages | Native, "system") | (Responses, "instructions") => Self::System,
+            (Responses, name) if STATE.contains(&name) => Self::State,
             _ => Self::Other,
         }
     }
@@ -92,12 +98,13 @@ impl Top {
                 | DialectName::Converse,
             ) => "max_output_tokens",
             (Self::MaxOutput, DialectName::Messages) | (Self::MaxOutputOld, _) => "max_tokens",
-            (Self::Conversation, DialectName::Native) => "input",
+            (Self::Conversation, DialectName::Native | DialectName::Responses) => "input",
             (Self::Conversation, _) => "messages",
+            (Self::System, DialectName::Responses) => "instructions",
             (Self::System, _) => "system",
             (Self::Tools, _) => "tools",
             (Self::Functions, _) => "functions",
-            (Self::Other, _) => "",
+            (Self::State | Self::Other, _) => "",
         }
     }
 }
@@ -118,7 +125,10 @@ impl Scan<'_> {
     /// What was read, when nothing that must be there is missing.
     fn whole(self) -> Result<Peek, Fault> {
         self.required(Top::Model)?;
-        self.required(Top::Conversation)?;
+        // A stored template or an earlier answer may be all there is to say.
+        if self.seen & bit(Top::State) == 0 {
+            self.required(Top::Conversation)?;
+        }
         // Anthropic docs, Messages API, read 2026-08: `max_tokens` is required.
         if self.dialect == DialectName::Messages && self.peek.max_output.is_none() {
             return Err(self.missing(Top::MaxOutput));
@@ -213,6 +223,10 @@ impl Scan<'_> {
                 self.peek.prompt_bytes += if filled { text.len() } else { 0 };
                 (text == "null" || text.starts_with('[')).then_some(())
             }
+            Top::State => {
+                self.peek.server_state |= text != "null";
+                Some(())
+            }
             Top::Conversation | Top::System | Top::Other => Some(()),
         }
     }
@@ -228,11 +242,13 @@ fn expected(top: Top, dialect: DialectName) -> &'static str {
         Top::Stream => "true or false",
         Top::StreamOptions => "an object whose include_usage is true or false",
         Top::MaxOutput | Top::MaxOutputOld => "a whole number",
-        Top::Conversation if dialect == DialectName::Native => "a string or an array of objects",
+        Top::Conversation if matches!(dialect, DialectName::Native | DialectName::Responses) => {
+            "a string or an array of objects"
+        }
         Top::Conversation => "an array of objects",
         Top::System => "a string or an array of objects",
         Top::Tools | Top::Functions => "an array",
-        Top::Other => "JSON",
+        Top::State | Top::Other => "JSON",
     }
 }
 
@@ -291,7 +307,7 @@ impl<'de> Visitor<'de> for &mut Scan<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(top) = map.next_key_seed(TopKey(self.dialect))? {
             self.reading = Some(top);
-            if top != Top::Other && self.seen & bit(top) != 0 {
+            if !matches!(top, Top::Other | Top::State) && self.seen & bit(top) != 0 {
                 let name = top.name(self.dialect);
                 self.fault = Some(Fault::invalid(name, format!("{name} stands twice")));
                 return Err(A::Error::custom("twice"));
@@ -303,7 +319,8 @@ impl<'de> Visitor<'de> for &mut Scan<'_> {
                 }
                 Top::System => map.next_value_seed(Content(&mut self.peek))?,
                 Top::Conversation => {
-                    let string_too = self.dialect == DialectName::Native;
+                    let string_too =
+                        matches!(self.dialect, DialectName::Native | DialectName::Responses);
                     map.next_value_seed(Turns {
                         peek: &mut self.peek,
                         string_too,
@@ -433,6 +450,10 @@ enum Part {
     Audio,
     Video,
     Signature,
+    /// An id of an item, which alone may stand for it.
+    Id,
+    /// A file by its id.
+    FileId,
     Other,
 }
 
@@ -442,14 +463,16 @@ impl Part {
             "role" => Self::Role,
             "type" => Self::Type,
             "content" | "text" | "thinking" | "refusal" | "title" | "context"
-            | "reasoning_content" | "input_text" => Self::Content,
+            | "reasoning_content" | "input_text" | "output" | "summary" => Self::Content,
             "source" => Self::Source,
             "input" | "arguments" | "tool_calls" | "function_call" => Self::Raw,
             "image_url" => Self::Image,
             "file" => Self::Document,
             "input_audio" | "audio" | "audio_url" => Self::Audio,
             "video_url" => Self::Video,
-            "signature" => Self::Signature,
+            "signature" | "encrypted_content" => Self::Signature,
+            "id" => Self::Id,
+            "file_id" => Self::FileId,
             _ => Self::Other,
         }
     }
@@ -477,9 +500,19 @@ impl Visitor<'_> for PartKey {
 /// Reads a turn or a block. True when its role says that it is an instruction.
 fn part<'de, A: MapAccess<'de>>(peek: &mut Peek, mut map: A) -> Result<bool, A::Error> {
     let mut instruction = false;
+    // A reasoning item of Responses that says nothing itself is looked up by its id.
+    let (mut reasoning, mut id, before) = (false, false, peek.prompt_bytes);
+    let mut sealed = false;
     while let Some(key) = map.next_key_seed(PartKey)? {
         match key {
             Part::Content => map.next_value_seed(Content(peek))?,
+            Part::Id => id |= map.next_value::<&RawValue>()?.get().len() > 2,
+            Part::FileId => {
+                peek.server_state |= map.next_value::<&RawValue>()?.get() != "null";
+            }
+            Part::Signature => {
+                sealed |= !matches!(map.next_value::<&RawValue>()?.get(), "null" | "\"\"");
+            }
             Part::Source => {
                 source(peek, map.next_value::<&RawValue>()?).map_err(A::Error::custom)?
             }
@@ -490,17 +523,25 @@ fn part<'de, A: MapAccess<'de>>(peek: &mut Peek, mut map: A) -> Result<bool, A::
                 let role = map.next_value::<&RawValue>()?.get();
                 instruction = matches!(role, "\"system\"" | "\"developer\"");
             }
-            Part::Type => kind(peek, map.next_value::<&RawValue>()?.get()),
+            Part::Type => {
+                let said = map.next_value::<&RawValue>()?.get();
+                reasoning |= said == "\"reasoning\"";
+                kind(peek, said);
+            }
             _ => said(peek, &key, map.next_value::<&RawValue>()?.get()),
         }
     }
+    peek.has_thinking |= sealed;
+    let told = peek.prompt_bytes > before;
+    peek.server_state |= reasoning && id && !sealed && !told;
     Ok(instruction)
 }
 
 fn kind(peek: &mut Peek, kind: &str) {
     match kind {
-        "\"image\"" | "\"image_url\"" => peek.images = true,
-        "\"document\"" | "\"file\"" => peek.documents = true,
+        "\"image\"" | "\"image_url\"" | "\"input_image\"" => peek.images = true,
+        "\"document\"" | "\"file\"" | "\"input_file\"" => peek.documents = true,
+        "\"item_reference\"" => peek.server_state = true,
         "\"audio\"" | "\"input_audio\"" | "\"audio_url\"" => peek.audio = true,
         "\"video\"" | "\"video_url\"" => peek.video = true,
         "\"thinking\"" | "\"redacted_thinking\"" => peek.has_thinking = true,
@@ -518,8 +559,14 @@ fn said(peek: &mut Peek, key: &Part, value: &str) {
         Part::Document => peek.documents = true,
         Part::Audio => peek.audio = true,
         Part::Video => peek.video = true,
-        Part::Signature => peek.has_thinking |= value != "\"\"",
-        Part::Role | Part::Type | Part::Content | Part::Source | Part::Other => {}
+        Part::Signature
+        | Part::Id
+        | Part::FileId
+        | Part::Role
+        | Part::Type
+        | Part::Content
+        | Part::Source
+        | Part::Other => {}
     }
 }
 
@@ -711,5 +758,56 @@ mod tests {
             (peek.turns, peek.prompt_bytes, peek.max_output),
             (1, 5, Some(9))
         );
+    }
+
+    #[test]
+    fn a_responses_request_tells_what_routing_needs() {
+        let body = r#"{"model":"m","instructions":"abc","stream":true,"max_output_tokens":7,"tools":[{"type":"web_search"}],"input":[
+            {"role":"developer","content":"de"},
+            {"role":"user","content":[{"type":"input_text","text":"fgh"},{"type":"input_image","image_url":"data:x"},{"type":"input_file","file_data":"data:y"},{"type":"input_audio","input_audio":{"data":"z"}}]},
+            {"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"e"},
+            {"type":"function_call_output","call_id":"c","output":"ijkl"}]}"#;
+        let found = of(DialectName::Responses, body).expect("right");
+        assert_eq!(
+            (
+                &*found.model,
+                found.stream,
+                found.stream_usage,
+                found.max_output
+            ),
+            ("m", true, true, Some(7))
+        );
+        assert!(found.images && found.documents && found.audio && found.tools);
+        assert!(found.has_thinking && !found.server_state && !found.video);
+        assert_eq!(found.turns, 3);
+        let tools = r#"[{"type":"web_search"}]"#.len();
+        assert_eq!(found.prompt_bytes, tools + "abcdefghijkl".len());
+        let string = of(DialectName::Responses, r#"{"model":"m","input":"abc"}"#).expect("right");
+        assert_eq!((string.turns, string.prompt_bytes), (1, 3));
+        of(DialectName::Responses, r#"{"model":"m"}"#).expect_err("no input");
+        of(DialectName::Responses, r#"{"model":"m","input":3}"#).expect_err("no input");
+    }
+
+    #[test]
+    fn what_one_account_keeps_is_seen() {
+        for body in [
+            r#"{"model":"m","input":"a","previous_response_id":"resp_1"}"#,
+            r#"{"model":"m","conversation":{"id":"conv_1"},"previous_response_id":null}"#,
+            r#"{"model":"m","prompt":{"id":"p"}}"#,
+            r#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            r#"{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]}]}"#,
+            r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+        ] {
+            let found = of(DialectName::Responses, body).expect("right");
+            assert!(found.server_state, "{body}");
+        }
+        for body in [
+            r#"{"model":"m","input":"a","previous_response_id":null}"#,
+            r#"{"model":"m","input":[{"type":"message","id":"msg_1","role":"assistant","content":"a"}]}"#,
+            r#"{"model":"m","input":[{"type":"reasoning","id":"r","summary":[],"content":[{"type":"reasoning_text","text":"t"}]}]}"#,
+        ] {
+            let found = of(DialectName::Responses, body).expect("right");
+            assert!(!found.server_state && !found.has_thinking, "{body}");
+        }
     }
 }

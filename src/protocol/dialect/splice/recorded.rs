@@ -32,6 +32,7 @@ fn recordings() -> Vec<(String, DialectName, Value)> {
         let dialect = match api.rsplit('.').next() {
             Some("chat") => DialectName::Chat,
             Some("messages") => DialectName::Messages,
+            Some("responses") => DialectName::Responses,
             _ => continue,
         };
         found.push((path.display().to_string(), dialect, case));
@@ -91,7 +92,8 @@ fn what_is_peeked_from_real_requests_is_what_they_say() {
     let mut compared = 0;
     for (path, dialect, case) in recordings() {
         let request = &case["request"]["body"];
-        if !request["model"].is_string() || !request["messages"].is_array() {
+        let said = request["messages"].is_array() || !request["input"].is_null();
+        if !request["model"].is_string() || !said {
             continue;
         }
         let body = Bytes::from(serde_json::to_vec_pretty(request).expect("JSON"));
@@ -106,7 +108,11 @@ fn what_is_peeked_from_real_requests_is_what_they_say() {
             found.stream,
             "{path}"
         );
-        let limit = [&request["max_completion_tokens"], &request["max_tokens"]];
+        let limit = [
+            &request["max_completion_tokens"],
+            &request["max_tokens"],
+            &request["max_output_tokens"],
+        ];
         assert_eq!(
             limit.iter().find_map(|l| l.as_u64()),
             found.max_output,
@@ -116,6 +122,12 @@ fn what_is_peeked_from_real_requests_is_what_they_say() {
             .as_array()
             .or(request["functions"].as_array());
         assert_eq!(tools.is_some_and(|t| !t.is_empty()), found.tools, "{path}");
+        if dialect == DialectName::Responses {
+            let state = ["previous_response_id", "conversation", "prompt"];
+            let kept = state.iter().any(|s| !request[s].is_null())
+                || request["input"].to_string().contains("file_id");
+            assert_eq!(found.server_state, kept, "{path}");
+        }
         let slices = splice_request(dialect, &body, &found, "another").expect("spliced");
         let mut spliced: Value = serde_json::from_slice(&slices.concat()).expect("JSON");
         assert_eq!(spliced["model"], "another", "{path}");

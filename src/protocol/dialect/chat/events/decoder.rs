@@ -537,7 +537,7 @@ fn legacy_fragment(call: &FunctionDelta<'_>, body: &Str) -> Fragment {
 }
 
 /// Arguments are a string of JSON; where a speaker sends the object itself, its text is that string.
-fn input_text(raw: Option<&RawValue>, body: &Str) -> Option<Str> {
+pub(in crate::protocol::dialect) fn input_text(raw: Option<&RawValue>, body: &Str) -> Option<Str> {
     schema::text(body, raw).or_else(|| some_json(body, raw).map(|json| json.text().clone()))
 }
 
@@ -573,7 +573,7 @@ fn fault_in(chunk: &Chunk<'_>, body: &Str, name: &[u8]) -> Option<Fault> {
     Some(fault)
 }
 
-fn utf8(bytes: Bytes) -> Result<Str, Malformed> {
+pub(in crate::protocol::dialect) fn utf8(bytes: Bytes) -> Result<Str, Malformed> {
     if simdutf8::basic::from_utf8(&bytes).is_err() {
         return Err(Malformed::at("not UTF-8"));
     }

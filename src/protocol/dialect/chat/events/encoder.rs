@@ -442,7 +442,7 @@ pub(super) fn word(reason: &StopReason, refused: bool) -> &str {
 }
 
 /// The `type` of a block of another dialect.
-fn type_of(json: &str) -> String {
+pub(in crate::protocol::dialect) fn type_of(json: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Typed {
         #[serde(rename = "type")]

@@ -1,9 +1,9 @@
 //! Answers, both ways: a provider's stream or body → events, events → a client's stream or body.
 
-mod decoder;
+pub(in crate::protocol::dialect) mod decoder;
 pub use decoder::Decoder;
 mod calls;
-mod encoder;
+pub(in crate::protocol::dialect) mod encoder;
 pub(in crate::protocol::dialect) mod usage;
 pub use encoder::Encoder;
 mod whole;

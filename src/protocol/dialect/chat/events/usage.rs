@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use serde_json::Value;
 
 /// A tier in Chat's words: what Messages calls `standard` is `default` here (OpenAI API reference and Anthropic docs, read 2026-08).
-pub(super) fn tier(word: &str) -> &str {
+pub(in crate::protocol::dialect) fn tier(word: &str) -> &str {
     if word == "standard" { "default" } else { word }
 }
 
@@ -131,7 +131,7 @@ fn output(
 
 /// The provider's own figure. xAI: ticks of 10⁻¹⁰ dollars. OpenRouter: `cost` in dollars, which is its fee alone where the account behind is our own
 /// (`is_byok`), so that the account's bill comes on top. Perplexity: an object with a total.
-fn cost(usage: &Value) -> Option<NanoUsd> {
+pub(in crate::protocol::dialect) fn cost(usage: &Value) -> Option<NanoUsd> {
     if let Some(ticks) = usage.get("cost_in_usd_ticks").and_then(Value::as_i64) {
         // Rounded once and half up, as every bill: ten ticks are a nano-dollar.
         return Some(NanoUsd(ticks.saturating_add(5).div_euclid(10)));
@@ -147,10 +147,10 @@ fn cost(usage: &Value) -> Option<NanoUsd> {
 }
 
 #[derive(Clone, Copy)]
-struct Counts<'a>(&'a Value);
+pub(in crate::protocol::dialect) struct Counts<'a>(pub(in crate::protocol::dialect) &'a Value);
 
 impl Counts<'_> {
-    fn at(self, path: &str) -> Option<Tokens> {
+    pub(in crate::protocol::dialect) fn at(self, path: &str) -> Option<Tokens> {
         // `Value::pointer` would copy each name to unescape it.
         let mut names = path.split('/').skip(1);
         let n = names.try_fold(self.0, |value, name| value.get(name))?;
@@ -160,7 +160,7 @@ impl Counts<'_> {
             .map(Tokens)
     }
 
-    fn first(self, paths: &[&str]) -> Option<Tokens> {
+    pub(in crate::protocol::dialect) fn first(self, paths: &[&str]) -> Option<Tokens> {
         paths.iter().find_map(|p| self.at(p))
     }
 }

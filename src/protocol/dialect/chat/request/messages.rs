@@ -308,7 +308,7 @@ fn function_call(id: Str, node: &Node<'_, '_>) -> Result<Block, Fault> {
 }
 
 /// A model's arguments are meant to be JSON; where they are not, the text is kept as it is.
-fn arguments(text: Str) -> ToolInput {
+pub(in crate::protocol::dialect) fn arguments(text: Str) -> ToolInput {
     if text.trim().is_empty() {
         return ToolInput::Json(Json::empty_object());
     }

@@ -1,12 +1,12 @@
 //! Requests, both ways: a client's body → canon, canon → a provider's body.
 
-mod node;
-mod read;
+pub(in crate::protocol::dialect) mod node;
+pub(in crate::protocol::dialect) mod read;
 pub use read::read;
-mod messages;
-mod parts;
-mod write;
+pub(in crate::protocol::dialect) mod messages;
+pub(in crate::protocol::dialect) mod parts;
+pub(in crate::protocol::dialect) mod write;
 pub use write::write;
 #[cfg(test)]
 mod tests;
-mod turns;
+pub(in crate::protocol::dialect) mod turns;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 /// A value within the body. Cheap to copy.
 #[derive(Clone, Copy)]
-pub(super) struct Node<'a, 'p> {
+pub(in crate::protocol::dialect) struct Node<'a, 'p> {
     pub body: &'a Str,
     raw: &'a RawValue,
     step: Step<'p>,
@@ -25,7 +25,7 @@ enum Step<'p> {
 }
 
 /// The members of an object, in order; a name that comes twice means its last value.
-pub(super) struct Members<'a>(pub Vec<(Text<'a>, &'a RawValue)>);
+pub(in crate::protocol::dialect) struct Members<'a>(pub Vec<(Text<'a>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -49,13 +49,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 impl<'a> Members<'a> {
     /// The value under `name`, if it is there and not null: the official clients send null for "not said".
-    pub(super) fn get<'p>(&self, parent: &'p Node<'a, 'p>, name: &'p str) -> Option<Node<'a, 'p>> {
+    pub(in crate::protocol::dialect) fn get<'p>(
+        &self,
+        parent: &'p Node<'a, 'p>,
+        name: &'p str,
+    ) -> Option<Node<'a, 'p>> {
         let (_, raw) = self.0.iter().rev().find(|(n, _)| n.0 == name)?;
         parent.field(name, raw)
     }
 
     /// As `get`, but its absence is a fault.
-    pub(super) fn need<'p>(
+    pub(in crate::protocol::dialect) fn need<'p>(
         &self,
         parent: &'p Node<'a, 'p>,
         name: &'p str,
@@ -73,7 +77,7 @@ impl<'a> Members<'a> {
 }
 
 impl<'a, 'p> Node<'a, 'p> {
-    pub(super) fn root(body: &'a Str, raw: &'a RawValue) -> Self {
+    pub(in crate::protocol::dialect) fn root(body: &'a Str, raw: &'a RawValue) -> Self {
         Self {
             body,
             raw,
@@ -83,7 +87,11 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 
     /// `None` for null.
-    pub(super) fn field<'q>(&'q self, name: &'q str, raw: &'a RawValue) -> Option<Node<'a, 'q>>
+    pub(in crate::protocol::dialect) fn field<'q>(
+        &'q self,
+        name: &'q str,
+        raw: &'a RawValue,
+    ) -> Option<Node<'a, 'q>>
     where
         'p: 'q,
     {
@@ -95,7 +103,11 @@ impl<'a, 'p> Node<'a, 'p> {
         })
     }
 
-    pub(super) fn item<'q>(&'q self, index: usize, raw: &'a RawValue) -> Node<'a, 'q>
+    pub(in crate::protocol::dialect) fn item<'q>(
+        &'q self,
+        index: usize,
+        raw: &'a RawValue,
+    ) -> Node<'a, 'q>
     where
         'p: 'q,
     {
@@ -108,7 +120,7 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 
     /// `messages[2].content[0].image_url.url`
-    pub(super) fn path(&self) -> String {
+    pub(in crate::protocol::dialect) fn path(&self) -> String {
         let mut path = self.parent.map(Node::path).unwrap_or_default();
         match self.step {
             Step::Root => {}
@@ -124,7 +136,7 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 
     /// The value is wrong; `wanted` says what would be right.
-    pub(super) fn wrong(&self, wanted: &str) -> Fault {
+    pub(in crate::protocol::dialect) fn wrong(&self, wanted: &str) -> Fault {
         Fault::invalid(
             self.path(),
             format!("expected {wanted}, got {}", self.described()),
@@ -143,38 +155,41 @@ impl<'a, 'p> Node<'a, 'p> {
         }
     }
 
-    pub(super) fn is_string(&self) -> bool {
+    pub(in crate::protocol::dialect) fn is_string(&self) -> bool {
         self.raw.get().starts_with('"')
     }
 
-    pub(super) fn is_array(&self) -> bool {
+    pub(in crate::protocol::dialect) fn is_array(&self) -> bool {
         self.raw.get().starts_with('[')
     }
 
-    pub(super) fn is_object(&self) -> bool {
+    pub(in crate::protocol::dialect) fn is_object(&self) -> bool {
         self.raw.get().starts_with('{')
     }
 
-    pub(super) fn string(&self) -> Result<Str, Fault> {
+    pub(in crate::protocol::dialect) fn string(&self) -> Result<Str, Fault> {
         let Text(text) =
             serde_json::from_str(self.raw.get()).map_err(|_| self.wrong("a string"))?;
         Ok(slice_of(self.body, &text))
     }
 
-    pub(super) fn value<T: Deserialize<'a>>(&self, wanted: &str) -> Result<T, Fault> {
+    pub(in crate::protocol::dialect) fn value<T: Deserialize<'a>>(
+        &self,
+        wanted: &str,
+    ) -> Result<T, Fault> {
         serde_json::from_str(self.raw.get()).map_err(|_| self.wrong(wanted))
     }
 
-    pub(super) fn members(&self) -> Result<Members<'a>, Fault> {
+    pub(in crate::protocol::dialect) fn members(&self) -> Result<Members<'a>, Fault> {
         self.value("an object")
     }
 
-    pub(super) fn items(&self) -> Result<Vec<&'a RawValue>, Fault> {
+    pub(in crate::protocol::dialect) fn items(&self) -> Result<Vec<&'a RawValue>, Fault> {
         self.value("an array")
     }
 
     /// The value as it was written.
-    pub(super) fn json(&self) -> Json {
+    pub(in crate::protocol::dialect) fn json(&self) -> Json {
         Json::within(self.body, self.raw)
     }
 }

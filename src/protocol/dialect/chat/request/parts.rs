@@ -71,7 +71,10 @@ fn thinking(node: &Node<'_, '_>, blocks: &mut Vec<Block>) -> Result<(), Fault> {
 }
 
 /// OpenAI's mark, or Anthropic's as gateways take it in this dialect.
-fn mark_in<'a>(node: &Node<'a, '_>, members: &Members<'a>) -> Result<Option<CacheMark>, Fault> {
+pub(in crate::protocol::dialect) fn mark_in<'a>(
+    node: &Node<'a, '_>,
+    members: &Members<'a>,
+) -> Result<Option<CacheMark>, Fault> {
     ["prompt_cache_breakpoint", "cache_control"]
         .into_iter()
         .find_map(|name| members.get(node, name))
@@ -79,7 +82,7 @@ fn mark_in<'a>(node: &Node<'a, '_>, members: &Members<'a>) -> Result<Option<Cach
         .transpose()
 }
 
-pub(super) fn mark(node: &Node<'_, '_>) -> Result<CacheMark, Fault> {
+pub(in crate::protocol::dialect) fn mark(node: &Node<'_, '_>) -> Result<CacheMark, Fault> {
     let Some(ttl) = node.members()?.get(node, "ttl") else {
         return Ok(CacheMark { ttl: None });
     };
@@ -117,7 +120,7 @@ fn url_source(node: &Node<'_, '_>) -> Result<Source, Fault> {
 }
 
 /// An address, or the bytes themselves as a data URL (RFC 2397).
-fn source_of(node: &Node<'_, '_>) -> Result<Source, Fault> {
+pub(in crate::protocol::dialect) fn source_of(node: &Node<'_, '_>) -> Result<Source, Fault> {
     let url = node.string()?;
     if let Some(source) = data_url(&url) {
         return Ok(source);
@@ -143,7 +146,7 @@ fn data_url(url: &Str) -> Option<Source> {
         })
 }
 
-fn audio(node: &Node<'_, '_>) -> Result<BlockKind, Fault> {
+pub(in crate::protocol::dialect) fn audio(node: &Node<'_, '_>) -> Result<BlockKind, Fault> {
     let members = node.members()?;
     let format = members.need(node, "format")?.string()?;
     Ok(BlockKind::Audio {
@@ -174,7 +177,10 @@ fn file(node: &Node<'_, '_>) -> Result<BlockKind, Fault> {
 }
 
 /// A data URL; OpenRouter also takes an address, and older clients send bare base64.
-fn file_data(node: &Node<'_, '_>, title: Option<&str>) -> Result<Source, Fault> {
+pub(in crate::protocol::dialect) fn file_data(
+    node: &Node<'_, '_>,
+    title: Option<&str>,
+) -> Result<Source, Fault> {
     let data = node.string()?;
     if data.contains(':') {
         return source_of(node);

@@ -34,7 +34,7 @@ pub fn read(body: &Bytes) -> Result<Request, Fault> {
     Ok(request)
 }
 
-fn broken(message: &str) -> Fault {
+pub(in crate::protocol::dialect) fn broken(message: &str) -> Fault {
     Fault::new(crate::canon::FaultClass::Invalid, message).with_code("invalid_json")
 }
 
@@ -212,7 +212,7 @@ fn stream_options(node: &Node<'_, '_>, request: &mut Request) -> Result<(), Faul
     Ok(())
 }
 
-fn effort(word: Str) -> Effort {
+pub(in crate::protocol::dialect) fn effort(word: Str) -> Effort {
     match &*word {
         "none" => Effort::None,
         "minimal" => Effort::Minimal,
@@ -247,11 +247,15 @@ fn output_format(node: &Node<'_, '_>) -> Result<Option<OutputFormat>, Fault> {
     })
 }
 
-pub(super) fn optional(node: Option<Node<'_, '_>>) -> Result<Option<Str>, Fault> {
+pub(in crate::protocol::dialect) fn optional(
+    node: Option<Node<'_, '_>>,
+) -> Result<Option<Str>, Fault> {
     node.map(|n| n.string()).transpose()
 }
 
-fn flag(node: Option<Node<'_, '_>>) -> Result<Option<bool>, Fault> {
+pub(in crate::protocol::dialect) fn flag(
+    node: Option<Node<'_, '_>>,
+) -> Result<Option<bool>, Fault> {
     node.map(|n| n.value("a boolean")).transpose()
 }
 

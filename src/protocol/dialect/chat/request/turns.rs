@@ -9,6 +9,7 @@ use crate::canon::{
     Block, BlockKind, CacheMark, CacheTtl, DialectName, Fault, Request, Role, Source, ToolInput,
     ToolKind, Turn,
 };
+use crate::protocol::dialect::responses;
 use crate::protocol::json;
 
 pub(super) fn write(request: &Request, writer: &mut Writer<'_>) -> Result<(), Fault> {
@@ -209,6 +210,7 @@ impl Writer<'_> {
                     source: Source::File { id },
                     ..
                 } => audio = Some(id),
+                _ if responses::is_note(block) => self.report("phase"),
                 _ => said.push(block),
             }
         }
@@ -373,7 +375,10 @@ impl Writer<'_> {
     }
 
     /// OpenAI has two lifetimes, 30 minutes unsaid and 12 hours; shorter wishes are met by the first.
-    fn part_close(&mut self, mark: Option<CacheMark>) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn part_close(
+        &mut self,
+        mark: Option<CacheMark>,
+    ) -> Result<(), Fault> {
         if let Some(mark) = mark
             && self.takes("prompt_cache_breakpoint")?
         {
@@ -541,7 +546,7 @@ impl Writer<'_> {
 }
 
 /// An address as it is, bytes as a data URL in pieces, so that megabytes are copied once.
-fn url_of(source: &Source) -> Option<Vec<&str>> {
+pub(in crate::protocol::dialect) fn url_of(source: &Source) -> Option<Vec<&str>> {
     match source {
         Source::Url { url, .. } => Some(vec![url]),
         Source::Base64 { media_type, data } => Some(vec!["data:", media_type, ";base64,", data]),
@@ -553,6 +558,6 @@ fn is_text(block: &Block) -> bool {
     matches!(block.kind, BlockKind::Text { .. })
 }
 
-fn is_plain_text(block: &Block) -> bool {
+pub(in crate::protocol::dialect) fn is_plain_text(block: &Block) -> bool {
     is_text(block) && block.mark.is_none()
 }

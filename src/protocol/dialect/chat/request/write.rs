@@ -9,7 +9,7 @@ use crate::canon::{
     DialectName, Effort, Extra, Fault, OutputFormat, Reasoning, ReasoningMode, Request, Sampling,
     Tool, ToolChoice,
 };
-use crate::protocol::dialect::{Dropped, Target};
+use crate::protocol::dialect::{Dropped, Target, responses};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
 
@@ -33,21 +33,21 @@ pub fn write(request: &Request, target: &Target<'_>) -> Result<(Bytes, Dropped),
     Ok((writer.out.freeze(), writer.dropped))
 }
 
-pub(super) struct Writer<'t> {
+pub(in crate::protocol::dialect) struct Writer<'t> {
     pub out: BytesMut,
-    dropped: Dropped,
-    target: &'t Target<'t>,
+    pub(in crate::protocol::dialect) dropped: Dropped,
+    pub(in crate::protocol::dialect) target: &'t Target<'t>,
 }
 
 impl Writer<'_> {
     /// Says that `name` was left out, once.
-    pub(super) fn report(&mut self, name: &str) {
+    pub(in crate::protocol::dialect) fn report(&mut self, name: &str) {
         if !self.dropped.iter().any(|d| d == name) {
             self.dropped.push(name.to_owned());
         }
     }
 
-    fn is_dropped(&mut self, name: &str) -> bool {
+    pub(in crate::protocol::dialect) fn is_dropped(&mut self, name: &str) -> bool {
         let dropped = self.target.rules.drop.iter().any(|d| d == name);
         if dropped {
             self.report(name);
@@ -56,7 +56,7 @@ impl Writer<'_> {
     }
 
     /// Whether to write `name`: not where a rule drops it; a fault where the model does not take it.
-    pub(super) fn takes(&mut self, name: &str) -> Result<bool, Fault> {
+    pub(in crate::protocol::dialect) fn takes(&mut self, name: &str) -> Result<bool, Fault> {
         if self.is_dropped(name) {
             return Ok(false);
         }
@@ -68,19 +68,28 @@ impl Writer<'_> {
     }
 
     /// This dialect has no words for `name`: dropped where a rule says so, else a fault at `field`.
-    pub(super) fn cannot(&mut self, name: &str, field: &str, why: &str) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn cannot(
+        &mut self,
+        name: &str,
+        field: &str,
+        why: &str,
+    ) -> Result<(), Fault> {
         if self.is_dropped(name) {
             return Ok(());
         }
         Err(Fault::invalid(field, why).with_code("unsupported_value"))
     }
 
-    fn key(&mut self, name: &str) -> &mut BytesMut {
+    pub(in crate::protocol::dialect) fn key(&mut self, name: &str) -> &mut BytesMut {
         json::key(name, &mut self.out);
         &mut self.out
     }
 
-    fn string(&mut self, name: &str, value: Option<&Str>) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn string(
+        &mut self,
+        name: &str,
+        value: Option<&Str>,
+    ) -> Result<(), Fault> {
         match value {
             Some(value) if self.takes(name)? => json::field(name, value, &mut self.out),
             _ => {}
@@ -88,7 +97,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn integer(&mut self, name: &str, value: Option<impl itoa::Integer>) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn integer(
+        &mut self,
+        name: &str,
+        value: Option<impl itoa::Integer>,
+    ) -> Result<(), Fault> {
         match value {
             Some(n) if self.takes(name)? => json::integer(n, self.key(name)),
             _ => {}
@@ -96,7 +109,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn raw(&mut self, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn raw(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), Fault> {
         match value {
             Some(text) if self.takes(name)? => self.key(name).extend_from_slice(text.as_bytes()),
             _ => {}
@@ -104,11 +121,19 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn boolean(&mut self, name: &str, value: Option<bool>) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn boolean(
+        &mut self,
+        name: &str,
+        value: Option<bool>,
+    ) -> Result<(), Fault> {
         self.raw(name, value.map(|b| if b { "true" } else { "false" }))
     }
 
-    fn number(&mut self, name: &str, value: Option<f64>) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn number(
+        &mut self,
+        name: &str,
+        value: Option<f64>,
+    ) -> Result<(), Fault> {
         // serde_json writes the shortest decimal that reads back; JSON has no words for NaN and infinity.
         let text = value
             .filter(|n| n.is_finite())
@@ -266,8 +291,15 @@ impl Writer<'_> {
         Ok(())
     }
 
-    pub(super) fn extra(&mut self, extra: &Extra) -> Result<(), Fault> {
+    pub(in crate::protocol::dialect) fn extra(&mut self, extra: &Extra) -> Result<(), Fault> {
         if !is_chat(extra) {
+            if responses::is_aside(extra) {
+                // Unless asked otherwise Responses keeps answers, so that it does not here is no news.
+                if !(&*extra.name == "store" && extra.value.get() == "true") {
+                    self.report(&extra.name);
+                }
+                return Ok(());
+            }
             let why = format!(
                 "`{}` of the dialect {} cannot be said to this model",
                 extra.name,
@@ -387,7 +419,7 @@ fn strict_flag(strict: Option<bool>, out: &mut BytesMut) {
     }
 }
 
-fn effort_word(effort: &Effort) -> &str {
+pub(in crate::protocol::dialect) fn effort_word(effort: &Effort) -> &str {
     match effort {
         Effort::None => "none",
         Effort::Minimal => "minimal",

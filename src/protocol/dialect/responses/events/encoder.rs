@@ -1,0 +1,996 @@
+//! Events → a client's stream of Responses, or its one body.
+//!
+//! Cannot fail. Keeps the whole answer, which the last event repeats: the shard bounds what an answer may weigh. Fields of the response
+//! object that repeat the request (`tools`, `temperature`, …) have the API's defaults: the clients' types demand them, and what was
+//! asked is not known here. What this dialect has no words for is named in `dropped`. A body is written as the stream that is never
+//! sent, so that both say the same.
+
+use super::wire::Wire;
+use crate::base::{Json, Str};
+use crate::canon::{
+    Answer, BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage,
+};
+use crate::protocol::dialect::chat::events::encoder::type_of;
+use crate::protocol::dialect::chat::events::usage::tier;
+use crate::protocol::dialect::responses::reasoning::{MADE, seal_for_client};
+use crate::protocol::dialect::responses::schema::annotation;
+use crate::protocol::dialect::responses::{errors, usage};
+use crate::protocol::dialect::{Closing, Opening};
+use crate::protocol::json;
+use bytes::{Bytes, BytesMut};
+use serde_json::{Map, Value};
+
+/// Writes one answer, streamed. One value an exchange.
+#[derive(Debug)]
+pub struct Encoder {
+    opening: Opening,
+    wire: Wire,
+    /// By canon's index.
+    blocks: Vec<Block>,
+    messages: Vec<Message>,
+    /// The message that the next text goes on with.
+    open: Option<usize>,
+    /// Items that are whole, by `output_index`.
+    output: Vec<Option<BytesMut>>,
+    usage: Usage,
+    stop: Option<StopReason>,
+    refused: bool,
+    dropped: Vec<String>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Message {
+    output: usize,
+    id: String,
+    /// What its parts add up to, comma-separated.
+    parts: BytesMut,
+    count: u32,
+    open_parts: u32,
+    phase: Option<Json>,
+    /// Another item began: no further part joins.
+    closing: bool,
+}
+
+/// A block as far as it has come.
+#[derive(Debug)]
+struct Block {
+    kind: Kind,
+    text: String,
+    base64: String,
+    signature: String,
+    annotations: BytesMut,
+    annotation_count: u32,
+    logprobs: BytesMut,
+    /// Of a text: its message and its place there, once it was begun.
+    place: Option<(usize, u32)>,
+    /// What only this dialect says of an image.
+    more: Map<String, Value>,
+    phase: Option<Json>,
+    stopped: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Text,
+    Refusal,
+    Audio,
+    Thinking {
+        output: usize,
+    },
+    Redacted {
+        output: usize,
+        data: Str,
+    },
+    Call {
+        output: usize,
+        id: Str,
+        name: Str,
+        custom: bool,
+    },
+    Image {
+        output: usize,
+        media_type: Option<Str>,
+        url: Option<Str>,
+    },
+    Whole {
+        output: usize,
+        json: Json,
+    },
+    /// Said by nothing in this dialect.
+    Mute,
+}
+
+impl Encoder {
+    #[must_use]
+    pub fn new(opening: Opening) -> Self {
+        Self::with(opening, false)
+    }
+
+    fn with(opening: Opening, mute: bool) -> Self {
+        Self {
+            wire: Wire::new(opening.bare, opening.request_id.clone(), mute),
+            opening,
+            blocks: Vec::new(),
+            messages: Vec::new(),
+            open: None,
+            output: Vec::new(),
+            usage: Usage::default(),
+            stop: None,
+            refused: false,
+            dropped: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Appends `event`. `Done` and `Error` append nothing: `finish` or `fail` follows them.
+    pub fn event(&mut self, event: &Event, out: &mut BytesMut) {
+        if self.ended {
+            return;
+        }
+        self.begin(out);
+        match event {
+            Event::Started { .. } | Event::Done | Event::Error(_) => {}
+            Event::BlockStart { choice, block, .. } => self.block_start(*choice, block, out),
+            Event::BlockDelta { index, delta } => self.block_delta(*index as usize, delta, out),
+            Event::BlockStop { index } => self.block_stop(*index as usize, out),
+            Event::Usage(usage) => self.usage.update(usage),
+            Event::Stop {
+                choice: 0, reason, ..
+            } => self.stop = Some(reason.clone()),
+            Event::Stop { .. } => self.drop("choices"),
+            Event::Other {
+                dialect: DialectName::Chat,
+                name,
+                choice: 0,
+                json,
+            } if &**name == "logprobs" => {
+                self.chat_logprobs(json);
+            }
+            Event::Other {
+                dialect: DialectName::Responses,
+                name,
+                json,
+                ..
+            } if name.starts_with("response.") => {
+                self.again(name, json, out);
+            }
+            Event::Other { name, .. } => self.drop(name),
+        }
+    }
+
+    /// Appends what is open, and the last event with the whole answer.
+    pub fn finish(&mut self, _closing: &Closing, out: &mut BytesMut) {
+        if self.ended {
+            return;
+        }
+        self.begin(out);
+        self.close_all(out);
+        let (status, _) = self.status();
+        let kind = match status {
+            "incomplete" => "response.incomplete",
+            "cancelled" => "response.cancelled",
+            _ => "response.completed",
+        };
+        let response = self.response(status, None);
+        self.ended = true;
+        self.wire
+            .emit(kind, out, |out| raw("response", &response, out));
+    }
+
+    /// Appends `error` and `response.failed`, as OpenAI does.
+    pub fn fail(&mut self, fault: &Fault, _closing: &Closing, out: &mut BytesMut) {
+        if self.ended {
+            return;
+        }
+        self.begin(out);
+        self.ended = true;
+        self.wire.emit("error", out, |out| {
+            crate::protocol::dialect::chat::errors::write_object(fault, out);
+        });
+        let response = self.response("failed", Some(fault));
+        self.wire.emit("response.failed", out, |out| {
+            raw("response", &response, out)
+        });
+    }
+
+    /// Names of what the answer held and this dialect has no words for, each once.
+    #[must_use]
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
+    fn drop(&mut self, name: &str) {
+        if !self.dropped.iter().any(|d| d == name) {
+            self.dropped.push(name.to_owned());
+        }
+    }
+
+    /// The first two events, before anything else.
+    fn begin(&mut self, out: &mut BytesMut) {
+        if self.wire.has_begun() {
+            return;
+        }
+        let response = self.response("in_progress", None);
+        for kind in ["response.created", "response.in_progress"] {
+            self.wire
+                .emit(kind, out, |out| raw("response", &response, out));
+        }
+    }
+
+    fn id(&self, prefix: &str, number: usize) -> String {
+        format!("{prefix}{}_{number}", self.opening.id)
+    }
+
+    /// The place of the next item.
+    fn next_output(&mut self) -> usize {
+        self.output.push(None);
+        self.output.len() - 1
+    }
+
+    fn block_start(&mut self, choice: u32, block: &BlockStart, out: &mut BytesMut) {
+        if choice != 0 {
+            self.drop("choices");
+        }
+        let kind = if choice == 0 {
+            self.kind_of(block)
+        } else {
+            Kind::Mute
+        };
+        self.blocks.push(Block {
+            kind: kind.clone(),
+            text: String::new(),
+            base64: String::new(),
+            signature: String::new(),
+            annotations: BytesMut::new(),
+            annotation_count: 0,
+            logprobs: BytesMut::new(),
+            place: None,
+            more: Map::new(),
+            phase: None,
+            stopped: false,
+        });
+        if !matches!(kind, Kind::Text | Kind::Refusal | Kind::Audio | Kind::Mute) {
+            self.close_message(out);
+            self.item_added(&kind, out);
+        }
+    }
+
+    fn kind_of(&mut self, block: &BlockStart) -> Kind {
+        let name = match block {
+            BlockStart::ToolCall {
+                kind: ToolKind::Server,
+                ..
+            } => "server_tool_use".to_owned(),
+            BlockStart::Video { .. } => "video".to_owned(),
+            BlockStart::Other { dialect, json } if *dialect != DialectName::Responses => {
+                type_of(json.get())
+            }
+            _ => String::new(),
+        };
+        if !name.is_empty() {
+            self.drop(&name);
+            return Kind::Mute;
+        }
+        self.refused |= matches!(block, BlockStart::Refusal);
+        match block {
+            BlockStart::Text => Kind::Text,
+            BlockStart::Refusal => Kind::Refusal,
+            BlockStart::Audio { .. } => Kind::Audio,
+            BlockStart::Thinking => Kind::Thinking {
+                output: self.next_output(),
+            },
+            BlockStart::RedactedThinking { data } => Kind::Redacted {
+                output: self.next_output(),
+                data: data.clone(),
+            },
+            BlockStart::ToolCall { id, name, kind } => Kind::Call {
+                output: self.next_output(),
+                id: id.clone(),
+                name: name.clone(),
+                custom: *kind == ToolKind::Custom,
+            },
+            BlockStart::Image { media_type, url } => Kind::Image {
+                output: self.next_output(),
+                media_type: media_type.clone(),
+                url: url.clone(),
+            },
+            BlockStart::Other { json, .. } => Kind::Whole {
+                output: self.next_output(),
+                json: json.clone(),
+            },
+            BlockStart::Video { .. } => Kind::Mute,
+        }
+    }
+
+    /// Says that an item begins, and for thinking that its one summary does.
+    fn item_added(&mut self, kind: &Kind, out: &mut BytesMut) {
+        let (output, item) = match kind {
+            Kind::Thinking { output } | Kind::Redacted { output, .. } => {
+                (*output, self.bare_reasoning(*output))
+            }
+            Kind::Call {
+                output,
+                id,
+                name,
+                custom,
+            } => {
+                let item_id = self.id(if *custom { "ctc_" } else { "fc_" }, *output);
+                (
+                    *output,
+                    call_item(&item_id, id, name, *custom, "", "in_progress", ""),
+                )
+            }
+            Kind::Image { output, .. } => {
+                let mut item = BytesMut::from("{");
+                json::field("type", "image_generation_call", &mut item);
+                json::field("id", &self.id("ig_", *output), &mut item);
+                json::field("status", "in_progress", &mut item);
+                item.extend_from_slice(b",\"result\":null}");
+                (*output, item)
+            }
+            Kind::Whole { output, json } => (*output, BytesMut::from(json.get())),
+            Kind::Text | Kind::Refusal | Kind::Audio | Kind::Mute => return,
+        };
+        self.wire.emit("response.output_item.added", out, |out| {
+            number("output_index", output as u64, out);
+            raw("item", &item, out);
+        });
+        if matches!(kind, Kind::Thinking { .. }) {
+            let id = self.id(MADE, output);
+            self.wire
+                .emit("response.reasoning_summary_part.added", out, |out| {
+                    place(&id, output, "summary_index", 0, out);
+                    out.extend_from_slice(b",\"part\":{\"type\":\"summary_text\",\"text\":\"\"}");
+                });
+        }
+    }
+
+    fn bare_reasoning(&self, output: usize) -> BytesMut {
+        let mut item = BytesMut::from("{");
+        json::field("id", &self.id(MADE, output), &mut item);
+        json::field("type", "reasoning", &mut item);
+        item.extend_from_slice(b",\"summary\":[],\"status\":\"in_progress\"}");
+        item
+    }
+
+    fn block_delta(&mut self, index: usize, delta: &Delta, out: &mut BytesMut) {
+        let Some(block) = self.blocks.get_mut(index).filter(|b| !b.stopped) else {
+            return;
+        };
+        match (&block.kind, delta) {
+            (Kind::Mute, _) => {}
+            (Kind::Text, Delta::Text(text)) => {
+                block.text.push_str(text);
+                self.part_delta(index, "response.output_text.delta", text, out);
+            }
+            (Kind::Refusal, Delta::Refusal(text)) => {
+                block.text.push_str(text);
+                self.part_delta(index, "response.refusal.delta", text, out);
+            }
+            (Kind::Audio, Delta::Transcript(text)) => {
+                block.text.push_str(text);
+                self.part_delta(index, "response.audio.transcript.delta", text, out);
+            }
+            (Kind::Audio, Delta::Base64(data)) => {
+                block.base64.push_str(data);
+                self.part_delta(index, "response.audio.delta", data, out);
+            }
+            (Kind::Text, Delta::Citation(citation)) => self.citation(index, citation, out),
+            (Kind::Thinking { output }, Delta::Thinking(text)) => {
+                block.text.push_str(text);
+                let output = *output;
+                let id = self.id(MADE, output);
+                self.wire
+                    .emit("response.reasoning_summary_text.delta", out, |out| {
+                        place(&id, output, "summary_index", 0, out);
+                        json::field("delta", text, out);
+                    });
+            }
+            (Kind::Thinking { .. } | Kind::Call { .. }, Delta::Signature(part)) => {
+                block.signature.push_str(part);
+            }
+            (Kind::Call { output, custom, .. }, Delta::ToolInput(input)) => {
+                block.text.push_str(input);
+                let (output, custom) = (*output, *custom);
+                self.input_delta(output, custom, input, out);
+            }
+            (Kind::Image { .. }, Delta::Base64(data)) => block.base64.push_str(data),
+            (
+                _,
+                Delta::Other {
+                    dialect: DialectName::Responses,
+                    json,
+                },
+            ) => {
+                own(block, json);
+                if let (Some(phase), Some((at, _))) = (block.phase.clone(), block.place) {
+                    // Told after its message began: the whole item still says it.
+                    self.messages[at].phase.get_or_insert(phase);
+                }
+            }
+            (_, Delta::Citation(_)) => self.drop("citations"),
+            (_, Delta::Signature(_)) => self.drop("signature"),
+            (_, Delta::Other { json, .. }) => {
+                let name = type_of(json.get());
+                self.drop(&name);
+            }
+            // A delta that its block cannot have.
+            _ => self.drop("delta"),
+        }
+    }
+
+    fn input_delta(&mut self, output: usize, custom: bool, input: &str, out: &mut BytesMut) {
+        let (prefix, kind) = if custom {
+            ("ctc_", "response.custom_tool_call_input.delta")
+        } else {
+            ("fc_", "response.function_call_arguments.delta")
+        };
+        let id = self.id(prefix, output);
+        self.wire.emit(kind, out, |out| {
+            item_place(&id, output, out);
+            json::field("delta", input, out);
+        });
+    }
+
+    /// The place of a text in its message, which begins with its first word.
+    fn part_of(&mut self, index: usize, out: &mut BytesMut) -> (usize, u32) {
+        if let Some(place) = self.blocks[index].place {
+            return place;
+        }
+        let phase = self.blocks[index].phase.clone();
+        let fits = |m: &Message| !m.closing && (phase.is_none() || m.phase == phase);
+        let open = self.open.filter(|at| fits(&self.messages[*at]));
+        let at = match open {
+            Some(at) => at,
+            None => {
+                self.close_message(out);
+                self.message(phase, out)
+            }
+        };
+        let message = &mut self.messages[at];
+        let part = message.count;
+        message.count += 1;
+        message.open_parts += 1;
+        self.blocks[index].place = Some((at, part));
+        let (output, id) = (message.output, message.id.clone());
+        let empty: &[u8] = match self.blocks[index].kind {
+            Kind::Refusal => b"{\"type\":\"refusal\",\"refusal\":\"\"}",
+            Kind::Audio => b"{\"type\":\"output_audio\",\"data\":\"\",\"transcript\":\"\"}",
+            _ => b"{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[],\"logprobs\":[]}",
+        };
+        self.wire.emit("response.content_part.added", out, |out| {
+            place(&id, output, "content_index", part, out);
+            raw("part", empty, out);
+        });
+        (at, part)
+    }
+
+    fn message(&mut self, phase: Option<Json>, out: &mut BytesMut) -> usize {
+        let output = self.next_output();
+        let message = Message {
+            output,
+            id: self.id("msg_", output),
+            parts: BytesMut::new(),
+            count: 0,
+            open_parts: 0,
+            phase,
+            closing: false,
+        };
+        let item = message.item("in_progress");
+        self.wire.emit("response.output_item.added", out, |out| {
+            number("output_index", output as u64, out);
+            raw("item", &item, out);
+        });
+        self.messages.push(message);
+        self.open = Some(self.messages.len() - 1);
+        self.messages.len() - 1
+    }
+
+    fn part_delta(&mut self, index: usize, kind: &str, text: &str, out: &mut BytesMut) {
+        let (at, part) = self.part_of(index, out);
+        let message = &self.messages[at];
+        self.wire.emit(kind, out, |out| {
+            place(&message.id, message.output, "content_index", part, out);
+            json::field("delta", text, out);
+            if kind == "response.output_text.delta" {
+                out.extend_from_slice(b",\"logprobs\":[]");
+            }
+        });
+    }
+
+    fn citation(&mut self, index: usize, citation: &Citation, out: &mut BytesMut) {
+        let (at, part) = self.part_of(index, out);
+        let block = &mut self.blocks[index];
+        let end = block.text.chars().count() as u64;
+        let mut one = BytesMut::new();
+        if !annotation(citation, 0, end, &mut one) {
+            self.drop("citations");
+            return;
+        }
+        let number_of = block.annotation_count;
+        block.annotation_count += 1;
+        list(&mut block.annotations, &one);
+        let message = &self.messages[at];
+        self.wire
+            .emit("response.output_text.annotation.added", out, |out| {
+                place(&message.id, message.output, "content_index", part, out);
+                number("annotation_index", u64::from(number_of), out);
+                raw("annotation", &one, out);
+            });
+    }
+
+    /// Chat's log probabilities of a piece of text: the same entries as here.
+    fn chat_logprobs(&mut self, json: &Json) {
+        let value: Option<Value> = json.read();
+        let entries = value.as_ref().and_then(|v| v.get("content")?.as_array());
+        let text = self.blocks.iter_mut().rev().find(|b| b.kind == Kind::Text);
+        match (entries, text) {
+            (Some(entries), Some(block)) => {
+                for entry in entries {
+                    list(&mut block.logprobs, entry.to_string().as_bytes());
+                }
+            }
+            _ => self.drop("logprobs"),
+        }
+    }
+
+    /// An event of this dialect that canon carried: under our number and place.
+    fn again(&mut self, kind: &str, json: &Json, out: &mut BytesMut) {
+        let Some(Value::Object(members)) = json.read() else {
+            return;
+        };
+        let output = self.output.len() as u64;
+        self.wire.emit(kind, out, |out| {
+            for (name, value) in &members {
+                match name.as_str() {
+                    "type" | "sequence_number" | "stream_id" => {}
+                    "output_index" => number(name, output, out),
+                    _ => {
+                        json::comma(out);
+                        json::string(name, out);
+                        out.extend_from_slice(b":");
+                        out.extend_from_slice(value.to_string().as_bytes());
+                    }
+                }
+            }
+        });
+    }
+
+    fn block_stop(&mut self, index: usize, out: &mut BytesMut) {
+        let Some(block) = self.blocks.get_mut(index).filter(|b| !b.stopped) else {
+            return;
+        };
+        block.stopped = true;
+        match block.kind.clone() {
+            Kind::Mute => {}
+            Kind::Text | Kind::Refusal | Kind::Audio => self.part_done(index, out),
+            Kind::Thinking { output } => self.reasoning_done(index, output, out),
+            Kind::Redacted { output, data } => {
+                let seal = seal_for_client(Some(&data), true, self.id(MADE, output), 0);
+                let mut item = BytesMut::new();
+                seal.write("", true, &mut item);
+                self.item_done(output, item, out);
+            }
+            Kind::Call {
+                output,
+                id,
+                name,
+                custom,
+            } => {
+                self.call_done(index, output, (&id, &name, custom), out);
+            }
+            Kind::Image {
+                output,
+                media_type,
+                url,
+            } => {
+                let item = self.image_item(index, output, media_type.as_deref(), url.as_deref());
+                self.item_done(output, item, out);
+            }
+            Kind::Whole { output, json } => self.item_done(output, BytesMut::from(json.get()), out),
+        }
+    }
+
+    fn part_done(&mut self, index: usize, out: &mut BytesMut) {
+        let (at, part) = self.part_of(index, out);
+        let block = &self.blocks[index];
+        let whole = block.part();
+        let message = &mut self.messages[at];
+        list(&mut message.parts, &whole);
+        message.open_parts -= 1;
+        let (id, output) = (message.id.clone(), message.output);
+        let closes = message.closing && message.open_parts == 0;
+        match block.kind {
+            Kind::Text => self.wire.emit("response.output_text.done", out, |out| {
+                place(&id, output, "content_index", part, out);
+                json::field("text", &block.text, out);
+                out.extend_from_slice(b",\"logprobs\":[");
+                out.extend_from_slice(&block.logprobs);
+                out.extend_from_slice(b"]");
+            }),
+            Kind::Refusal => self.wire.emit("response.refusal.done", out, |out| {
+                place(&id, output, "content_index", part, out);
+                json::field("refusal", &block.text, out);
+            }),
+            _ => {
+                for kind in ["response.audio.transcript.done", "response.audio.done"] {
+                    self.wire.emit(kind, out, |out| {
+                        place(&id, output, "content_index", part, out)
+                    });
+                }
+            }
+        }
+        self.wire.emit("response.content_part.done", out, |out| {
+            place(&id, output, "content_index", part, out);
+            raw("part", &whole, out);
+        });
+        if closes {
+            self.message_done(at, out);
+        }
+    }
+
+    /// No further text joins the open message; it is done once its parts are.
+    fn close_message(&mut self, out: &mut BytesMut) {
+        let Some(at) = self.open.take() else { return };
+        self.messages[at].closing = true;
+        if self.messages[at].open_parts == 0 {
+            self.message_done(at, out);
+        }
+    }
+
+    fn message_done(&mut self, at: usize, out: &mut BytesMut) {
+        let (output, item) = (
+            self.messages[at].output,
+            self.messages[at].item("completed"),
+        );
+        self.item_done(output, item, out);
+    }
+
+    fn item_done(&mut self, output: usize, item: BytesMut, out: &mut BytesMut) {
+        self.wire.emit("response.output_item.done", out, |out| {
+            number("output_index", output as u64, out);
+            raw("item", &item, out);
+        });
+        self.output[output] = Some(item);
+    }
+
+    fn reasoning_done(&mut self, index: usize, output: usize, out: &mut BytesMut) {
+        let id = self.id(MADE, output);
+        let block = &self.blocks[index];
+        self.wire
+            .emit("response.reasoning_summary_text.done", out, |out| {
+                place(&id, output, "summary_index", 0, out);
+                json::field("text", &block.text, out);
+            });
+        self.wire
+            .emit("response.reasoning_summary_part.done", out, |out| {
+                place(&id, output, "summary_index", 0, out);
+                out.extend_from_slice(b",\"part\":{");
+                json::field("type", "summary_text", out);
+                json::field("text", &block.text, out);
+                out.extend_from_slice(b"}");
+            });
+        let signature = Some(&*block.signature).filter(|s| !s.is_empty());
+        let seal = seal_for_client(signature, false, id, block.text.len());
+        let mut item = BytesMut::new();
+        seal.write(&block.text, true, &mut item);
+        self.item_done(output, item, out);
+    }
+
+    fn call_done(
+        &mut self,
+        index: usize,
+        output: usize,
+        call: (&Str, &Str, bool),
+        out: &mut BytesMut,
+    ) {
+        let (call_id, name, custom) = call;
+        // Clients parse arguments as JSON; a call without any is called with an empty object.
+        if !custom && self.blocks[index].text.is_empty() {
+            self.blocks[index].text.push_str("{}");
+            self.input_delta(output, custom, "{}", out);
+        }
+        let block = &self.blocks[index];
+        let (prefix, kind, field) = if custom {
+            ("ctc_", "response.custom_tool_call_input.done", "input")
+        } else {
+            ("fc_", "response.function_call_arguments.done", "arguments")
+        };
+        let id = self.id(prefix, output);
+        self.wire.emit(kind, out, |out| {
+            item_place(&id, output, out);
+            if !custom {
+                json::field("name", name, out);
+            }
+            json::field(field, &block.text, out);
+        });
+        let item = call_item(
+            &id,
+            call_id,
+            name,
+            custom,
+            &block.text,
+            "completed",
+            &block.signature,
+        );
+        self.item_done(output, item, out);
+    }
+
+    fn image_item(
+        &self,
+        index: usize,
+        output: usize,
+        media_type: Option<&str>,
+        url: Option<&str>,
+    ) -> BytesMut {
+        let block = &self.blocks[index];
+        let mut item = BytesMut::from("{");
+        json::field("type", "image_generation_call", &mut item);
+        json::field("id", &self.id("ig_", output), &mut item);
+        json::field("status", "completed", &mut item);
+        json::field("result", url.unwrap_or(&block.base64), &mut item);
+        if let Some(format) = media_type.and_then(|m| m.strip_prefix("image/")) {
+            json::field("output_format", format, &mut item);
+        }
+        for (name, value) in &block.more {
+            if !matches!(
+                name.as_str(),
+                "type" | "id" | "status" | "result" | "output_format"
+            ) {
+                json::comma(&mut item);
+                json::string(name, &mut item);
+                item.extend_from_slice(b":");
+                item.extend_from_slice(value.to_string().as_bytes());
+            }
+        }
+        item.extend_from_slice(b"}");
+        item
+    }
+
+    fn close_all(&mut self, out: &mut BytesMut) {
+        for index in 0..self.blocks.len() {
+            self.block_stop(index, out);
+        }
+        self.close_message(out);
+    }
+
+    /// The answer's status, and why it is incomplete.
+    fn status(&self) -> (&str, Option<&str>) {
+        match &self.stop {
+            Some(StopReason::MaxTokens | StopReason::ContextWindow) => {
+                ("incomplete", Some("max_output_tokens"))
+            }
+            Some(StopReason::ContentFilter) => ("incomplete", Some("content_filter")),
+            // A refusal that was written as one is whole; one that the model left unsaid has been filtered.
+            Some(StopReason::Refusal) if !self.refused => ("incomplete", Some("content_filter")),
+            Some(StopReason::Other(word)) => match &**word {
+                "queued" | "in_progress" | "cancelled" => (word, None),
+                "incomplete" => ("incomplete", None),
+                word => ("incomplete", Some(word)),
+            },
+            Some(
+                StopReason::EndTurn
+                | StopReason::StopSequence
+                | StopReason::ToolUse
+                | StopReason::Refusal
+                | StopReason::Pause,
+            )
+            | None => ("completed", None),
+        }
+    }
+
+    /// The response object as it is by now.
+    fn response(&self, status: &str, fault: Option<&Fault>) -> BytesMut {
+        let mut out = BytesMut::from("{");
+        let id = &self.opening.id;
+        let prefix = if id.starts_with("resp_") { "" } else { "resp_" };
+        json::field("id", &format!("{prefix}{id}"), &mut out);
+        json::field("object", "response", &mut out);
+        number_signed("created_at", self.opening.created, &mut out);
+        json::field("status", status, &mut out);
+        out.extend_from_slice(b",\"background\":false");
+        failure(fault, &mut out);
+        json::key("incomplete_details", &mut out);
+        match self.status() {
+            ("incomplete", Some(reason)) if status == "incomplete" => {
+                out.extend_from_slice(b"{");
+                json::field("reason", reason, &mut out);
+                out.extend_from_slice(b"}");
+            }
+            _ => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"instructions\":null,\"max_output_tokens\":null,\"metadata\":{}");
+        json::field("model", &self.opening.model, &mut out);
+        json::key("output", &mut out);
+        out.extend_from_slice(b"[");
+        for item in self.output.iter().flatten() {
+            json::comma(&mut out);
+            out.extend_from_slice(item);
+        }
+        out.extend_from_slice(b"],\"parallel_tool_calls\":true,\"previous_response_id\":null");
+        out.extend_from_slice(b",\"reasoning\":{\"effort\":null,\"summary\":null}");
+        if let Some(used) = &self.usage.service_tier {
+            json::field("service_tier", tier(used), &mut out);
+        }
+        out.extend_from_slice(
+            b",\"store\":true,\"temperature\":null,\"text\":{\"format\":{\"type\":\"text\"}}",
+        );
+        out.extend_from_slice(
+            b",\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":null,\"truncation\":\"disabled\"",
+        );
+        json::key("usage", &mut out);
+        if self.usage == Usage::default() {
+            out.extend_from_slice(b"null");
+        } else {
+            usage::write(&self.usage, &mut out);
+        }
+        out.extend_from_slice(b"}");
+        out
+    }
+}
+
+impl Message {
+    fn item(&self, status: &str) -> BytesMut {
+        let mut item = BytesMut::from("{");
+        json::field("id", &self.id, &mut item);
+        json::field("type", "message", &mut item);
+        json::field("status", status, &mut item);
+        json::field("role", "assistant", &mut item);
+        if let Some(phase) = &self.phase {
+            raw("phase", phase.get().as_bytes(), &mut item);
+        }
+        json::key("content", &mut item);
+        item.extend_from_slice(b"[");
+        item.extend_from_slice(&self.parts);
+        item.extend_from_slice(b"]}");
+        item
+    }
+}
+
+impl Block {
+    /// A part of a message, whole.
+    fn part(&self) -> BytesMut {
+        let mut part = BytesMut::from("{");
+        match self.kind {
+            Kind::Refusal => {
+                json::field("type", "refusal", &mut part);
+                json::field("refusal", &self.text, &mut part);
+            }
+            Kind::Audio => {
+                json::field("type", "output_audio", &mut part);
+                json::field("data", &self.base64, &mut part);
+                json::field("transcript", &self.text, &mut part);
+            }
+            _ => {
+                json::field("type", "output_text", &mut part);
+                json::field("text", &self.text, &mut part);
+                for (name, entries) in [
+                    ("annotations", &self.annotations),
+                    ("logprobs", &self.logprobs),
+                ] {
+                    json::key(name, &mut part);
+                    part.extend_from_slice(b"[");
+                    part.extend_from_slice(entries);
+                    part.extend_from_slice(b"]");
+                }
+            }
+        }
+        part.extend_from_slice(b"}");
+        part
+    }
+}
+
+/// What only this dialect says of a block.
+fn own(block: &mut Block, json: &Json) {
+    let Some(Value::Object(mut members)) = json.read() else {
+        return;
+    };
+    match members.get("type").and_then(Value::as_str) {
+        Some("phase") => block.phase = members.remove("phase").map(|p| Json::of(&p)),
+        Some("logprobs") => {
+            for entry in members
+                .get("logprobs")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                list(&mut block.logprobs, entry.to_string().as_bytes());
+            }
+        }
+        _ => block.more.extend(members),
+    }
+}
+
+fn call_item(
+    item_id: &str,
+    id: &str,
+    name: &str,
+    custom: bool,
+    input: &str,
+    status: &str,
+    signature: &str,
+) -> BytesMut {
+    let (kind, field) = if custom {
+        ("custom_tool_call", "input")
+    } else {
+        ("function_call", "arguments")
+    };
+    let mut item = BytesMut::from("{");
+    json::field("id", item_id, &mut item);
+    json::field("type", kind, &mut item);
+    json::field("status", status, &mut item);
+    json::field("call_id", id, &mut item);
+    json::field("name", name, &mut item);
+    json::field(field, input, &mut item);
+    if !signature.is_empty() {
+        // Google's place for it in OpenAI's grammar (Gemini docs, OpenAI compatibility, read 2026-08).
+        item.extend_from_slice(b",\"extra_content\":{\"google\":{");
+        json::field("thought_signature", signature, &mut item);
+        item.extend_from_slice(b"}}");
+    }
+    item.extend_from_slice(b"}");
+    item
+}
+
+fn failure(fault: Option<&Fault>, out: &mut BytesMut) {
+    json::key("error", out);
+    match fault {
+        Some(fault) => {
+            out.extend_from_slice(b"{");
+            json::field("code", errors::code(fault), out);
+            json::field("message", &fault.message, out);
+            out.extend_from_slice(b"}");
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn raw(name: &str, value: &[u8], out: &mut BytesMut) {
+    json::key(name, out);
+    out.extend_from_slice(value);
+}
+
+fn number(name: &str, n: u64, out: &mut BytesMut) {
+    json::key(name, out);
+    json::integer(n, out);
+}
+
+fn number_signed(name: &str, n: i64, out: &mut BytesMut) {
+    json::key(name, out);
+    json::integer(n, out);
+}
+
+fn item_place(id: &str, output: usize, out: &mut BytesMut) {
+    json::field("item_id", id, out);
+    number("output_index", output as u64, out);
+}
+
+fn place(id: &str, output: usize, index: &str, n: u32, out: &mut BytesMut) {
+    item_place(id, output, out);
+    number(index, u64::from(n), out);
+}
+
+/// Appends to a list without its brackets.
+fn list(to: &mut BytesMut, entry: &[u8]) {
+    if !to.is_empty() {
+        to.extend_from_slice(b",");
+    }
+    to.extend_from_slice(entry);
+}
+
+/// The body of an answer that is not streamed: what the last event of its stream would hold.
+#[must_use]
+pub fn write_whole(answer: &Answer, opening: &Opening, closing: &Closing) -> Bytes {
+    let mut encoder = Encoder::with(opening.clone(), true);
+    let mut nothing = BytesMut::new();
+    for event in answer.events() {
+        encoder.event(&event, &mut nothing);
+    }
+    if let Some(fault) = &answer.error {
+        return encoder.response("failed", Some(fault)).freeze();
+    }
+    encoder.finish(closing, &mut nothing);
+    let (status, _) = encoder.status();
+    encoder.response(status, None).freeze()
+}

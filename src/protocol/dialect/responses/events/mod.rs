@@ -1,0 +1,11 @@
+//! Answers, both ways: a provider's stream or body → events, events → a client's stream or body.
+
+pub(in crate::protocol::dialect) mod outline;
+mod slots;
+mod decoder;
+pub use decoder::Decoder;
+mod wire;
+mod encoder;
+pub use encoder::{Encoder, write_whole};
+#[cfg(test)]
+mod tests;
