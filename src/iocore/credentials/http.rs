@@ -233,3 +233,90 @@ impl<S: AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
         Pin::new(&mut self.0).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+    use rustls::ServerConfig;
+    use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio::net::TcpListener;
+
+    /// A certificate for `localhost`, as a server shows it and as a client trusts it.
+    fn both() -> (ServerConfig, ClientConfig) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let made = made.expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let ring = || Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(ring())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::Pkcs8(key))
+            .expect("a pair");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a certificate");
+        let client = ClientConfig::builder_with_provider(ring())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (server, client)
+    }
+
+    async fn serve(listener: TcpListener, config: Arc<ServerConfig>) {
+        loop {
+            let (tcp, _) = listener.accept().await.expect("accepted");
+            let tls = futures_rustls::TlsAcceptor::from(Arc::clone(&config));
+            let Ok(mut stream) = tls.accept(Plain(tcp)).await else {
+                continue;
+            };
+            let mut head = [0; 1_024];
+            let length = stream.read(&mut head).await.expect("a request");
+            assert!(head[..length].starts_with(b"POST /token?x HTTP/1.1\r\nhost: localhost:"));
+            // In chunks, as real ones answer.
+            let answer = "HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            stream.flush().await.expect("written");
+        }
+    }
+
+    #[test]
+    fn a_server_is_called_over_tls_and_a_stranger_is_not() {
+        let (server, client) = both();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+            let port = listener.local_addr().expect("an address").port();
+            let url = format!("https://localhost:{port}/token?x");
+            let ask = || Ask {
+                method: "POST",
+                url: &url,
+                headers: Vec::new(),
+                body: Vec::new(),
+                patience: PATIENCE,
+            };
+            let calls = async {
+                let trusting = Http {
+                    tls: OnceCell::new_with(Some(Arc::new(client))),
+                };
+                let answer = trusting.call(ask()).await.unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+                assert_eq!(answer.date.map(WallTime::seconds), Some(784_111_777));
+                let refused = Http::default().call(ask()).await.err();
+                let refused = refused.expect("not trusted");
+                assert!(
+                    refused.starts_with(&format!("localhost:{port}: TLS: ")),
+                    "{refused}"
+                );
+            };
+            tokio::select! {
+                () = serve(listener, Arc::new(server)) => {}
+                () = calls => {}
+            }
+        });
+    }
+}
