@@ -5,6 +5,7 @@
 
 use super::Pass;
 use super::lift_chat::ChatLift;
+use super::lift_gemini::GeminiLift;
 use super::lift_responses::ResponsesLift;
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Malformed, StopReason};
@@ -23,6 +24,7 @@ enum Inner {
     Chat(Box<ChatLift>),
     Messages(MessagesLift),
     Responses(ResponsesLift),
+    Gemini(Box<GeminiLift>),
     /// Native answers carry our own ids and costs, so they are read whole.
     Native(Box<native::events::Decoder>),
     Whole(Box<Decoder>),
@@ -37,7 +39,8 @@ impl Lift {
             DialectName::Messages => Inner::Messages(MessagesLift::default()),
             DialectName::Native => Inner::Native(Box::default()),
             DialectName::Responses => Inner::Responses(ResponsesLift::default()),
-            DialectName::Gemini | DialectName::Converse => {
+            DialectName::Gemini => Inner::Gemini(Box::new(GeminiLift::new())),
+            DialectName::Converse => {
                 Inner::Whole(Box::new(Decoder::new(dialect)))
             }
         })
@@ -49,6 +52,7 @@ impl Lift {
             Inner::Chat(lift) => lift.event(sse, out),
             Inner::Messages(lift) => lift.event(sse, out),
             Inner::Responses(lift) => lift.event(sse, out),
+            Inner::Gemini(lift) => lift.event(sse, out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 decoder.event(sse, &mut all)?;
@@ -72,6 +76,7 @@ impl Lift {
             Inner::Chat(lift) => lift.finish(out),
             Inner::Messages(lift) => lift.finish(),
             Inner::Responses(lift) => lift.finish(),
+            Inner::Gemini(lift) => lift.finish(out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 let whole = decoder.finish(&mut all);
@@ -437,6 +442,7 @@ mod tests {
                 DialectName::Chat,
                 DialectName::Messages,
                 DialectName::Native,
+                DialectName::Gemini,
             ] {
                 let opening = Opening {
                     stream_usage: true,

@@ -4,6 +4,7 @@
 //! changes in place; all other bytes are the client's and the provider's own. In reading order.
 
 mod peek;
+mod peek_gemini;
 mod request;
 pub use peek::peek;
 mod envelope;
@@ -12,7 +13,10 @@ pub use request::splice_request;
 mod lift;
 mod lift_chat;
 mod lift_responses;
+mod lift_gemini;
 pub use lift::Lift;
+mod ask_numbers;
+pub use ask_numbers::{peek_count, peek_embed};
 mod whole;
 pub(crate) use lift::is_lifted;
 pub use whole::lift_whole;
@@ -42,7 +46,7 @@ pub struct Peek {
     pub tools: bool,
     /// Some block carries what only its issuer can read: thinking, redacted thinking, signatures.
     pub has_thinking: bool,
-    /// It speaks of what only one provider's account holds: an earlier answer, a conversation, an item or a file by its id.
+    /// The request names what lies at one provider account (a stored answer, a file, a cached prefix), and can be answered there alone.
     pub server_state: bool,
     /// Entries of the conversation, instructions (`system`, `developer`) left out.
     pub turns: u32,

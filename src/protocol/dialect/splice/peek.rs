@@ -15,6 +15,18 @@ use std::ops::Range;
 /// Reads what routing needs. `Err` names the field that is wrong or missing (`model`, `messages`, …), and for a body that is not JSON
 /// the line and column. Costs one UTF-8 check and one pass; allocates only for strings with escapes.
 pub fn peek(dialect: DialectName, body: &Bytes) -> Result<Peek, Fault> {
+    if dialect == DialectName::Gemini {
+        return super::peek_gemini::peek(body);
+    }
+    scanned(dialect, body, true)
+}
+
+/// As `peek`, of a request that is only counted, and so needs no limit for its answer.
+pub(super) fn peek_counted(dialect: DialectName, body: &Bytes) -> Result<Peek, Fault> {
+    scanned(dialect, body, false)
+}
+
+fn scanned(dialect: DialectName, body: &Bytes, answered: bool) -> Result<Peek, Fault> {
     let text = simdutf8::compat::from_utf8(body).map_err(|e| {
         let at = e.valid_up_to();
         Fault::new(
@@ -37,7 +49,7 @@ pub fn peek(dialect: DialectName, body: &Bytes) -> Result<Peek, Fault> {
     let mut json = serde_json::Deserializer::from_str(text);
     let read = json.deserialize_map(&mut scan).and_then(|()| json.end());
     match read {
-        Ok(()) => scan.whole(),
+        Ok(()) => scan.whole(answered),
         Err(error) => Err(scan.fault_of(&error)),
     }
 }
@@ -123,14 +135,14 @@ struct Scan<'b> {
 
 impl Scan<'_> {
     /// What was read, when nothing that must be there is missing.
-    fn whole(self) -> Result<Peek, Fault> {
+    fn whole(self, answered: bool) -> Result<Peek, Fault> {
         self.required(Top::Model)?;
         // A stored template or an earlier answer may be all there is to say.
         if self.seen & bit(Top::State) == 0 {
             self.required(Top::Conversation)?;
         }
         // Anthropic docs, Messages API, read 2026-08: `max_tokens` is required.
-        if self.dialect == DialectName::Messages && self.peek.max_output.is_none() {
+        if answered && self.dialect == DialectName::Messages && self.peek.max_output.is_none() {
             return Err(self.missing(Top::MaxOutput));
         }
         Ok(self.peek)
@@ -253,7 +265,7 @@ fn expected(top: Top, dialect: DialectName) -> &'static str {
 }
 
 /// The string written as `text` at `at`: a slice of the body unless it has escapes. `None`: no string.
-fn plain_string(body: &Bytes, text: &str, at: &Range<usize>) -> Option<Str> {
+pub(super) fn plain_string(body: &Bytes, text: &str, at: &Range<usize>) -> Option<Str> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         return serde_json::from_str::<String>(text).ok().map(Str::from);
