@@ -182,7 +182,7 @@ fn request(prepared: &Prepared, call: &Call) -> Option<Request<()>> {
         .ok()?;
     let mut request = Request::builder().method(call.method).uri(uri);
     for (name, value) in &call.headers {
-        request = request.header(name.as_str(), value.as_str());
+        request = request.header(&**name, &**value);
     }
     let length: usize = call.body.iter().map(Bytes::len).sum();
     if length > 0 {

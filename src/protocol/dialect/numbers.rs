@@ -85,7 +85,13 @@ impl Sides {
             (DialectName::Gemini, _) => count::write(&counted, target)?,
             (dialect, Form::Bedrock) => {
                 let (body, dropped) = write_request(dialect, &counted, target)?;
-                (bedrock::count_tokens(dialect, &[body]), dropped)
+                let body = match dialect {
+                    DialectName::Messages => {
+                        envelope(&body, bedrock::REMOVED, &bedrock::inserted(None))?
+                    }
+                    _ => std::iter::once(body).collect(),
+                };
+                (bedrock::count_tokens(dialect, &body), dropped)
             }
             (dialect, _) => {
                 let (body, dropped) = write_request(dialect, &counted, target)?;
