@@ -545,6 +545,7 @@ impl Exchange {
             stream_usage: self.asked.peek.stream_usage,
             bare: request_id.is_some(),
             request_id,
+            ..Opening::default()
         }
     }
 

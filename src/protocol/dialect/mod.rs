@@ -63,6 +63,8 @@ pub struct Opening {
     pub request_id: Option<Str>,
     /// True on a WebSocket: events are bare JSON texts, one a message, without SSE framing.
     pub bare: bool,
+    /// True for a client of Gemini that did not ask for SSE: chunks are the elements of one JSON array.
+    pub array: bool,
 }
 
 /// What is known when an answer ends.

@@ -1,5 +1,18 @@
-//! Gemini generateContent.
+//! Google's generateContent, streamGenerateContent and what stands beside them, on the Gemini API and on Vertex AI.
+//!
+//! The model and whether to stream stand in the URL, so nothing here reads or writes them. Both spellings of a field's name are read,
+//! as Google's JSON parser does (`maxOutputTokens`, `max_output_tokens`); what is written is camelCase.
 
-pub mod errors;
-pub mod events;
+mod node;
 pub mod request;
+pub(in crate::protocol::dialect) mod schema;
+pub mod events;
+pub mod array;
+pub mod errors;
+pub mod count;
+pub mod video;
+mod video_openai;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod tests_cross;

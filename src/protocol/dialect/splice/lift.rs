@@ -5,6 +5,7 @@
 
 use super::Pass;
 use super::lift_chat::ChatLift;
+use super::lift_gemini::GeminiLift;
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Malformed, StopReason};
 use crate::protocol::dialect::{Decoder, messages, native};
@@ -21,6 +22,7 @@ pub struct Lift(Inner);
 enum Inner {
     Chat(Box<ChatLift>),
     Messages(MessagesLift),
+    Gemini(Box<GeminiLift>),
     /// Native answers carry our own ids and costs, so they are read whole.
     Native(Box<native::events::Decoder>),
     Whole(Box<Decoder>),
@@ -34,7 +36,8 @@ impl Lift {
             DialectName::Chat => Inner::Chat(Box::new(ChatLift::new(stream_usage))),
             DialectName::Messages => Inner::Messages(MessagesLift::default()),
             DialectName::Native => Inner::Native(Box::default()),
-            DialectName::Responses | DialectName::Gemini | DialectName::Converse => {
+            DialectName::Gemini => Inner::Gemini(Box::new(GeminiLift::new())),
+            DialectName::Responses | DialectName::Converse => {
                 Inner::Whole(Box::new(Decoder::new(dialect)))
             }
         })
@@ -45,6 +48,7 @@ impl Lift {
         match &mut self.0 {
             Inner::Chat(lift) => lift.event(sse, out),
             Inner::Messages(lift) => lift.event(sse, out),
+            Inner::Gemini(lift) => lift.event(sse, out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 decoder.event(sse, &mut all)?;
@@ -67,6 +71,7 @@ impl Lift {
         match &mut self.0 {
             Inner::Chat(lift) => lift.finish(out),
             Inner::Messages(lift) => lift.finish(),
+            Inner::Gemini(lift) => lift.finish(out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 let whole = decoder.finish(&mut all);
@@ -432,6 +437,7 @@ mod tests {
                 DialectName::Chat,
                 DialectName::Messages,
                 DialectName::Native,
+                DialectName::Gemini,
             ] {
                 let opening = Opening {
                     stream_usage: true,

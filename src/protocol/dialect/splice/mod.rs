@@ -4,11 +4,13 @@
 //! changes in place; all other bytes are the client's and the provider's own. In reading order.
 
 mod peek;
+mod peek_gemini;
 mod request;
 pub use peek::peek;
 pub use request::splice_request;
 mod lift;
 mod lift_chat;
+mod lift_gemini;
 pub use lift::Lift;
 pub(crate) use lift::is_lifted;
 #[cfg(test)]
@@ -37,6 +39,8 @@ pub struct Peek {
     pub tools: bool,
     /// Some block carries what only its issuer can read: thinking, redacted thinking, signatures.
     pub has_thinking: bool,
+    /// The request names what lies at one provider account (a stored answer, a file, a cached prefix), and can be answered there alone.
+    pub server_state: bool,
     /// Entries of the conversation, instructions (`system`, `developer`) left out.
     pub turns: u32,
     /// Bytes of content that become input tokens (text, tools), images and other data left out.

@@ -15,6 +15,9 @@ use std::ops::Range;
 /// Reads what routing needs. `Err` names the field that is wrong or missing (`model`, `messages`, …), and for a body that is not JSON
 /// the line and column. Costs one UTF-8 check and one pass; allocates only for strings with escapes.
 pub fn peek(dialect: DialectName, body: &Bytes) -> Result<Peek, Fault> {
+    if dialect == DialectName::Gemini {
+        return super::peek_gemini::peek(body);
+    }
     let text = simdutf8::compat::from_utf8(body).map_err(|e| {
         let at = e.valid_up_to();
         Fault::new(

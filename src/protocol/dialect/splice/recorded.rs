@@ -32,6 +32,7 @@ fn recordings() -> Vec<(String, DialectName, Value)> {
         let dialect = match api.rsplit('.').next() {
             Some("chat") => DialectName::Chat,
             Some("messages") => DialectName::Messages,
+            Some("generate" | "stream") => DialectName::Gemini,
             _ => continue,
         };
         found.push((path.display().to_string(), dialect, case));
@@ -91,6 +92,11 @@ fn what_is_peeked_from_real_requests_is_what_they_say() {
     let mut compared = 0;
     for (path, dialect, case) in recordings() {
         let request = &case["request"]["body"];
+        if dialect == DialectName::Gemini && request["contents"].is_array() {
+            check_gemini(&path, request);
+            compared += 1;
+            continue;
+        }
         if !request["model"].is_string() || !request["messages"].is_array() {
             continue;
         }
@@ -129,4 +135,31 @@ fn what_is_peeked_from_real_requests_is_what_they_say() {
         compared += 1;
     }
     println!("{compared} requests compared");
+}
+
+/// Nothing of a Gemini request changes when it passes.
+fn check_gemini(path: &str, request: &Value) {
+    let body = Bytes::from(serde_json::to_vec_pretty(request).expect("JSON"));
+    let found = peek(DialectName::Gemini, &body).expect(path);
+    let contents = request["contents"].as_array().expect("contents");
+    assert_eq!(found.turns as usize, contents.len(), "{path}");
+    let limit = request["generationConfig"]["maxOutputTokens"].as_u64();
+    assert_eq!(limit, found.max_output, "{path}");
+    assert_eq!(request["tools"].is_array(), found.tools, "{path}");
+    let text = request["contents"].to_string();
+    for (class, told) in [
+        ("image", found.images),
+        ("audio", found.audio),
+        ("video", found.video),
+        ("application", found.documents),
+    ] {
+        let asked = ["mimeType", "mime_type"]
+            .iter()
+            .any(|name| text.contains(&format!("\"{name}\":\"{class}/")));
+        assert_eq!(asked, told, "{path}: {class}");
+    }
+    let signed = text.contains("houghtSignature\":") || text.contains("thought_signature\":");
+    assert_eq!(signed, found.has_thinking, "{path}");
+    let slices = splice_request(DialectName::Gemini, &body, &found, "another").expect("spliced");
+    assert_eq!(slices.concat(), body, "{path}");
 }

@@ -16,7 +16,8 @@ pub fn splice_request(
     model: &str,
 ) -> Result<SmallVec<[Bytes; 4]>, Fault> {
     let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
-    if peek.model != model {
+    // Gemini's model and stream stand in the path, and usage always comes.
+    if dialect != DialectName::Gemini && peek.model != model {
         let name = serde_json::to_string(model).expect("a string always serialises");
         edits.push(Edit {
             at: peek.model_at.clone(),
