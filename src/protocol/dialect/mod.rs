@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod converse;
+pub mod embeddings;
 pub mod gemini;
 pub mod messages;
 pub mod native;
