@@ -573,6 +573,7 @@ impl Exchange {
             bare: request_id.is_some(),
             array: self.array,
             request_id,
+            ..Opening::default()
         }
     }
 

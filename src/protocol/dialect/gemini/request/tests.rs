@@ -636,3 +636,21 @@ fn what_is_wrong_is_named_with_its_path() {
         assert_eq!(fault.field.as_deref(), Some(field), "{body}");
     }
 }
+
+#[test]
+fn results_without_ids_of_googles_own_follow_the_order_of_their_calls() {
+    let mut request = user(vec![Block::text("a")]);
+    let calls = vec![call("gcall_r_0_0", "f"), call("gcall_r_0_1", "f")];
+    request.turns.push(turn(Role::Assistant, calls));
+    let second = result("gcall_r_0_1", vec![Block::text("2")], false);
+    let first = result("gcall_r_0_0", vec![Block::text("1")], false);
+    request.turns.push(turn(Role::User, vec![second, first]));
+    let (value, _) = written(&request);
+    assert_eq!(
+        value["contents"][2]["parts"],
+        json!([
+            {"functionResponse": {"name": "f", "response": {"output": "1"}}},
+            {"functionResponse": {"name": "f", "response": {"output": "2"}}},
+        ])
+    );
+}

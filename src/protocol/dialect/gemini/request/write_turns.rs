@@ -3,6 +3,7 @@
 //! Neighbours of one role become one content, since Gemini wants them to alternate, and results stand first in it, right behind the calls
 //! that they answer. Instructions in the middle of a conversation are said by the user: there is no other role for them.
 
+use super::MADE_ID;
 use super::write::Writer;
 use crate::base::Str;
 use crate::canon::{Block, BlockKind, Fault, Request, Role};
@@ -78,12 +79,25 @@ fn gather<'r>(request: &'r Request, writer: &mut Writer<'_>) -> Vec<Content<'r>>
             }),
         }
     }
+    let mut calls: Vec<&Str> = Vec::new();
     for content in &mut contents {
         if content.user {
-            // A stable sort: results keep their order, and so does the rest.
-            content
-                .blocks
-                .sort_by_key(|(_, b)| !matches!(b.kind, BlockKind::ToolResult { .. }));
+            // A stable sort: results, then the rest. Those whose ids Google is not told stand in the order of their calls, by which it
+            // matches them.
+            content.blocks.sort_by_key(|(_, b)| match &b.kind {
+                BlockKind::ToolResult { id, .. } if id.starts_with(MADE_ID) => {
+                    let place = calls.iter().position(|call| *call == id);
+                    (false, place.unwrap_or(usize::MAX))
+                }
+                BlockKind::ToolResult { .. } => (false, 0),
+                _ => (true, 0),
+            });
+        } else {
+            let ids = content.blocks.iter().filter_map(|(_, b)| match &b.kind {
+                BlockKind::ToolCall { id, .. } => Some(id),
+                _ => None,
+            });
+            calls = ids.collect();
         }
     }
     contents
