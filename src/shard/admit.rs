@@ -1,6 +1,6 @@
 //! Phase 1: read, authenticate, decode.
 
-use crate::base::{ClientId, ClientKeyId, Instant, Now, Str, Tokens};
+use crate::base::{ClientId, ClientKeyId, Instant, Now, Tokens};
 use crate::canon::controls::CacheMode;
 use crate::canon::{Controls, DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
@@ -38,8 +38,7 @@ impl Shard {
         }
         let dialect = match &ask {
             Ask::Do(line) => line.dialect,
-            Ask::Models { dialect }
-            | Ask::Model { dialect, .. } => *dialect,
+            Ask::Models { dialect } | Ask::Model { dialect, .. } => *dialect,
             Ask::Socket | Ask::Refused { .. } => DialectName::Native,
         };
         let key = match self.authenticate(&head) {

@@ -6,9 +6,7 @@
 
 mod input;
 /// What the I/O core makes credentials with, which sees of the pure rooms no `protocol`.
-pub use crate::protocol::provider::{
-    AwsCredential, Credential, google_auth, sts, when::http_date,
-};
+pub use crate::protocol::provider::{AwsCredential, Credential, google_auth, sts, when::http_date};
 pub use input::{BodyFault, ClientHead, Headers, Held, Input, Slices, UpstreamFault};
 mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};

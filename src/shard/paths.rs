@@ -291,11 +291,18 @@ mod tests {
             (Task::Generate, Some(false), false, name("gemini-x"))
         );
         assert_eq!(
-            line("/v1beta/models/a%2Fb:streamGenerateContent", b"key=x&alt=sse"),
+            line(
+                "/v1beta/models/a%2Fb:streamGenerateContent",
+                b"key=x&alt=sse"
+            ),
             (Task::Generate, Some(true), false, name("a/b"))
         );
-        let vertex = "/v1beta1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent";
-        assert_eq!(line(vertex, b""), (Task::Generate, Some(true), true, name("g")));
+        let vertex =
+            "/v1beta1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent";
+        assert_eq!(
+            line(vertex, b""),
+            (Task::Generate, Some(true), true, name("g"))
+        );
         assert_eq!(
             line("/v1beta/models/e:batchEmbedContents", b""),
             (Task::EmbedMany, Some(false), false, name("e"))

@@ -11,9 +11,9 @@
 
 use crate::base::{Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
+use crate::protocol::dialect::numbers::Sides;
 use crate::protocol::dialect::splice::{Lift, Pass, lift_whole};
 use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
-use crate::protocol::dialect::numbers::Sides;
 use crate::protocol::framing::{eventstream, sse};
 use crate::protocol::provider::{FramesOf, Framing, ProviderKind, hints::Hints};
 use bytes::{Bytes, BytesMut};
@@ -128,9 +128,10 @@ impl Relay {
         let provider_streams = form.framing != Framing::Whole;
         let (meaning, down) = match (form.client_streams, provider_streams) {
             _ if form.numbers.is_some() => (
-                form.numbers.map_or(Meaning::LiftWhole(form.client), |numbers| {
-                    Meaning::Numbers(Box::new(numbers))
-                }),
+                form.numbers
+                    .map_or(Meaning::LiftWhole(form.client), |numbers| {
+                        Meaning::Numbers(Box::new(numbers))
+                    }),
                 Down::PassWhole(Bytes::new()),
             ),
             (true, true) if same => (
@@ -185,7 +186,10 @@ impl Relay {
     /// Takes what the network brought and appends to `out` what the client is to be sent. `Err`: the attempt is broken; what was appended
     /// before it may still be sent.
     pub fn feed(&mut self, bytes: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
-        if !matches!((&self.up, &self.down), (Up::Stream(_) | Up::Frames(_), Down::Pass)) {
+        if !matches!(
+            (&self.up, &self.down),
+            (Up::Stream(_) | Up::Frames(_), Down::Pass)
+        ) {
             self.kept = self.kept.saturating_add(bytes.len());
             if self.kept > self.answer_bytes_max {
                 let most = self.answer_bytes_max;
@@ -279,7 +283,9 @@ impl Relay {
             Meaning::LiftWhole(dialect) => lift_whole(*dialect, &body, &mut self.events),
             Meaning::Lift(_) => Ok(()),
             Meaning::Numbers(_) => {
-                return self.numbers(&body).map_err(|what| self.refused(&body, what));
+                return self
+                    .numbers(&body)
+                    .map_err(|what| self.refused(&body, what));
             }
         };
         if let Err(what) = read {

@@ -114,10 +114,7 @@ fn offered(model: &Model, config: &Config, now: WallTime) -> bool {
 }
 
 fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {
-    let (context, output) = (
-        model.context.map(|t| t.0),
-        model.output_max.map(|t| t.0),
-    );
+    let (context, output) = (model.context.map(|t| t.0), model.output_max.map(|t| t.0));
     match dialect {
         // What stands beside OpenAI's own four fields is OpenRouter's way of saying what a model can take (its docs, read 2026-08); official
         // clients keep what they do not know.

@@ -4,9 +4,9 @@ use crate::base::{Now, Secret, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
+use crate::protocol::dialect::numbers::{Form, Question, Sides};
 use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
-use crate::protocol::dialect::numbers::{Form, Question, Sides};
 use crate::protocol::provider::{
     Asking, CallHead, ClientHeaders, Credential, Envelope, ProviderKind, Signing, form,
 };
@@ -31,8 +31,7 @@ impl Exchange {
         let provider = &config.providers[endpoint.provider.0 as usize];
         let dialect = self.dialect_at(provider, endpoint)?;
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
-        let streams =
-            self.task == Task::Generate && (self.streams() || dialect != self.dialect);
+        let streams = self.task == Task::Generate && (self.streams() || dialect != self.dialect);
         let client = self.client_headers();
         let asking = Asking {
             operation: self.task.operation(),
@@ -51,7 +50,9 @@ impl Exchange {
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let credential = decision.key.and_then(|key| desk.credential(self.epoch, key));
+        let credential = decision
+            .key
+            .and_then(|key| desk.credential(self.epoch, key));
         let origin = &config.origins[provider.origin.0 as usize];
         let head = addressed(provider, origin, head, credential, &body, now);
         out.push(Output::Call(Box::new(Call {
@@ -163,7 +164,10 @@ impl Exchange {
             } else {
                 "count tokens"
             };
-            let message = format!("the provider {} does not {what} for this model", provider.name);
+            let message = format!(
+                "the provider {} does not {what} for this model",
+                provider.name
+            );
             Fault::invalid("model", message)
         })
     }

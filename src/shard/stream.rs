@@ -67,7 +67,9 @@ impl Exchange {
             affinity: None,
             operation_name: "",
         };
-        let kind = headers.iter().find(|(name, _)| &name[..] == b"content-type");
+        let kind = headers
+            .iter()
+            .find(|(name, _)| &name[..] == b"content-type");
         let numbers = self.question().map(|question| Numbers {
             sides: self.sides(question, provider, attempt.dialect),
             asked: self.body.clone(),
@@ -78,7 +80,9 @@ impl Exchange {
             client: self.dialect,
             provider: attempt.dialect,
             client_streams: self.streams(),
-            framing: provider.kind.framing(&asking, kind.map(|(_, value)| &value[..])),
+            framing: provider
+                .kind
+                .framing(&asking, kind.map(|(_, value)| &value[..])),
             numbers,
             array: self.array,
             stream_usage: self.asked.peek.stream_usage,
@@ -249,7 +253,13 @@ impl Exchange {
         let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
         let kind = self.config.providers[provider.0 as usize].kind;
         let status = attempt.status.unwrap_or(502);
-        let mut fault = kind.fault(attempt.dialect, status, &attempt.refusal, body, &attempt.hints);
+        let mut fault = kind.fault(
+            attempt.dialect,
+            status,
+            &attempt.refusal,
+            body,
+            &attempt.hints,
+        );
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
         let should_retry = attempt.hints.should_retry;

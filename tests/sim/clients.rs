@@ -36,7 +36,9 @@ impl Plan {
             DialectName::Chat,
             DialectName::Messages,
             DialectName::Native,
-        ][rng.below(3) as usize];
+            DialectName::Responses,
+            DialectName::Gemini,
+        ][rng.below(5) as usize];
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);
@@ -89,6 +91,10 @@ impl Plan {
             DialectName::Native if self.is_socket() => "/api/v1/ws",
             DialectName::Native if self.stream => "/api/v1/stream",
             DialectName::Native => "/api/v1/generate",
+            DialectName::Responses => "/v1/responses",
+            DialectName::Gemini if self.stream => "/v1beta/models/m0:streamGenerateContent",
+            DialectName::Gemini => "/v1beta/models/m0:generateContent",
+            DialectName::Converse => unreachable!("no client speaks it"),
         };
         let mut headers = vec![(
             Bytes::from_static(b"authorization"),
@@ -110,7 +116,10 @@ impl Plan {
         ClientHead {
             method: Bytes::from_static(if self.is_socket() { b"GET" } else { b"POST" }),
             path: Bytes::from_static(path.as_bytes()),
-            query: Bytes::new(),
+            query: match (self.dialect, self.stream) {
+                (DialectName::Gemini, true) => Bytes::from_static(b"alt=sse"),
+                _ => Bytes::new(),
+            },
             headers,
             content_length: Some(self.body.len() as u64),
             websocket: self.is_socket(),
@@ -168,6 +177,13 @@ fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &s
         DialectName::Native => {
             serde_json::json!({"model": model, "input": text, "max_output_tokens": 200})
         }
+        DialectName::Responses => serde_json::json!({
+            "model": model, "stream": stream, "instructions": "be brief", "input": text, "max_output_tokens": 200,
+        }),
+        DialectName::Gemini => serde_json::json!({
+            "contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 200},
+        }),
+        DialectName::Converse => unreachable!("no client speaks it"),
     };
     if tool {
         body["tools"] = match dialect {
@@ -178,6 +194,13 @@ fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &s
             DialectName::Native => {
                 serde_json::json!([{"type": "function", "name": "t", "schema": schema}])
             }
+            DialectName::Responses => {
+                serde_json::json!([{"type": "function", "name": "t", "parameters": schema}])
+            }
+            DialectName::Gemini => {
+                serde_json::json!([{"functionDeclarations": [{"name": "t", "parametersJsonSchema": schema}]}])
+            }
+            DialectName::Converse => unreachable!("no client speaks it"),
         };
     }
     if dialect == DialectName::Chat && rng.once_in(5) {

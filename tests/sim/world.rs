@@ -697,7 +697,7 @@ impl World {
             call.headers
                 .iter()
                 .find(|(n, _)| n == name)
-                .map(|(_, v)| v.as_str())
+                .map(|(_, v)| &**v)
         };
         let request = Request {
             method: call.method,

@@ -331,7 +331,7 @@ impl Proxy {
                 "POST"
             },
             path: String::from_utf8(known.head.path.to_vec()).expect("text"),
-            headers: vec![("x-test".to_owned(), "yes".to_owned())],
+            headers: [("x-test".into(), "yes".into())].into_iter().collect(),
             body: [body].into_iter().collect(),
         })));
     }

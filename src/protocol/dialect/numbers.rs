@@ -74,9 +74,7 @@ impl Sides {
         let request = match self.client {
             DialectName::Gemini => count::read(body)?,
             // A limit is demanded of requests that are answered, not of those that are counted.
-            DialectName::Messages => {
-                read_request(self.client, &with_limit(body)?)?
-            }
+            DialectName::Messages => read_request(self.client, &with_limit(body)?)?,
             dialect => read_request(dialect, body)?,
         };
         let counted = counted_part(request);

@@ -8,8 +8,7 @@ use crate::canon::DialectName;
 use crate::protocol::dialect::messages::schema::Fields;
 use crate::protocol::provider::sigv4::{self, Covered};
 use crate::protocol::provider::{
-    Asking, AwsCredential, CallHead, Envelope, Operation, Place, Signing, Tongue,
-    anthropic,
+    Asking, AwsCredential, CallHead, Envelope, Operation, Place, Signing, Tongue, anthropic,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -277,8 +276,8 @@ pub fn counted(body: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::base::Secret;
-    use crate::protocol::dialect::splice;
     use crate::base::WallTime;
+    use crate::protocol::dialect::splice;
     use crate::protocol::provider::ClientHeaders;
 
     fn place(mantle: bool) -> Place {
@@ -395,19 +394,21 @@ mod tests {
     /// Vectors 3 and 5 of `providers/bedrock.md` 3.3, through the head that is really sent.
     #[test]
     fn a_call_is_signed_over_what_is_sent() {
-        let aws = |token: Option<&str>| {
-            AwsCredential {
-                access_key_id: "AKIDEXAMPLE".to_owned(),
-                secret_access_key: Secret::new(
-                    "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
-                ),
-                session_token: token.map(|t| Secret::new(t.to_owned())),
-            }
+        let aws = |token: Option<&str>| AwsCredential {
+            access_key_id: "AKIDEXAMPLE".to_owned(),
+            secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
+            session_token: token.map(|t| Secret::new(t.to_owned())),
         };
         let now = WallTime(1_795_305_600_000_000_000);
         let body = [Bytes::from_static(br#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}"#)];
         let model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
-        let mut call = head(Operation::Generate, DialectName::Messages, model, true, false);
+        let mut call = head(
+            Operation::Generate,
+            DialectName::Messages,
+            model,
+            true,
+            false,
+        );
         // The vector signs no further header.
         call.headers.retain(|(n, _)| n != "x-amzn-bedrock-accept");
         let signing = |host, base_path, body, place| Signing {
@@ -436,7 +437,11 @@ mod tests {
         let body = [Bytes::from_static(br#"{"model":"anthropic.claude-opus-4-8","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}"#)];
         let mut call = head(Operation::Generate, DialectName::Messages, "m", false, true);
         let host_name = host("us-east-1", true);
-        sign(&mut call, &aws(None), &signing(&host_name, "/", &body, &mantle));
+        sign(
+            &mut call,
+            &aws(None),
+            &signing(&host_name, "/", &body, &mantle),
+        );
         let value = header(&call, "authorization").expect("signed");
         assert!(
             value.ends_with(

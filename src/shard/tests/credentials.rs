@@ -38,7 +38,7 @@ impl Rig {
             })
             .map(|(attempt, headers)| {
                 let own = headers.iter().find(|(n, _)| n == "authorization");
-                (attempt, own.map(|(_, v)| v.clone()).unwrap_or_default())
+                (attempt, own.map(|(_, v)| v.to_string()).unwrap_or_default())
             })
             .collect();
         calls.last().cloned().expect("a call")
@@ -188,5 +188,5 @@ fn a_key_goes_where_the_file_puts_it_and_nowhere_else() {
         .iter()
         .filter(|(_, v)| v.contains("sk-0"))
         .collect();
-    assert_eq!(shown, [&("api-key".to_owned(), "sk-0-end".to_owned())]);
+    assert_eq!(shown, [&("api-key".into(), "sk-0-end".into())]);
 }

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_count_needs_no_limit() {
-        let body = Bytes::from_static(br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
+        let body =
+            Bytes::from_static(br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
         let peek = peek_count(DialectName::Messages, &body).expect("right");
         assert_eq!(&*peek.model, "m");
         let body = Bytes::from_static(br#"{"generateContentRequest":{"contents":[]}}"#);

@@ -40,9 +40,7 @@ impl Lift {
             DialectName::Native => Inner::Native(Box::default()),
             DialectName::Responses => Inner::Responses(ResponsesLift::default()),
             DialectName::Gemini => Inner::Gemini(Box::new(GeminiLift::new())),
-            DialectName::Converse => {
-                Inner::Whole(Box::new(Decoder::new(dialect)))
-            }
+            DialectName::Converse => Inner::Whole(Box::new(Decoder::new(dialect))),
         })
     }
 
