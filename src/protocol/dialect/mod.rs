@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod converse;
+mod counts;
 pub mod embeddings;
 pub mod gemini;
 pub mod messages;

@@ -2,24 +2,20 @@
 
 use crate::base::{Json, Tokens};
 use crate::canon::Usage;
-use crate::protocol::dialect::chat::events::usage::{Counts, cost};
+use crate::protocol::dialect::chat::events::usage::cost;
+use crate::protocol::dialect::counts::Counts;
 use crate::protocol::json;
 use bytes::BytesMut;
-use serde_json::Value;
 
 /// Reads a `usage` object, and `tool_usage` beside it. `None` for what is no object.
 pub(super) fn read(raw: Json, tools: Option<&Json>) -> Option<Usage> {
-    let value: Value = raw.read()?;
-    value.as_object()?;
-    let count = Counts(&value);
+    let count = &Counts::of(raw.get())?;
     let cached = count.at("/input_tokens_details/cached_tokens");
     let (write_30m, write_12h) = cache_writes(count);
     let within =
         cached.unwrap_or_default() + write_30m.unwrap_or_default() + write_12h.unwrap_or_default();
-    let tools: Option<Value> = tools.and_then(Json::read);
-    let searches = tools
-        .as_ref()
-        .and_then(|t| Counts(t).at("/web_search/num_requests"));
+    let tools = tools.and_then(|tools| Counts::of(tools.get()));
+    let searches = tools.and_then(|t| t.at("/web_search/num_requests"));
     Some(Usage {
         // OpenAI docs, prompt caching, read 2026-08: `input_tokens` includes what was read from and written to the cache.
         input_uncached: count
@@ -38,8 +34,8 @@ pub(super) fn read(raw: Json, tools: Option<&Json>) -> Option<Usage> {
         web_searches: searches
             .or_else(|| count.at("/server_side_tool_usage_details/web_search_calls"))
             .map(|t| t.0),
-        provider_cost: cost(&value),
-        raw: Some(raw),
+        provider_cost: cost(count),
+        raw: Some(raw.clone()),
         ..Usage::default()
     })
 }
@@ -53,7 +49,7 @@ fn uncached(input: Tokens, cached: Option<Tokens>, within: Tokens) -> Tokens {
 }
 
 /// By lifetime; without the split all are of the default one, 30 minutes (OpenAI docs, read 2026-08).
-fn cache_writes(count: Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
+fn cache_writes(count: &Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
     let total = count.at("/input_tokens_details/cache_write_tokens");
     let short = count.at("/input_tokens_details/cache_write_tokens_details/ttl_30m_tokens");
     let long = count.at("/input_tokens_details/cache_write_tokens_details/ttl_12h_tokens");

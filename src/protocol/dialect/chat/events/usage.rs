@@ -2,9 +2,9 @@
 
 use crate::base::{Json, NanoUsd, Tokens};
 use crate::canon::Usage;
+use crate::protocol::dialect::counts::Counts;
 use crate::protocol::json;
 use bytes::BytesMut;
-use serde_json::Value;
 
 /// A tier in Chat's words: what Messages calls `standard` is `default` here (OpenAI API reference and Anthropic docs, read 2026-08).
 pub(in crate::protocol::dialect) fn tier(word: &str) -> &str {
@@ -13,9 +13,7 @@ pub(in crate::protocol::dialect) fn tier(word: &str) -> &str {
 
 /// Reads a `usage` object. `None` for what is no object.
 pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
-    let value: Value = raw.read()?;
-    value.as_object()?;
-    let object = Counts(&value);
+    let object = &Counts::of(raw.get())?;
     let prompt = object.at("/prompt_tokens");
     let cache_read = object.first(&[
         "/prompt_tokens_details/cached_tokens",
@@ -57,13 +55,10 @@ pub(in crate::protocol::dialect) fn read(raw: Json) -> Option<Usage> {
                 "/num_search_queries",
             ])
             .map(|t| t.0),
-        provider_cost: cost(&value),
+        provider_cost: cost(object),
         // Mistral says it here, others beside `usage`, which then replaces it.
-        service_tier: value
-            .get("service_tier")
-            .and_then(Value::as_str)
-            .map(Into::into),
-        raw: Some(raw),
+        service_tier: object.text("/service_tier").map(Into::into),
+        raw: Some(raw.clone()),
         ..Usage::default()
     })
 }
@@ -79,7 +74,7 @@ fn uncached(prompt: Tokens, cached: Tokens) -> Tokens {
 }
 
 /// Cache writes by lifetime. Without the split all are of the default lifetime, 30 minutes (OpenAI docs, read 2026-08).
-fn cache_writes(object: Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
+fn cache_writes(object: &Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
     let total = object.first(&[
         "/prompt_tokens_details/cache_write_tokens",
         // vLLM.
@@ -99,7 +94,7 @@ fn cache_writes(object: Counts<'_>) -> (Option<Tokens>, Option<Tokens>) {
 /// All output, and what of it was reasoning. Who counts reasoning beside `completion_tokens` shows in the total: xAI says how much
 /// (docs.x.ai, read 2026-08), Google's speaker of this dialect does not and bills it all the same.
 fn output(
-    object: Counts<'_>,
+    object: &Counts<'_>,
     prompt: Option<Tokens>,
     cached: Tokens,
 ) -> (Option<Tokens>, Option<Tokens>) {
@@ -131,38 +126,19 @@ fn output(
 
 /// The provider's own figure. xAI: ticks of 10⁻¹⁰ dollars. OpenRouter: `cost` in dollars, which is its fee alone where the account behind is our own
 /// (`is_byok`), so that the account's bill comes on top. Perplexity: an object with a total.
-pub(in crate::protocol::dialect) fn cost(usage: &Value) -> Option<NanoUsd> {
-    if let Some(ticks) = usage.get("cost_in_usd_ticks").and_then(Value::as_i64) {
+pub(in crate::protocol::dialect) fn cost(usage: &Counts<'_>) -> Option<NanoUsd> {
+    if let Some(ticks) = usage.whole("/cost_in_usd_ticks") {
         // Rounded once and half up, as every bill: ten ticks are a nano-dollar.
         return Some(NanoUsd(ticks.saturating_add(5).div_euclid(10)));
     }
-    let cost = usage.get("cost")?;
-    let fee = cost.as_f64().or_else(|| cost.get("total_cost")?.as_f64())?;
-    let own = usage.get("is_byok").and_then(Value::as_bool) == Some(true);
+    let fee = usage
+        .number("/cost")
+        .or_else(|| usage.number("/cost/total_cost"))?;
+    let own = usage.flag("/is_byok") == Some(true);
     let upstream = usage
-        .get("cost_details")
-        .and_then(|d| d.get("upstream_inference_cost")?.as_f64())
+        .number("/cost_details/upstream_inference_cost")
         .filter(|_| own);
     NanoUsd::of_usd(fee + upstream.unwrap_or_default())
-}
-
-#[derive(Clone, Copy)]
-pub(in crate::protocol::dialect) struct Counts<'a>(pub(in crate::protocol::dialect) &'a Value);
-
-impl Counts<'_> {
-    pub(in crate::protocol::dialect) fn at(self, path: &str) -> Option<Tokens> {
-        // `Value::pointer` would copy each name to unescape it.
-        let mut names = path.split('/').skip(1);
-        let n = names.try_fold(self.0, |value, name| value.get(name))?;
-        // A cast of a float saturates.
-        n.as_u64()
-            .or_else(|| n.as_f64().map(|f| f as u64))
-            .map(Tokens)
-    }
-
-    pub(in crate::protocol::dialect) fn first(self, paths: &[&str]) -> Option<Tokens> {
-        paths.iter().find_map(|p| self.at(p))
-    }
 }
 
 /// Appends a usage object in OpenAI's count: cached and written tokens within `prompt_tokens`.

@@ -1,0 +1,246 @@
+//! The numbers of a usage object, by their paths.
+//!
+//! Usage stands in every answer, so it is read on the hot path: one pass over its text, no tree, no allocation but for objects with more
+//! members than any provider's has. Keeps names as written: no provider escapes a letter of one.
+
+use crate::base::Tokens;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use smallvec::SmallVec;
+use std::fmt;
+
+/// A usage object, taken apart.
+#[derive(Debug, Default)]
+pub(in crate::protocol::dialect) struct Counts<'a>(SmallVec<[(Path<'a>, Leaf<'a>); 24]>);
+
+/// Names from the outermost in; unused ones are empty.
+type Path<'a> = [&'a str; DEPTH];
+/// No provider nests a count deeper; what lies deeper is passed over.
+const DEPTH: usize = 4;
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leaf<'a> {
+    Whole(u64),
+    Signed(i64),
+    Float(f64),
+    Text(&'a str),
+    Flag(bool),
+}
+
+impl<'a> Counts<'a> {
+    /// `None` for what is no JSON object.
+    pub fn of(text: &'a str) -> Option<Self> {
+        if !text.trim_start().starts_with('{') {
+            return None;
+        }
+        let mut counts = Self::default();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let root = Node {
+            counts: &mut counts,
+            path: [""; DEPTH],
+            depth: 0,
+        };
+        root.deserialize(&mut json).ok()?;
+        json.end().ok()?;
+        Some(counts)
+    }
+
+    /// The count at `/a/b`. A float is cut to its whole part, below zero is zero.
+    pub fn at(&self, path: &str) -> Option<Tokens> {
+        let count = match self.leaf(path)? {
+            Leaf::Whole(n) => n,
+            // A cast of a float saturates.
+            Leaf::Signed(n) => n as f64 as u64,
+            Leaf::Float(n) => n as u64,
+            Leaf::Text(_) | Leaf::Flag(_) => return None,
+        };
+        Some(Tokens(count))
+    }
+
+    pub fn first(&self, paths: &[&str]) -> Option<Tokens> {
+        paths.iter().find_map(|path| self.at(path))
+    }
+
+    pub fn whole(&self, path: &str) -> Option<i64> {
+        match self.leaf(path)? {
+            Leaf::Whole(n) => i64::try_from(n).ok(),
+            Leaf::Signed(n) => Some(n),
+            Leaf::Float(_) | Leaf::Text(_) | Leaf::Flag(_) => None,
+        }
+    }
+
+    pub fn number(&self, path: &str) -> Option<f64> {
+        match self.leaf(path)? {
+            Leaf::Whole(n) => Some(n as f64),
+            Leaf::Signed(n) => Some(n as f64),
+            Leaf::Float(n) => Some(n),
+            Leaf::Text(_) | Leaf::Flag(_) => None,
+        }
+    }
+
+    pub fn text(&self, path: &str) -> Option<&'a str> {
+        match self.leaf(path)? {
+            Leaf::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn flag(&self, path: &str) -> Option<bool> {
+        match self.leaf(path)? {
+            Leaf::Flag(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    /// Of a name that stands twice the last counts, as with most readers of JSON.
+    fn leaf(&self, path: &str) -> Option<Leaf<'a>> {
+        let same = |at: &Path<'a>| {
+            let mut names = at.iter().filter(|name| !name.is_empty());
+            let mut wanted = path.split('/').skip(1);
+            wanted.all(|name| names.next() == Some(&name)) && names.next().is_none()
+        };
+        let found = self.0.iter().rev().find(|(at, _)| same(at))?;
+        Some(found.1)
+    }
+}
+
+/// One value of the object, at its path.
+struct Node<'a, 'c> {
+    counts: &'c mut Counts<'a>,
+    path: Path<'a>,
+    depth: usize,
+}
+
+impl<'a> Node<'a, '_> {
+    fn keep(self, leaf: Leaf<'a>) {
+        self.counts.0.push((self.path, leaf));
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for Node<'a, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Node<'a, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<(), E> {
+        self.keep(Leaf::Whole(n));
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<(), E> {
+        self.keep(Leaf::Signed(n));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, n: f64) -> Result<(), E> {
+        self.keep(Leaf::Float(n));
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<(), E> {
+        self.keep(Leaf::Flag(flag));
+        Ok(())
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<(), E> {
+        self.keep(Leaf::Text(text));
+        Ok(())
+    }
+
+    /// A text with escapes: no count.
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name)? {
+            let mut path = self.path;
+            match (path.get_mut(self.depth), name) {
+                (Some(place), Some(name)) if !name.is_empty() => *place = name,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            }
+            map.next_value_seed(Node {
+                counts: &mut *self.counts,
+                path,
+                depth: self.depth + 1,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A member's name; `None` where it is written with escapes.
+struct Name;
+
+impl<'a> DeserializeSeed<'a> for Name {
+    type Value = Option<&'a str>;
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Name {
+    type Value = Option<&'a str>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+    fn visit_borrowed_str<E>(self, name: &'a str) -> Result<Self::Value, E> {
+        Ok(Some(name))
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_leaf_is_found_at_its_path() {
+        let counts = Counts::of(
+            r#" {"a":3,"b":{"c":{"d":{"e":4,"f":{"g":5}}}},"n":-2,"x":1.9,"t":"flex","own":true,"z":null,"l":[{"a":9}],"":7,"a\u0062":8}"#,
+        )
+        .expect("an object");
+        assert_eq!(counts.at("/a"), Some(Tokens(3)));
+        assert_eq!(counts.at("/b/c/d/e"), Some(Tokens(4)));
+        // Deeper than any provider's.
+        assert_eq!(counts.at("/b/c/d/f/g"), None);
+        assert_eq!((counts.at("/n"), counts.whole("/n")), (Some(Tokens(0)), Some(-2)));
+        assert_eq!((counts.at("/x"), counts.number("/x")), (Some(Tokens(1)), Some(1.9)));
+        assert_eq!((counts.text("/t"), counts.flag("/own")), (Some("flex"), Some(true)));
+        for none in ["/z", "/l", "/l/a", "/b", "/b/c", "/c", "/t/a", "", "/"] {
+            assert_eq!(counts.at(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_counts_nothing_and_of_two_the_last_counts() {
+        for text in ["", "[]", "3", "null", "{", r#"{"a":1}x"#, r#"{"a":}"#] {
+            assert!(Counts::of(text).is_none(), "{text}");
+        }
+        let twice = Counts::of(r#"{"a":1,"a":2}"#).expect("an object");
+        assert_eq!(twice.at("/a"), Some(Tokens(2)));
+    }
+}
