@@ -5,25 +5,24 @@
 //! asked is not known here. What this dialect has no words for is named in `dropped`. A body is written as the stream that is never
 //! sent, so that both say the same.
 
+use super::growing::{Block, Kind, Message, call_item, item_place, list, number, own, place, raw};
 use super::wire::Wire;
 use crate::base::{Json, Str};
 use crate::canon::{
-    Answer, BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage,
+    BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage,
 };
 use crate::protocol::dialect::chat::events::encoder::type_of;
-use crate::protocol::dialect::chat::events::usage::tier;
 use crate::protocol::dialect::responses::reasoning::{MADE, seal_for_client};
 use crate::protocol::dialect::responses::schema::annotation;
-use crate::protocol::dialect::responses::{errors, usage};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
-use bytes::{Bytes, BytesMut};
-use serde_json::{Map, Value};
+use bytes::BytesMut;
+use serde_json::Value;
 
 /// Writes one answer, streamed. One value an exchange.
 #[derive(Debug)]
 pub struct Encoder {
-    opening: Opening,
+    pub(super) opening: Opening,
     wire: Wire,
     /// By canon's index.
     blocks: Vec<Block>,
@@ -31,74 +30,12 @@ pub struct Encoder {
     /// The message that the next text goes on with.
     open: Option<usize>,
     /// Items that are whole, by `output_index`.
-    output: Vec<Option<BytesMut>>,
-    usage: Usage,
-    stop: Option<StopReason>,
-    refused: bool,
+    pub(super) output: Vec<Option<BytesMut>>,
+    pub(super) usage: Usage,
+    pub(super) stop: Option<StopReason>,
+    pub(super) refused: bool,
     dropped: Vec<String>,
     ended: bool,
-}
-
-#[derive(Debug)]
-struct Message {
-    output: usize,
-    id: String,
-    /// What its parts add up to, comma-separated.
-    parts: BytesMut,
-    count: u32,
-    open_parts: u32,
-    phase: Option<Json>,
-    /// Another item began: no further part joins.
-    closing: bool,
-}
-
-/// A block as far as it has come.
-#[derive(Debug)]
-struct Block {
-    kind: Kind,
-    text: String,
-    base64: String,
-    signature: String,
-    annotations: BytesMut,
-    annotation_count: u32,
-    logprobs: BytesMut,
-    /// Of a text: its message and its place there, once it was begun.
-    place: Option<(usize, u32)>,
-    /// What only this dialect says of an image.
-    more: Map<String, Value>,
-    phase: Option<Json>,
-    stopped: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Kind {
-    Text,
-    Refusal,
-    Audio,
-    Thinking {
-        output: usize,
-    },
-    Redacted {
-        output: usize,
-        data: Str,
-    },
-    Call {
-        output: usize,
-        id: Str,
-        name: Str,
-        custom: bool,
-    },
-    Image {
-        output: usize,
-        media_type: Option<Str>,
-        url: Option<Str>,
-    },
-    Whole {
-        output: usize,
-        json: Json,
-    },
-    /// Said by nothing in this dialect.
-    Mute,
 }
 
 impl Encoder {
@@ -107,7 +44,7 @@ impl Encoder {
         Self::with(opening, false)
     }
 
-    fn with(opening: Opening, mute: bool) -> Self {
+    pub(super) fn with(opening: Opening, mute: bool) -> Self {
         Self {
             wire: Wire::new(opening.bare, opening.request_id.clone(), mute),
             opening,
@@ -237,19 +174,7 @@ impl Encoder {
         } else {
             Kind::Mute
         };
-        self.blocks.push(Block {
-            kind: kind.clone(),
-            text: String::new(),
-            base64: String::new(),
-            signature: String::new(),
-            annotations: BytesMut::new(),
-            annotation_count: 0,
-            logprobs: BytesMut::new(),
-            place: None,
-            more: Map::new(),
-            phase: None,
-            stopped: false,
-        });
+        self.blocks.push(Block::new(kind.clone()));
         if !matches!(kind, Kind::Text | Kind::Refusal | Kind::Audio | Kind::Mute) {
             self.close_message(out);
             self.item_added(&kind, out);
@@ -754,243 +679,4 @@ impl Encoder {
         }
         self.close_message(out);
     }
-
-    /// The answer's status, and why it is incomplete.
-    fn status(&self) -> (&str, Option<&str>) {
-        match &self.stop {
-            Some(StopReason::MaxTokens | StopReason::ContextWindow) => {
-                ("incomplete", Some("max_output_tokens"))
-            }
-            Some(StopReason::ContentFilter) => ("incomplete", Some("content_filter")),
-            // A refusal that was written as one is whole; one that the model left unsaid has been filtered.
-            Some(StopReason::Refusal) if !self.refused => ("incomplete", Some("content_filter")),
-            Some(StopReason::Other(word)) => match &**word {
-                "queued" | "in_progress" | "cancelled" => (word, None),
-                "incomplete" => ("incomplete", None),
-                word => ("incomplete", Some(word)),
-            },
-            Some(
-                StopReason::EndTurn
-                | StopReason::StopSequence
-                | StopReason::ToolUse
-                | StopReason::Refusal
-                | StopReason::Pause,
-            )
-            | None => ("completed", None),
-        }
-    }
-
-    /// The response object as it is by now.
-    fn response(&self, status: &str, fault: Option<&Fault>) -> BytesMut {
-        let mut out = BytesMut::from("{");
-        let id = &self.opening.id;
-        let prefix = if id.starts_with("resp_") { "" } else { "resp_" };
-        json::field("id", &format!("{prefix}{id}"), &mut out);
-        json::field("object", "response", &mut out);
-        number_signed("created_at", self.opening.created, &mut out);
-        json::field("status", status, &mut out);
-        out.extend_from_slice(b",\"background\":false");
-        failure(fault, &mut out);
-        json::key("incomplete_details", &mut out);
-        match self.status() {
-            ("incomplete", Some(reason)) if status == "incomplete" => {
-                out.extend_from_slice(b"{");
-                json::field("reason", reason, &mut out);
-                out.extend_from_slice(b"}");
-            }
-            _ => out.extend_from_slice(b"null"),
-        }
-        out.extend_from_slice(b",\"instructions\":null,\"max_output_tokens\":null,\"metadata\":{}");
-        json::field("model", &self.opening.model, &mut out);
-        json::key("output", &mut out);
-        out.extend_from_slice(b"[");
-        for item in self.output.iter().flatten() {
-            json::comma(&mut out);
-            out.extend_from_slice(item);
-        }
-        out.extend_from_slice(b"],\"parallel_tool_calls\":true,\"previous_response_id\":null");
-        out.extend_from_slice(b",\"reasoning\":{\"effort\":null,\"summary\":null}");
-        if let Some(used) = &self.usage.service_tier {
-            json::field("service_tier", tier(used), &mut out);
-        }
-        out.extend_from_slice(
-            b",\"store\":true,\"temperature\":null,\"text\":{\"format\":{\"type\":\"text\"}}",
-        );
-        out.extend_from_slice(
-            b",\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":null,\"truncation\":\"disabled\"",
-        );
-        json::key("usage", &mut out);
-        if self.usage == Usage::default() {
-            out.extend_from_slice(b"null");
-        } else {
-            usage::write(&self.usage, &mut out);
-        }
-        out.extend_from_slice(b"}");
-        out
-    }
-}
-
-impl Message {
-    fn item(&self, status: &str) -> BytesMut {
-        let mut item = BytesMut::from("{");
-        json::field("id", &self.id, &mut item);
-        json::field("type", "message", &mut item);
-        json::field("status", status, &mut item);
-        json::field("role", "assistant", &mut item);
-        if let Some(phase) = &self.phase {
-            raw("phase", phase.get().as_bytes(), &mut item);
-        }
-        json::key("content", &mut item);
-        item.extend_from_slice(b"[");
-        item.extend_from_slice(&self.parts);
-        item.extend_from_slice(b"]}");
-        item
-    }
-}
-
-impl Block {
-    /// A part of a message, whole.
-    fn part(&self) -> BytesMut {
-        let mut part = BytesMut::from("{");
-        match self.kind {
-            Kind::Refusal => {
-                json::field("type", "refusal", &mut part);
-                json::field("refusal", &self.text, &mut part);
-            }
-            Kind::Audio => {
-                json::field("type", "output_audio", &mut part);
-                json::field("data", &self.base64, &mut part);
-                json::field("transcript", &self.text, &mut part);
-            }
-            _ => {
-                json::field("type", "output_text", &mut part);
-                json::field("text", &self.text, &mut part);
-                for (name, entries) in [
-                    ("annotations", &self.annotations),
-                    ("logprobs", &self.logprobs),
-                ] {
-                    json::key(name, &mut part);
-                    part.extend_from_slice(b"[");
-                    part.extend_from_slice(entries);
-                    part.extend_from_slice(b"]");
-                }
-            }
-        }
-        part.extend_from_slice(b"}");
-        part
-    }
-}
-
-/// What only this dialect says of a block.
-fn own(block: &mut Block, json: &Json) {
-    let Some(Value::Object(mut members)) = json.read() else {
-        return;
-    };
-    match members.get("type").and_then(Value::as_str) {
-        Some("phase") => block.phase = members.remove("phase").map(|p| Json::of(&p)),
-        Some("logprobs") => {
-            for entry in members
-                .get("logprobs")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                list(&mut block.logprobs, entry.to_string().as_bytes());
-            }
-        }
-        _ => block.more.extend(members),
-    }
-}
-
-fn call_item(
-    item_id: &str,
-    id: &str,
-    name: &str,
-    custom: bool,
-    input: &str,
-    status: &str,
-    signature: &str,
-) -> BytesMut {
-    let (kind, field) = if custom {
-        ("custom_tool_call", "input")
-    } else {
-        ("function_call", "arguments")
-    };
-    let mut item = BytesMut::from("{");
-    json::field("id", item_id, &mut item);
-    json::field("type", kind, &mut item);
-    json::field("status", status, &mut item);
-    json::field("call_id", id, &mut item);
-    json::field("name", name, &mut item);
-    json::field(field, input, &mut item);
-    if !signature.is_empty() {
-        // Google's place for it in OpenAI's grammar (Gemini docs, OpenAI compatibility, read 2026-08).
-        item.extend_from_slice(b",\"extra_content\":{\"google\":{");
-        json::field("thought_signature", signature, &mut item);
-        item.extend_from_slice(b"}}");
-    }
-    item.extend_from_slice(b"}");
-    item
-}
-
-fn failure(fault: Option<&Fault>, out: &mut BytesMut) {
-    json::key("error", out);
-    match fault {
-        Some(fault) => {
-            out.extend_from_slice(b"{");
-            json::field("code", errors::code(fault), out);
-            json::field("message", &fault.message, out);
-            out.extend_from_slice(b"}");
-        }
-        None => out.extend_from_slice(b"null"),
-    }
-}
-
-fn raw(name: &str, value: &[u8], out: &mut BytesMut) {
-    json::key(name, out);
-    out.extend_from_slice(value);
-}
-
-fn number(name: &str, n: u64, out: &mut BytesMut) {
-    json::key(name, out);
-    json::integer(n, out);
-}
-
-fn number_signed(name: &str, n: i64, out: &mut BytesMut) {
-    json::key(name, out);
-    json::integer(n, out);
-}
-
-fn item_place(id: &str, output: usize, out: &mut BytesMut) {
-    json::field("item_id", id, out);
-    number("output_index", output as u64, out);
-}
-
-fn place(id: &str, output: usize, index: &str, n: u32, out: &mut BytesMut) {
-    item_place(id, output, out);
-    number(index, u64::from(n), out);
-}
-
-/// Appends to a list without its brackets.
-fn list(to: &mut BytesMut, entry: &[u8]) {
-    if !to.is_empty() {
-        to.extend_from_slice(b",");
-    }
-    to.extend_from_slice(entry);
-}
-
-/// The body of an answer that is not streamed: what the last event of its stream would hold.
-#[must_use]
-pub fn write_whole(answer: &Answer, opening: &Opening, closing: &Closing) -> Bytes {
-    let mut encoder = Encoder::with(opening.clone(), true);
-    let mut nothing = BytesMut::new();
-    for event in answer.events() {
-        encoder.event(&event, &mut nothing);
-    }
-    if let Some(fault) = &answer.error {
-        return encoder.response("failed", Some(fault)).freeze();
-    }
-    encoder.finish(closing, &mut nothing);
-    let (status, _) = encoder.status();
-    encoder.response(status, None).freeze()
 }

@@ -5,7 +5,10 @@ mod slots;
 mod decoder;
 pub use decoder::Decoder;
 mod wire;
+mod growing;
 mod encoder;
-pub use encoder::{Encoder, write_whole};
+pub use encoder::Encoder;
+mod whole;
+pub use whole::write_whole;
 #[cfg(test)]
 mod tests;
