@@ -193,7 +193,9 @@ async fn serve(
     futures_lite::future::or(accept, async {
         while let Some(answer) = asked.recv().await {
             // Who asked may have gone.
-            let _ = answer.send(fake.borrow().book().clone());
+            let mut fake = fake.borrow_mut();
+            fake.settle_background(clock());
+            let _ = answer.send(fake.book().clone());
         }
     })
     .await;
@@ -236,8 +238,16 @@ async fn answer(
 ) -> Result<hyper::Response<Reply>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let path = head.uri.path();
+    let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
+    // HTTP/2 says the host in the URI.
+    let authority = head
+        .uri
+        .authority()
+        .map(hyper::http::uri::Authority::as_str);
+    let header = |name: &str| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.or(authority.filter(|_| name == "host"))
+    };
     let asked = Request {
         method: head.method.as_str(),
         path,

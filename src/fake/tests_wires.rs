@@ -1,0 +1,1 @@
+//! What the fake promises in the dialects besides Chat and Messages.
