@@ -261,9 +261,10 @@ fn signatures(
         )));
     }
     let forged = |part: &Tree<'_>| {
-        either(part, "thoughtSignature")
-            .and_then(Tree::text)
-            .is_some_and(|s| forged(&signed_text(part), s))
+        let sealed = either(part, "thoughtSignature").and_then(Tree::text);
+        // Both alphabets of base64 are taken, as protobuf's JSON takes them.
+        let sealed = sealed.map(|s| s.replace('-', "+").replace('_', "/"));
+        sealed.is_some_and(|s| forged(&signed_text(part), &s))
     };
     if parts.iter().any(forged) {
         return Err(Wrong::plain("Corrupted thought signature."));

@@ -178,7 +178,7 @@ impl Voice {
             Manner::Plain => {
                 "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_5709c0fake\","
             }
-            Manner::OpenRouter => "\"provider\":\"Fake\",",
+            Manner::OpenRouter => "\"provider\":\"Fake\",\"system_fingerprint\":null,",
             Manner::Xai => "\"system_fingerprint\":\"fp_5709c0fake\",",
             Manner::Fireworks | Manner::Vllm | Manner::Sglang => "",
         }

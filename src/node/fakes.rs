@@ -4,7 +4,7 @@
 //! are taken, and those by `CONNECTIONS_MAX`.
 
 use crate::config::{Config, FakeProvider};
-use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step};
+use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step, Verify};
 use crate::net::hyper_rt::{HyperExecutor, HyperStream};
 use crate::net::runtime::tokio::Epoll;
 use crate::net::runtime::{Runtime, bind, clock};
@@ -64,6 +64,19 @@ pub fn serve_at(at: SocketAddr, settings: Settings) -> io::Result<Fakes> {
     fakes.addresses.push(listener.local_addr()?);
     fakes.add(listener, settings)?;
     Ok(fakes)
+}
+
+/// Checks RS256 with a public key of these components, big-endian; for the fake's token endpoint, which knows no cryptography.
+#[must_use]
+pub fn rsa_verifier(modulus: Vec<u8>, exponent: Vec<u8>) -> Verify {
+    Verify(std::sync::Arc::new(move |message, signature| {
+        let key = ring::signature::RsaPublicKeyComponents {
+            n: &modulus,
+            e: &exponent,
+        };
+        let kind = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
+        key.verify(kind, message, signature).is_ok()
+    }))
 }
 
 impl Fakes {
