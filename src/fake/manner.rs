@@ -15,6 +15,26 @@ pub enum Manner {
     Sglang,
 }
 
+impl std::str::FromStr for Manner {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Ok(match name {
+            "plain" => Self::Plain,
+            "xai" => Self::Xai,
+            "fireworks" => Self::Fireworks,
+            "openrouter" => Self::OpenRouter,
+            "vllm" => Self::Vllm,
+            "sglang" => Self::Sglang,
+            _ => {
+                return Err(format!(
+                    "{name}: no manner; those are plain, xai, fireworks, openrouter, vllm, sglang"
+                ));
+            }
+        })
+    }
+}
+
 /// Fields that a manner takes besides those of Chat and Responses.
 impl Manner {
     pub(super) fn takes(self, field: &str) -> bool {

@@ -257,3 +257,88 @@ fn vertex_takes_only_tokens_that_were_issued_and_are_alive() {
     assert_eq!(ask(at(60), &bearer), 401, "expired");
     assert_eq!(ask(at(0), "Bearer k"), 401);
 }
+
+#[test]
+fn manners_tell_reasoning_and_cost_each_in_their_own_way() {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "minimal"});
+    let cases = [
+        (
+            "xai",
+            "/choices/0/message/reasoning_content",
+            "/usage/cost_in_usd_ticks",
+        ),
+        (
+            "fireworks",
+            "/choices/0/message/reasoning_content",
+            "/usage/prompt_tokens_details/cached_tokens",
+        ),
+        (
+            "openrouter",
+            "/choices/0/message/reasoning_details/0/text",
+            "/usage/cost",
+        ),
+        (
+            "vllm",
+            "/choices/0/message/reasoning",
+            "/usage/prompt_tokens_details/cached_tokens",
+        ),
+        (
+            "sglang",
+            "/choices/0/message/reasoning_content",
+            "/usage/reasoning_tokens",
+        ),
+    ];
+    for (manner, thought, told) in cases {
+        let manner: Manner = manner.parse().expect("a manner");
+        let mut fake = Fake::new(Settings {
+            manner,
+            cache_report: true,
+            ..quick()
+        });
+        let got = post(&mut fake, "/v1/chat/completions", &body).json();
+        let said = got.pointer(thought).and_then(Value::as_str);
+        assert_eq!(said, Some("Let me think: 1"), "{manner:?}: {got}");
+        assert!(got.pointer(told).is_some(), "{manner:?}: {got}");
+    }
+    let mut fake = Fake::new(Settings {
+        manner: Manner::Vllm,
+        ..quick()
+    });
+    let metrics = send(&mut fake, at(0), "GET", "/metrics", &Value::Null).text();
+    assert!(metrics.contains("vllm:kv_cache_usage_perc"), "{metrics}");
+    let models = send(&mut fake, at(0), "GET", "/v1/models", &Value::Null).json();
+    assert!(models["data"][0]["max_model_len"].is_u64());
+}
+
+#[test]
+fn amazons_credentials_are_handed_out_as_its_servers_do() {
+    let mut fake = Fake::new(Settings {
+        aws: vec![AwsKey {
+            access_key: "AKID".into(),
+            secret: "s".into(),
+            session_token: Some("t".into()),
+            account: "1".into(),
+        }],
+        ..quick()
+    });
+    let role = "/latest/meta-data/iam/security-credentials/fake-role";
+    assert_eq!(
+        send(&mut fake, at(0), "GET", role, &Value::Null).status,
+        403,
+        "IMDSv1 is off"
+    );
+    let got = send(&mut fake, at(0), "GET", "/v2/credentials", &Value::Null).json();
+    assert_eq!(
+        (&got["AccessKeyId"], &got["Token"]),
+        (&json!("AKID"), &json!("t"))
+    );
+    let form = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn&RoleSessionName=x&WebIdentityToken=w";
+    let got = post(&mut fake, "/", &json!(form)).text();
+    assert!(got.contains("<SessionToken>t</SessionToken>"), "{got}");
+    assert_eq!(
+        post(&mut fake, "/", &json!("Action=AssumeRole")).status,
+        400
+    );
+    let unsigned = post(&mut fake, &format!("{CLAUDE}/converse"), &converse("hi"));
+    assert_eq!(unsigned.status, 403);
+}
