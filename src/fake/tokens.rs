@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+type Check = dyn Fn(&[u8], &[u8]) -> bool + Send + Sync;
+
 /// Whether the second is the RS256 signature of the first.
 #[derive(Clone)]
-pub struct Verify(pub Arc<dyn Fn(&[u8], &[u8]) -> bool + Send + Sync>);
+pub struct Verify(pub Arc<Check>);
 
 impl fmt::Debug for Verify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
