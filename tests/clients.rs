@@ -12,7 +12,7 @@ use environment::Language;
 use router::Router;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use stokehold::fake::Settings;
+use stokehold::fake::{AwsKey, Manner, Settings};
 use stokehold::node::fakes;
 
 /// The models that the scripts name, and those they use with faults, one a kind of fault.
@@ -31,8 +31,14 @@ struct Service {
 impl Service {
     /// Runs one script of `clients/` to its end.
     fn bears(&self, language: Language, script: &str) {
+        self.bears_with(language, script, &[]);
+    }
+
+    /// The same with more in its environment.
+    fn bears_with(&self, language: Language, script: &str, more: &[(&str, String)]) {
         let mut command = language.command(script);
         command
+            .envs(more.iter().map(|(name, value)| (name, value)))
             .env("BASE_URL", format!("http://{}", self.address))
             .env("KEY", self.key)
             .env("MODEL", MODEL)
@@ -114,6 +120,56 @@ fn the_fake_is_a_provider_to_openai_for_node() {
 #[test]
 fn the_fake_is_a_provider_to_anthropic_for_node() {
     fake_bears(Language::Node, "anthropic_sdk.mjs");
+}
+
+/// A fake with another manner, that takes every model.
+fn fake_of(manner: Manner) -> fakes::Fakes {
+    let settings = Settings {
+        first_token: Duration::from_millis(5),
+        between_tokens: Duration::from_micros(200),
+        output_tokens: 24,
+        keys: Some(vec![(FAKE_KEY.to_owned(), "org-fake".to_owned())]),
+        manner,
+        video: Duration::from_millis(500),
+        // As the script has them.
+        aws: vec![AwsKey {
+            access_key: "AKIDFAKE".to_owned(),
+            secret: "fake-secret".to_owned(),
+            session_token: None,
+            account: "account-fake".to_owned(),
+        }],
+        ..Settings::default()
+    };
+    fakes::serve_at((Ipv4Addr::LOCALHOST, 0).into(), settings).unwrap()
+}
+
+#[test]
+fn the_fakes_are_all_other_providers_to_their_own_packages() {
+    if environment::left_out() {
+        return;
+    }
+    let plain = fake_of(Manner::Plain);
+    let manners = [
+        ("XAI_URL", Manner::Xai),
+        ("FIREWORKS_URL", Manner::Fireworks),
+        ("OPENROUTER_URL", Manner::OpenRouter),
+    ];
+    let others: Vec<_> = manners
+        .into_iter()
+        .map(|(name, manner)| (name, fake_of(manner)))
+        .collect();
+    let more: Vec<_> = others
+        .iter()
+        .map(|(name, fakes)| (*name, format!("http://{}", fakes.addresses[0])))
+        .collect();
+    let service = Service {
+        address: plain.addresses[0],
+        key: FAKE_KEY,
+        behind: "",
+    };
+    service.bears_with(Language::Python, "providers_sdk.py", &more);
+    others.into_iter().for_each(|(_, fakes)| fakes.stop());
+    plain.stop();
 }
 
 /// Runs `script` against a router that takes the fake for a provider of `kind`.

@@ -149,8 +149,8 @@ pub(super) fn answer(ask: &Ask<'_>, wire: Wire, tokens: u64, index: usize, salt:
     };
     if let Some(count) = ask.thinking {
         let kind = match wire {
-            Wire::Chat => Kind::Hidden,
-            Wire::Messages => Kind::Thinking {
+            Wire::Chat if !ask.thinking_shown => Kind::Hidden,
+            _ => Kind::Thinking {
                 shown: ask.thinking_shown,
             },
         };
@@ -160,10 +160,9 @@ pub(super) fn answer(ask: &Ask<'_>, wire: Wire, tokens: u64, index: usize, salt:
     let calls = calls(ask);
     if ask.said.contains("please refuse") {
         let text = "I cannot help with that.".to_owned();
-        let kind = if wire == Wire::Chat {
-            Kind::Refusal
-        } else {
-            Kind::Text
+        let kind = match wire {
+            Wire::Chat | Wire::Responses => Kind::Refusal,
+            Wire::Messages | Wire::Gemini | Wire::Converse => Kind::Text,
         };
         said.blocks.push(Block::words(kind, text));
         said.stop = Stop::Refusal;
@@ -276,12 +275,15 @@ fn calls<'a>(ask: &'a Ask<'a>) -> Vec<&'a Tool<'a>> {
 }
 
 fn call(tool: &Tool<'_>, wire: Wire, salt: u64) -> Block {
-    let start = if wire == Wire::Chat {
-        "call_"
-    } else {
-        "toolu_01"
+    let start = match wire {
+        Wire::Chat | Wire::Responses => "call_",
+        Wire::Messages => "toolu_01",
+        Wire::Gemini => "",
+        Wire::Converse => "tooluse_",
     };
-    let id = format!("{start}{}", letters(salt, 22));
+    // Google's ids are short.
+    let length = if wire == Wire::Gemini { 8 } else { 22 };
+    let id = format!("{start}{}", letters(salt, length));
     let text = match (tool.custom, tool.schema) {
         (true, _) => "free text".to_owned(),
         (false, Some(schema)) => example(schema),
@@ -380,7 +382,8 @@ impl<'a> Example<'a> {
         } else {
             "string"
         };
-        match kind.unwrap_or(default) {
+        // Google's own schemas shout their types.
+        match kind.unwrap_or(default).to_ascii_lowercase().as_str() {
             "object" => self.object(out, schema, depth),
             "array" => self.array(out, schema, depth),
             "integer" | "number" => out.extend_from_slice(number(schema).to_string().as_bytes()),

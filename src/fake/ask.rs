@@ -1,4 +1,4 @@
-//! What a request asks, of either dialect: only what the answer, the caches and the limits depend on.
+//! What a request asks, of any dialect: only what the answer, the caches and the limits depend on.
 
 use super::json::Tree;
 use super::prompt::Prompt;
@@ -47,6 +47,27 @@ pub(super) struct Ask<'a> {
     pub prompt: Prompt,
     /// What tells caches of one organisation apart, besides the model.
     pub scope: Vec<u8>,
+    /// An image is wanted as part of the answer (Gemini).
+    pub draws: bool,
+    /// Queue figures are wanted beside the usage (Fireworks).
+    pub perf: bool,
+    /// Answer with a name to fetch the answer by (xAI).
+    pub deferred: bool,
+    pub responses: ResponsesAsk<'a>,
+}
+
+/// What only Responses asks.
+#[derive(Debug, Default)]
+pub(super) struct ResponsesAsk<'a> {
+    pub store: bool,
+    pub background: bool,
+    pub previous: Option<&'a str>,
+    /// Reasoning is given back sealed.
+    pub encrypted: bool,
+    /// Members of the response object that repeat the request, each followed by a comma.
+    pub echo: String,
+    /// The whole input so far, as a JSON list without its brackets.
+    pub conversation: Vec<u8>,
 }
 
 /// A request that is wrong by itself.

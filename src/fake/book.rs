@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 pub enum Wire {
     Chat,
     Messages,
+    Responses,
+    Gemini,
+    Converse,
 }
 
 /// How a request ended.
@@ -77,6 +80,13 @@ impl Book {
             totals: Billed::default(),
             accepted: 0,
             refused: BTreeMap::new(),
+        }
+    }
+
+    /// What was billed to an answer that nobody is listening to any more.
+    pub(super) fn told_later(&mut self, id: &str) {
+        if let Some(entry) = self.last.iter_mut().rev().find(|e| e.id == id) {
+            entry.told = true;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::ask::{Ask, Choice, Tool, Wrong, base64_bytes, data_url};
 use super::json::Tree;
+use super::manner::Manner;
 
 const FIELDS: [&str; 37] = [
     "model",
@@ -51,24 +52,36 @@ const PREFIX_BREAKERS: [&str; 4] = [
     "verbosity",
 ];
 
-pub(super) fn read<'a>(body: &'a Tree<'a>) -> Result<Ask<'a>, Wrong> {
-    check(body)?;
+pub(super) fn read<'a>(body: &'a Tree<'a>, manner: Manner) -> Result<Ask<'a>, Wrong> {
+    check(body, manner)?;
     let mut ask = Ask {
         model: body.text_of("model").ok_or_else(|| missing("model"))?,
         stream: body.get("stream").is_some_and(Tree::is_true),
         include_usage: body
             .get("stream_options")
             .and_then(|o| o.get("include_usage"))
-            .is_some_and(Tree::is_true),
+            .is_some_and(Tree::is_true)
+            || manner.always_tells(),
         n: body.get("n").and_then(Tree::whole).unwrap_or(1) as usize,
         max_tokens: ["max_completion_tokens", "max_tokens"]
             .iter()
             .find_map(|key| body.get(key)?.whole()),
         one_call: body.get("parallel_tool_calls") == Some(&Tree::Bool(false)),
-        thinking: body.text_of("reasoning_effort").and_then(effort),
+        thinking: thinking(body, manner),
+        thinking_shown: manner.reasons_aloud(),
+        perf: manner == Manner::Fireworks
+            && body
+                .get("perf_metrics_in_response")
+                .is_some_and(Tree::is_true),
+        deferred: body.get("deferred").is_some_and(Tree::is_true),
         ..Ask::default()
     };
-    for key in ["prompt_cache_key", "service_tier"] {
+    for key in [
+        "prompt_cache_key",
+        "service_tier",
+        "cache_salt",
+        "prompt_cache_isolation_key",
+    ] {
         ask.scope
             .extend_from_slice(body.text_of(key).unwrap_or("").as_bytes());
         ask.scope.push(0);
@@ -104,7 +117,7 @@ fn wrong_type(field: &str, expected: &str) -> Wrong {
     )
 }
 
-fn check(body: &Tree<'_>) -> Result<(), Wrong> {
+fn check(body: &Tree<'_>, manner: Manner) -> Result<(), Wrong> {
     if !matches!(body, Tree::Object(_)) {
         return Err(Wrong::plain(
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
@@ -117,7 +130,7 @@ fn check(body: &Tree<'_>) -> Result<(), Wrong> {
         return Err(missing("model"));
     }
     for (key, value) in body.entries() {
-        if !FIELDS.contains(&&**key) {
+        if !FIELDS.contains(&&**key) && !manner.takes(key) {
             return Err(Wrong::new(
                 key,
                 "unknown_parameter",
@@ -212,6 +225,12 @@ fn in_range(key: &str, value: &Tree<'_>, (low, high): (f64, f64)) -> Result<(), 
         ));
     }
     Ok(())
+}
+
+fn thinking(body: &Tree<'_>, manner: Manner) -> Option<u64> {
+    let nested = body.get("reasoning").and_then(|r| r.text_of("effort"));
+    let nested = nested.filter(|_| manner == Manner::OpenRouter);
+    body.text_of("reasoning_effort").or(nested).and_then(effort)
 }
 
 /// Tokens of reasoning by effort: our own table, small so that tests are quick.

@@ -4,6 +4,7 @@ use super::answer::forged;
 use super::ask::{Ask, Choice, Tool, Wrong, base64_bytes};
 use super::json::Tree;
 use super::prompt::Ttl;
+use super::route::Platform;
 
 const FIELDS: [&str; 20] = [
     "model",
@@ -34,12 +35,76 @@ pub(super) fn read<'a>(
     version: &str,
     counting: bool,
 ) -> Result<Ask<'a>, Wrong> {
-    check(body, version, counting)?;
+    let required: &[&str] = match counting {
+        true => &["model", "messages"],
+        false => &["model", "max_tokens", "messages"],
+    };
+    // Google counts with the version in the body.
+    let more: &[&str] = match version.is_empty() {
+        true => &["anthropic_version"],
+        false => &[],
+    };
+    check(body, version, required, more)?;
+    let model = body.text_of("model");
+    let model = model.ok_or_else(|| Wrong::plain("model: Input should be a valid string"))?;
+    read_checked(body, model, body.get("stream").is_some_and(Tree::is_true))
+}
+
+/// Reads a body whose model and stream stand in the path (Bedrock and Vertex docs, read 2026-11).
+pub(super) fn read_in_path<'a>(
+    body: &'a Tree<'a>,
+    model: &'a str,
+    stream: bool,
+    platform: Platform,
+) -> Result<Ask<'a>, Wrong> {
+    let version = body.text_of("anthropic_version").unwrap_or("");
+    let (own, more): (_, &[&str]) = match platform {
+        Platform::Bedrock => (
+            "bedrock-2023-05-31",
+            &[
+                "anthropic_version",
+                "anthropic_beta",
+                "safeguards",
+                "context_management",
+            ],
+        ),
+        _ => (
+            "vertex-2023-10-16",
+            &["anthropic_version", "anthropic_beta", "context_management"],
+        ),
+    };
+    if version.is_empty() {
+        return Err(Wrong::plain("anthropic_version: Field required"));
+    }
+    if version != own && version != "2026-10-21" {
+        return Err(Wrong::plain(format!(
+            "anthropic_version: Input should be '{own}' or '2026-10-21'"
+        )));
+    }
+    let refused: &[&str] = match platform {
+        Platform::Bedrock => &[
+            "model",
+            "stream",
+            "service_tier",
+            "inference_geo",
+            "speed",
+            "container",
+        ],
+        _ => &["model", "service_tier", "inference_geo", "container"],
+    };
+    if let Some(key) = refused.iter().find(|key| body.get(key).is_some()) {
+        return Err(Wrong::plain(format!(
+            "{key}: Extra inputs are not permitted"
+        )));
+    }
+    check(body, version, &["max_tokens", "messages"], more)?;
+    read_checked(body, model, stream)
+}
+
+fn read_checked<'a>(body: &'a Tree<'a>, model: &'a str, stream: bool) -> Result<Ask<'a>, Wrong> {
     let mut ask = Ask {
-        model: body
-            .text_of("model")
-            .ok_or_else(|| Wrong::plain("model: Input should be a valid string"))?,
-        stream: body.get("stream").is_some_and(Tree::is_true),
+        model,
+        stream,
         include_usage: true,
         n: 1,
         max_tokens: body.get("max_tokens").and_then(Tree::whole),
@@ -79,21 +144,21 @@ pub(super) fn read<'a>(
     Ok(ask)
 }
 
-fn check(body: &Tree<'_>, version: &str, counting: bool) -> Result<(), Wrong> {
+fn check(body: &Tree<'_>, version: &str, required: &[&str], more: &[&str]) -> Result<(), Wrong> {
     if !matches!(body, Tree::Object(_)) {
         return Err(Wrong::plain(
             "The request body is not valid JSON: expected an object",
         ));
     }
-    for field in ["model", "max_tokens", "messages"] {
-        if body.get(field).is_none() && !(counting && field == "max_tokens") {
+    for field in required {
+        if body.get(field).is_none() {
             return Err(Wrong::plain(format!("{field}: Field required")));
         }
     }
     let sampling = ["temperature", "top_p", "top_k"];
     for (key, _) in body.entries() {
         let gone = version == "2026-10-21" && sampling.contains(&&**key);
-        if !FIELDS.contains(&&**key) || gone {
+        if !(FIELDS.contains(&&**key) || more.contains(&&**key)) || gone {
             return Err(Wrong::plain(format!(
                 "{key}: Extra inputs are not permitted"
             )));

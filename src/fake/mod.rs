@@ -2,17 +2,34 @@
 //!
 //! Deliberately uses none of our codecs, so that they and the fake cannot be wrong together. Has no clock, no socket and no chance
 //! but its seed: whoever drives it gives the time and does the waiting. The number of answers under way is the driver's to bound.
-//! Not here: Responses, batches, files. In reading order: what is asked, what is answered, and what it costs.
+//! Not here: batches, uploads, the WebSocket mode of Responses. In reading order: what is asked, what is answered, and what it costs.
 
-mod answer;
-mod ask;
-mod cache;
-mod chat_ask;
 mod json;
+mod route;
+mod ask;
+mod chat_ask;
+mod converse_ask;
+mod gemini_ask;
 mod messages_ask;
+mod responses_ask;
 mod prompt;
-mod refuse;
+mod answer;
 mod voice;
+mod voice_converse;
+mod voice_gemini;
+mod voice_responses;
+mod manner;
+pub use manner::Manner;
+mod aws;
+pub use aws::AwsKey;
+mod tokens;
+pub use tokens::{GoogleAccount, Verify};
+mod cache;
+mod embed;
+mod fetch;
+mod head;
+mod refuse;
+mod store;
 pub use cache::CacheModel;
 mod limit;
 pub use limit::Limits;
@@ -25,6 +42,8 @@ pub use reply::Step;
 mod serve;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_wires;
 
 use crate::base::{FixedHasher, Instant, Now};
 use cache::Cache;
@@ -32,6 +51,8 @@ use limit::Buckets;
 use reply::Live;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use store::Store;
+use tokens::Issued;
 
 /// How a fake behaves when nobody asks for faults.
 #[derive(Clone, Debug)]
@@ -54,6 +75,16 @@ pub struct Settings {
     /// Entries of the book that are kept.
     pub book_entries: usize,
     pub seed: u64,
+    /// The small differences of whom we stand for; the path says the dialect.
+    pub manner: Manner,
+    /// Own machines (vLLM, SGLang) say how much of a prompt was cached.
+    pub cache_report: bool,
+    /// From the order of a video to its end.
+    pub video: Duration,
+    /// Whose assertions the token endpoint takes. With one, Vertex' paths take only tokens issued here.
+    pub google: Option<GoogleAccount>,
+    /// Keys by which requests are signed. With some, signatures are checked; the first is the one that our metadata servers hand out.
+    pub aws: Vec<AwsKey>,
 }
 
 impl Default for Settings {
@@ -71,6 +102,11 @@ impl Default for Settings {
             body_max: 32 << 20,
             book_entries: 4_096,
             seed: 1,
+            manner: Manner::Plain,
+            cache_report: false,
+            video: Duration::from_secs(2),
+            google: None,
+            aws: Vec::new(),
         }
     }
 }
@@ -79,7 +115,7 @@ impl Default for Settings {
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub method: &'a str,
-    /// With or without a query, which is ignored.
+    /// With or without a query.
     pub path: &'a str,
     /// The value of the header of this lower-case name.
     pub header: &'a dyn Fn(&str) -> Option<&'a str>,
@@ -101,6 +137,8 @@ pub struct Fake {
     faults: FaultScript,
     book: Book,
     count: u64,
+    store: Store,
+    issued: Issued,
 }
 
 impl Fake {
@@ -114,6 +152,8 @@ impl Fake {
             faults: FaultScript::new(settings.seed),
             book: Book::new(settings.book_entries),
             count: 0,
+            store: Store::default(),
+            issued: Issued::default(),
             settings,
         }
     }
@@ -173,6 +213,11 @@ impl Fake {
             buckets.produced(entry.billed.output, now);
         }
         self.book.write(entry);
+    }
+
+    /// Writes into the book what was made in the background until `now`.
+    pub fn settle_background(&mut self, now: Now) {
+        self.bill(now);
     }
 
     /// What was billed. A request is written when it ends.

@@ -1,10 +1,14 @@
-//! Refusals, in the envelopes of both dialects (OpenAI error codes and Anthropic errors, both read 2026-08).
+//! Refusals, in the envelopes of each dialect and manner (OpenAI error codes and Anthropic errors, both read 2026-08; Google, AWS and the
+//! others 2026-11).
 
 use super::ask::Wrong;
 use super::book::Wire;
 use super::json::quoted;
 use super::limit::{Kind, Short};
+use super::manner::Manner;
 use super::reply::Headers;
+use super::route::Platform;
+use super::serve::Caller;
 use std::time::Duration;
 
 /// A refusal before it is written.
@@ -14,6 +18,8 @@ pub(super) struct Refusal {
     pub kind: &'static str,
     pub wrong: Wrong,
     pub headers: Headers,
+    /// Which limit of Google was met, and how long to wait.
+    pub quota: Option<(Kind, u64, Duration)>,
 }
 
 impl Refusal {
@@ -23,6 +29,7 @@ impl Refusal {
             kind: "invalid_request_error",
             wrong,
             headers: Headers::new(),
+            quota: None,
         }
     }
 
@@ -42,12 +49,13 @@ impl Refusal {
             kind,
             wrong,
             headers: Headers::new(),
+            quota: None,
         }
     }
 
     pub(super) fn no_key(wire: Wire) -> Self {
         match wire {
-            Wire::Chat => Self::coded(
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => Self::coded(
                 401,
                 "invalid_request_error",
                 None,
@@ -64,7 +72,7 @@ impl Refusal {
 
     pub(super) fn wrong_key(wire: Wire) -> Self {
         match wire {
-            Wire::Chat => Self::coded(
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => Self::coded(
                 401,
                 "invalid_request_error",
                 Some("invalid_api_key"),
@@ -76,7 +84,7 @@ impl Refusal {
 
     pub(super) fn no_model(wire: Wire, model: &str) -> Self {
         match wire {
-            Wire::Chat => Self::coded(
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => Self::coded(
                 404,
                 "invalid_request_error",
                 Some("model_not_found"),
@@ -88,7 +96,7 @@ impl Refusal {
 
     pub(super) fn no_path(wire: Wire, method: &str, path: &str) -> Self {
         match wire {
-            Wire::Chat => Self::coded(
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => Self::coded(
                 404,
                 "invalid_request_error",
                 None,
@@ -109,7 +117,7 @@ impl Refusal {
 
     pub(super) fn too_large(wire: Wire) -> Self {
         match wire {
-            Wire::Chat => Self::coded(
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => Self::coded(
                 413,
                 "invalid_request_error",
                 None,
@@ -127,7 +135,9 @@ impl Refusal {
     pub(super) fn crowded(wire: Wire) -> Self {
         let message = "Number of concurrent connections has exceeded your rate limit. Please try again later.";
         let mut refusal = match wire {
-            Wire::Chat => Self::coded(429, "requests", Some("rate_limit_exceeded"), message),
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => {
+                Self::coded(429, "requests", Some("rate_limit_exceeded"), message)
+            }
             Wire::Messages => Self::coded(429, "rate_limit_error", None, message),
         };
         refusal.headers.push(("retry-after", "1".to_owned()));
@@ -137,7 +147,9 @@ impl Refusal {
     /// A scripted status, as the dialect would say it.
     pub(super) fn scripted(wire: Wire, status: u16, retry_after: Option<Duration>) -> Self {
         let mut refusal = match wire {
-            Wire::Chat => Self::scripted_chat(status),
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => {
+                Self::scripted_chat(status)
+            }
             Wire::Messages => Self::scripted_messages(status),
         };
         if let Some(wait) = retry_after {
@@ -212,7 +224,9 @@ impl Refusal {
     pub(super) fn limited(wire: Wire, short: &Short, organisation: &str, model: &str) -> Self {
         let seconds = short.wait.as_nanos().div_ceil(1_000_000_000);
         let mut refusal = match wire {
-            Wire::Chat => chat_limited(short, organisation, model),
+            Wire::Chat | Wire::Responses | Wire::Gemini | Wire::Converse => {
+                chat_limited(short, organisation, model)
+            }
             Wire::Messages => {
                 let what = match short.kind {
                     Kind::Requests => "requests",
@@ -233,31 +247,177 @@ impl Refusal {
         if short.never {
             return refusal;
         }
+        if matches!(wire, Wire::Gemini | Wire::Converse) {
+            // Google says it in the body, Bedrock not at all.
+            refusal.quota = Some((short.kind, short.limit, short.wait));
+            return refusal;
+        }
         refusal.headers.push(("retry-after", seconds.to_string()));
-        if wire == Wire::Chat {
+        if wire != Wire::Messages {
             let millis = short.wait.as_nanos().div_ceil(1_000_000);
             refusal.headers.push(("retry-after-ms", millis.to_string()));
         }
         refusal
     }
 
-    /// The body of the refusal.
-    pub(super) fn body(&self, wire: Wire, request_id: &str) -> String {
+    /// A request that AWS does not know the sender of.
+    pub(super) fn signature(kind: &'static str, said: &str) -> Self {
+        Self::coded(403, kind, None, said)
+    }
+
+    /// A call of Google's that needs a token.
+    pub(super) fn no_token() -> Self {
+        Self::coded(
+            401,
+            "authentication_error",
+            None,
+            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
+        )
+    }
+
+    /// Something that is not there, or not this caller's.
+    pub(super) fn not_found(message: String) -> Self {
+        Self::coded(404, "invalid_request_error", None, message)
+    }
+
+    /// What AWS calls it (Bedrock docs, read 2026-11).
+    pub(super) fn exception(&self) -> &'static str {
+        match self.status {
+            403 if self.kind.ends_with("Exception") => self.kind,
+            400 | 405 | 413 | 422 => "ValidationException",
+            401 | 403 => "AccessDeniedException",
+            404 => "ResourceNotFoundException",
+            408 => "ModelTimeoutException",
+            424 => "ModelErrorException",
+            429 => "ThrottlingException",
+            503 | 529 => "ServiceUnavailableException",
+            _ => "InternalServerException",
+        }
+    }
+
+    /// The body of the refusal, as the caller is used to it.
+    pub(super) fn body(&self, caller: &Caller<'_>) -> String {
         let message = quoted(&self.wrong.message);
-        let or_null = |text: Option<&str>| text.map_or("null".to_owned(), quoted);
-        match wire {
-            Wire::Chat => format!(
-                "{{\"error\":{{\"message\":{message},\"type\":\"{}\",\"param\":{},\"code\":{}}}}}",
-                self.kind,
-                or_null(self.wrong.param.as_deref()),
-                or_null(self.wrong.code)
-            ),
-            Wire::Messages => format!(
+        // The model's own server answers in its own words, even at Google.
+        let from_model = caller.wire == Wire::Messages && matches!(self.status, 400 | 413 | 529);
+        match (caller.route.platform, caller.wire) {
+            (Platform::Bedrock, _) => format!("{{\"message\":{message}}}"),
+            (Platform::Vertex | Platform::Gemini, _) if !from_model => self.google(caller),
+            (_, Wire::Messages) => format!(
                 "{{\"type\":\"error\",\"error\":{{\"type\":\"{}\",\"message\":{message}}},\"request_id\":{}}}",
                 self.kind,
-                quoted(request_id)
+                quoted(&caller.request_id)
+            ),
+            _ => self.openai(caller.manner, caller.wire, &message),
+        }
+    }
+
+    fn openai(&self, manner: Manner, wire: Wire, message: &str) -> String {
+        let or_null = |text: Option<&str>| text.map_or("null".to_owned(), quoted);
+        let (param, code) = (
+            or_null(self.wrong.param.as_deref()),
+            or_null(self.wrong.code),
+        );
+        let status = self.status;
+        match manner {
+            Manner::Xai if wire == Wire::Chat => {
+                let code = match status {
+                    400 => "Client specified an invalid argument",
+                    401 | 403 => {
+                        "The caller does not have permission to execute the specified operation"
+                    }
+                    404 => "Some requested entity was not found",
+                    429 => "Some resource has been exhausted",
+                    _ => "The service is currently unavailable",
+                };
+                format!("{{\"code\":\"{code}\",\"error\":{message}}}")
+            }
+            Manner::OpenRouter => {
+                let kind = match status {
+                    401 => "authentication",
+                    402 => "payment_required",
+                    403 => "permission_denied",
+                    404 => "not_found",
+                    413 => "payload_too_large",
+                    429 => "rate_limit_exceeded",
+                    529 => "provider_overloaded",
+                    502 | 503 => "provider_unavailable",
+                    500.. => "server",
+                    _ => "invalid_request",
+                };
+                format!(
+                    "{{\"error\":{{\"code\":{status},\"message\":{message},\"metadata\":{{\"error_type\":\"{kind}\"}}}},\"user_id\":\"user_fake\"}}"
+                )
+            }
+            Manner::Fireworks => format!(
+                "{{\"error\":{{\"object\":\"error\",\"type\":\"{}\",\"message\":{message},\"code\":{code}}}}}",
+                self.kind
+            ),
+            Manner::Sglang => format!(
+                "{{\"object\":\"error\",\"message\":{message},\"type\":\"{}\",\"param\":{param},\"code\":{status}}}",
+                engine_kind(status)
+            ),
+            Manner::Vllm => format!(
+                "{{\"error\":{{\"message\":{message},\"type\":\"{}\",\"param\":{param},\"code\":{status}}}}}",
+                engine_kind(status)
+            ),
+            Manner::Plain | Manner::Xai => format!(
+                "{{\"error\":{{\"message\":{message},\"type\":\"{}\",\"param\":{param},\"code\":{code}}}}}",
+                self.kind
             ),
         }
+    }
+
+    /// `google.rpc.Status` (Gemini API docs, read 2026-11).
+    fn google(&self, caller: &Caller<'_>) -> String {
+        let status = match self.status {
+            400 | 405 | 413 => "INVALID_ARGUMENT",
+            401 => "UNAUTHENTICATED",
+            403 => "PERMISSION_DENIED",
+            404 => "NOT_FOUND",
+            409 => "ABORTED",
+            429 => "RESOURCE_EXHAUSTED",
+            499 => "CANCELLED",
+            503 => "UNAVAILABLE",
+            504 => "DEADLINE_EXCEEDED",
+            _ => "INTERNAL",
+        };
+        let details = match (caller.route.platform, self.quota) {
+            (Platform::Gemini, Some((kind, limit, wait))) => {
+                let (metric, id) = match kind {
+                    Kind::Requests => (
+                        "generate_content_paid_tier_requests",
+                        "GenerateRequestsPerMinutePerProjectPerModel",
+                    ),
+                    _ => (
+                        "generate_content_paid_tier_input_token_count",
+                        "GenerateContentPaidTierInputTokensPerModelPerMinute",
+                    ),
+                };
+                let model = quoted(caller.route.model.as_deref().unwrap_or(""));
+                format!(
+                    ",\"details\":[{{\"@type\":\"type.googleapis.com/google.rpc.QuotaFailure\",\"violations\":[{{\"quotaMetric\":\"generativelanguage.googleapis.com/{metric}\",\"quotaId\":\"{id}\",\"quotaDimensions\":{{\"location\":\"global\",\"model\":{model}}},\"quotaValue\":\"{limit}\"}}]}},{{\"@type\":\"type.googleapis.com/google.rpc.Help\",\"links\":[{{\"description\":\"Learn more about Gemini API quotas\",\"url\":\"https://ai.google.dev/gemini-api/docs/rate-limits\"}}]}},{{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"{}.{:09}s\"}}]",
+                    wait.as_secs(),
+                    wait.subsec_nanos()
+                )
+            }
+            _ => String::new(),
+        };
+        format!(
+            "{{\"error\":{{\"code\":{},\"message\":{},\"status\":\"{status}\"{details}}}}}",
+            self.status,
+            quoted(&self.wrong.message)
+        )
+    }
+}
+
+fn engine_kind(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "AuthenticationError",
+        404 => "NotFoundError",
+        429 => "RateLimitError",
+        500.. => "InternalServerError",
+        _ => "BadRequestError",
     }
 }
 

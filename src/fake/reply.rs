@@ -1,12 +1,13 @@
 //! One answer under way: what it does next at a given time, and what it cost when it ends.
 
-use super::book::{Ended, Entry, Wire};
+use super::book::{Ended, Entry};
 use super::cache::Writes;
 use super::fault::Faults;
-use super::voice::{Item, Voice};
+use super::voice::{Item, Run, Voice};
 use crate::base::Instant;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Names and values, in order.
@@ -36,8 +37,8 @@ pub(super) enum Body {
     Fixed(Bytes),
     /// Said token by token; streamed or whole.
     Said {
-        voice: Voice,
-        items: Vec<Item>,
+        voice: Arc<Voice>,
+        items: Arc<[Item]>,
         stream: bool,
     },
 }
@@ -58,6 +59,7 @@ pub(super) struct Live {
     /// Broken off by a fault after the head.
     pub cut: bool,
     pub at: usize,
+    pub run: Run,
     pub produced: u64,
     pub events: u64,
     pub bytes: u64,
@@ -166,12 +168,13 @@ impl Live {
         let Body::Said { voice, .. } = &self.body else {
             return;
         };
+        let (voice, began) = (Arc::clone(voice), self.run);
         if self.faults.no_terminal && item.is_terminal() {
             (self.last, self.cut) = (Some(Step::End), true);
             return;
         }
         let before = out.len();
-        voice.item(item, out);
+        voice.item(item, &mut self.run, out);
         if out.len() > before {
             if self.faults.stall_after == Some(self.events) {
                 out.truncate(before);
@@ -180,15 +183,13 @@ impl Live {
             }
             if self.faults.error_event_after == Some(self.events) {
                 out.truncate(before);
-                voice.error_event(out, &self.request_id);
+                self.run = began;
+                voice.error_event(&mut self.run, out, &self.request_id);
                 (self.last, self.cut) = (Some(Step::End), true);
                 return;
             }
         }
-        let tells = match voice.wire {
-            Wire::Chat => item == Item::Usage,
-            Wire::Messages => matches!(item, Item::Finish(_)),
-        };
+        let tells = voice.tells(item);
         self.at += 1;
         self.produced += u64::from(matches!(item, Item::Piece(..)));
         self.after_event(before, tells, out);

@@ -2,81 +2,134 @@
 
 use super::answer::{answer, letters};
 use super::ask::{Ask, Wrong};
-use super::book::{Billed, Ended, Entry, Wire};
+use super::book::{Billed, Wire};
 use super::cache::{Split, Writes};
 use super::fault::{Faults, OUTPUT_MAX};
-use super::json::{Tree, quoted};
-use super::limit::{Bucket, Buckets, go_duration, rfc3339};
-use super::prompt::Prompt;
+use super::head::{blank, limit_headers, plain, refused};
+use super::json::Tree;
+use super::limit::Buckets;
+use super::manner::Manner;
 use super::refuse::Refusal;
 use super::reply::{Body, Headers, Live};
+use super::route::{Deed, Framing, Platform, Route, query_value, route};
 use super::voice::Voice;
-use super::{Fake, Request, chat_ask, messages_ask};
-use crate::base::{Instant, Now};
+use super::{Fake, Request, aws, chat_ask, converse_ask, gemini_ask, messages_ask, responses_ask};
+use crate::base::Now;
 use base64::Engine as _;
 use bytes::Bytes;
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// What is known of a request before its body is read.
-struct Caller<'a> {
-    wire: Wire,
-    path: &'a str,
-    key: String,
-    organisation: String,
-    request_id: String,
-    salt: u64,
+pub(super) struct Caller<'a> {
+    pub wire: Wire,
+    pub route: Route,
+    pub manner: Manner,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub host: &'a str,
+    pub key: String,
+    pub organisation: String,
+    pub request_id: String,
+    pub salt: u64,
 }
 
 impl Fake {
     pub(super) fn serve(&mut self, now: Now, request: &Request<'_>) -> Live {
         let mut faults = self.faults.draw();
         faults.set_from_headers(request.header);
-        let path = request.path.split('?').next().unwrap_or("");
-        let wire = wire_of(path, request);
+        let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+        let google =
+            (request.header)("x-goog-api-key").is_some() || query_value(query, "key").is_some();
+        let versioned = (request.header)("anthropic-version").is_some();
+        let route = route(path, query, google, versioned);
         let salt = xxh3_64_with_seed(&self.count.to_le_bytes(), self.settings.seed);
-        let start = if wire == Wire::Chat {
-            "req_"
-        } else {
-            "req_011C"
+        let start = match (route.wire, route.platform) {
+            (_, Platform::Bedrock) => "",
+            (Wire::Messages, _) => "req_011C",
+            _ => "req_",
         };
         let mut caller = Caller {
-            wire,
+            wire: route.wire,
+            manner: self.settings.manner,
+            route,
+            method: request.method,
             path,
+            query,
+            host: (request.header)("host").unwrap_or("localhost"),
             key: String::new(),
             organisation: String::new(),
             request_id: format!("{start}{}", letters(salt, 20)),
             salt,
         };
         let served = self
-            .authorise(&mut caller, request)
+            .authorise(now, &mut caller, request)
             .and_then(|()| self.dispatch(now, &caller, request, &mut faults));
-        served.unwrap_or_else(|refusal| refused(now.instant, &caller, refusal, faults))
+        let live = served.unwrap_or_else(|refusal| refused(now.instant, &caller, refusal, faults));
+        self.bill(now);
+        live
     }
 
-    fn authorise(&self, caller: &mut Caller<'_>, request: &Request<'_>) -> Result<(), Refusal> {
-        let bearer = (request.header)("authorization").and_then(|a| a.strip_prefix("Bearer "));
+    /// Writes what was made without a listener into the book.
+    pub(super) fn bill(&mut self, now: Now) {
+        for entry in self.store.bills(now.instant) {
+            self.book.write(entry);
+        }
+    }
+
+    fn authorise(
+        &self,
+        now: Now,
+        caller: &mut Caller<'_>,
+        request: &Request<'_>,
+    ) -> Result<(), Refusal> {
+        if request.body.len() > self.settings.body_max {
+            return Err(Refusal::too_large(caller.wire));
+        }
+        let project = caller.route.project.clone();
+        caller.organisation = project.unwrap_or_else(|| "org-fake".to_owned());
+        if caller.route.is_open() {
+            return Ok(());
+        }
+        let authorization = (request.header)("authorization").unwrap_or("");
+        if authorization.starts_with("AWS4-") && !self.settings.aws.is_empty() {
+            let key = aws::check(&self.settings.aws, request, now.wall.seconds());
+            let key = key.map_err(|(kind, said)| Refusal::signature(kind, said))?;
+            (caller.key, caller.organisation) = (key.access_key.clone(), key.account.clone());
+            return Ok(());
+        }
         let own = (request.header)("x-api-key").filter(|_| caller.wire == Wire::Messages);
-        let key = bearer.or(own).map(str::trim).filter(|key| !key.is_empty());
+        let google = (request.header)("x-goog-api-key").or(query_value(caller.query, "key"));
+        let key = authorization
+            .strip_prefix("Bearer ")
+            .or(own)
+            .or(google.filter(|_| caller.wire == Wire::Gemini));
+        let key = key.map(str::trim).filter(|key| !key.is_empty());
+        if let (Platform::Vertex, Some(_)) = (caller.route.platform, &self.settings.google) {
+            let good = key.is_some_and(|key| self.issued.holds(key, now.wall.seconds()));
+            caller.key = key.unwrap_or("").to_owned();
+            return good.then_some(()).ok_or_else(Refusal::no_token);
+        }
+        if caller.route.platform == Platform::Bedrock
+            && !self.settings.aws.is_empty()
+            && self.settings.keys.is_none()
+        {
+            return Err(Refusal::signature(
+                "MissingAuthenticationTokenException",
+                "Missing Authentication Token",
+            ));
+        }
         // Without a list of keys nobody looks at them, as own machines are run.
         caller.key = match (key, &self.settings.keys) {
             (Some(key), _) => key.to_owned(),
             (None, None) => String::new(),
             (None, Some(_)) => return Err(Refusal::no_key(caller.wire)),
         };
-        caller.organisation = match &self.settings.keys {
-            None => "org-fake".to_owned(),
-            Some(keys) => {
-                let found = keys.iter().find(|(known, _)| *known == caller.key);
-                found
-                    .ok_or_else(|| Refusal::wrong_key(caller.wire))?
-                    .1
-                    .clone()
-            }
-        };
-        if request.body.len() > self.settings.body_max {
-            return Err(Refusal::too_large(caller.wire));
+        if let Some(keys) = &self.settings.keys {
+            let found = keys.iter().find(|(known, _)| *known == caller.key);
+            let found = found.ok_or_else(|| Refusal::wrong_key(caller.wire))?;
+            caller.organisation = found.1.clone();
         }
         Ok(())
     }
@@ -88,63 +141,124 @@ impl Fake {
         request: &Request<'_>,
         faults: &mut Faults,
     ) -> Result<Live, Refusal> {
-        let path = caller.path;
-        let post = if path.ends_with("/v1/models") || path.contains("/v1/models/") {
-            "GET"
-        } else {
-            "POST"
-        };
-        let known = [
-            "/v1/chat/completions",
-            "/v1/embeddings",
-            "/v1/messages",
-            "/v1/messages/count_tokens",
-            "/v1/models",
-        ];
-        if !known.iter().any(|k| path.ends_with(k)) && !path.contains("/v1/models/") {
-            return Err(Refusal::no_path(caller.wire, request.method, path));
+        if caller.route.deed == Deed::Nothing {
+            return Err(Refusal::no_path(caller.wire, request.method, caller.path));
         }
-        if request.method != post {
-            return Err(Refusal::wrong_method(request.method, path));
-        }
-        if post == "GET" {
-            scripted(caller.wire, faults)?;
-            let body = self.models(caller)?;
-            return Ok(plain(now.instant, caller, body, faults));
+        if !caller.route.methods().contains(&request.method) {
+            return Err(Refusal::wrong_method(request.method, caller.path));
         }
         let tree = Tree::parse(request.body).unwrap_or(Tree::Null);
-        if let Some(model) = tree.text_of("model") {
+        let named = caller.route.model.as_deref().or(tree.text_of("model"));
+        if let Some(model) = named {
             model
                 .split('+')
                 .skip(1)
                 .for_each(|directive| faults.set(directive));
         }
-        if path.ends_with("/v1/embeddings") {
-            scripted(caller.wire, faults)?;
-            return self.embedded(now.instant, caller, &tree, faults);
+        match caller.route.deed {
+            Deed::Answer | Deed::Count => self.answered(now, caller, request, &tree, faults),
+            Deed::Embed | Deed::EmbedMany | Deed::Predict => {
+                scripted(caller.wire, faults)?;
+                self.embedded(now.instant, caller, &tree, faults)
+            }
+            _ => {
+                scripted(caller.wire, faults)?;
+                self.fetched(now, caller, request, &tree, faults)
+            }
         }
+    }
+
+    /// An answer, or the count of what it would cost.
+    fn answered(
+        &mut self,
+        now: Now,
+        caller: &Caller<'_>,
+        request: &Request<'_>,
+        tree: &Tree<'_>,
+        faults: &mut Faults,
+    ) -> Result<Live, Refusal> {
+        let counting = caller.route.deed == Deed::Count;
+        let unpacked = unpacked(caller, tree)?;
+        let inner = unpacked.as_deref().map(Tree::parse);
+        let tree = match &inner {
+            Some(inner) => inner.as_ref().unwrap_or(&Tree::Null),
+            None => tree,
+        };
+        let before = self.before(caller, tree)?;
+        let before = before.as_deref().map(Tree::parse);
+        let before = before.as_ref().and_then(Option::as_ref).map(Tree::items);
         let version = (request.header)("anthropic-version").unwrap_or("");
-        let counting = path.ends_with("/count_tokens");
-        let mut ask = match caller.wire {
-            Wire::Chat => chat_ask::read(&tree),
-            Wire::Messages if version.is_empty() => {
+        let (model, stream) = (
+            caller.route.model.as_deref().unwrap_or(""),
+            caller.route.stream.unwrap_or(false),
+        );
+        let mut ask = match (caller.wire, caller.route.platform) {
+            (Wire::Chat, _) => chat_ask::read(tree, caller.manner),
+            (Wire::Responses, _) => {
+                let lenient = counting || caller.manner != Manner::Plain;
+                responses_ask::read(tree, before.unwrap_or_default(), lenient)
+            }
+            (Wire::Gemini, _) if counting => {
+                gemini_ask::read(gemini_ask::counted(tree), model, false)
+            }
+            (Wire::Gemini, _) => gemini_ask::read(tree, model, stream),
+            (Wire::Converse, _) if inner.is_some() => {
+                messages_ask::read_in_path(tree, model, false, caller.route.platform)
+            }
+            (Wire::Converse, _) if counting => {
+                let input = tree.get("input").and_then(|i| i.get("converse"));
+                converse_ask::read(input.unwrap_or(&Tree::Null), model, false)
+            }
+            (Wire::Converse, _) => converse_ask::read(tree, model, stream),
+            (Wire::Messages, platform @ (Platform::Vertex | Platform::Bedrock)) if !counting => {
+                messages_ask::read_in_path(tree, model, stream, platform)
+            }
+            (Wire::Messages, Platform::Own) if version.is_empty() => {
                 Err(Wrong::plain("anthropic-version: header is required"))
             }
-            Wire::Messages => messages_ask::read(&tree, version, counting),
+            (Wire::Messages, _) => messages_ask::read(tree, version, counting),
         }
         .map_err(Refusal::bad_request)?;
         faults.set_from_text(&ask.said);
         ask.model = self.known_model(caller.wire, ask.model)?;
         scripted(caller.wire, faults)?;
         if counting {
-            let body = format!("{{\"input_tokens\":{}}}", ask.prompt.tokens());
+            let tokens = ask.prompt.tokens();
+            let body = match (caller.wire, caller.route.platform) {
+                (Wire::Responses, _) => {
+                    format!("{{\"object\":\"response.input_tokens\",\"input_tokens\":{tokens}}}")
+                }
+                (Wire::Gemini, _) => format!(
+                    "{{\"totalTokens\":{tokens},\"promptTokensDetails\":[{{\"modality\":\"TEXT\",\"tokenCount\":{tokens}}}]}}"
+                ),
+                (_, Platform::Bedrock) => format!("{{\"inputTokens\":{tokens}}}"),
+                _ => format!("{{\"input_tokens\":{tokens}}}"),
+            };
             return Ok(plain(now.instant, caller, body, faults));
         }
         self.admit(now, caller, &ask, faults)
     }
 
+    /// The conversation that `previous_response_id` names.
+    fn before(&mut self, caller: &Caller<'_>, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let id = tree.text_of("previous_response_id");
+        let Some(id) = id.filter(|_| caller.wire == Wire::Responses) else {
+            return Ok(None);
+        };
+        let stored = self.store.get(id, &caller.organisation);
+        let stored = stored.filter(|s| !s.conversation.is_empty());
+        let stored = stored.ok_or_else(|| {
+            Refusal::bad_request(Wrong::new(
+                "previous_response_id",
+                "previous_response_not_found",
+                format!("Previous response with id '{id}' not found."),
+            ))
+        })?;
+        Ok(Some(stored.conversation.clone()))
+    }
+
     /// The model without directives.
-    fn known_model<'a>(&self, wire: Wire, model: &'a str) -> Result<&'a str, Refusal> {
+    pub(super) fn known_model<'a>(&self, wire: Wire, model: &'a str) -> Result<&'a str, Refusal> {
         let model = model.split('+').next().unwrap_or(model);
         match &self.settings.models {
             Some(known) if !known.iter().any(|k| k == model) => Err(Refusal::no_model(wire, model)),
@@ -175,10 +289,12 @@ impl Fake {
         }
         let (scope, at) = (xxh3_64(&named), now.instant);
         let (split, writes) = match caller.wire {
-            Wire::Chat => self.cache.by_prefix(at, scope, ask.model, &ask.prompt),
-            Wire::Messages => {
+            Wire::Messages | Wire::Converse => {
                 self.cache
                     .by_breakpoints(at, scope ^ schema_hash(ask), ask.model, &ask.prompt)
+            }
+            Wire::Chat | Wire::Responses | Wire::Gemini => {
+                self.cache.by_prefix(at, scope, ask.model, &ask.prompt)
             }
         };
         let class = self.class(ask.model);
@@ -193,12 +309,17 @@ impl Fake {
             .or_insert_with(|| Buckets::new(&limits, at));
         let admitted = match caller.wire {
             // The larger of the two is charged up front (OpenAI rate limits, read 2026-08).
-            Wire::Chat => {
+            Wire::Chat | Wire::Responses => {
                 buckets.admit_chat(ask.prompt.tokens().max(ask.max_tokens.unwrap_or(0)), at)
             }
-            Wire::Messages => buckets.admit_messages(ask.prompt.tokens() - split.read, at),
+            Wire::Messages | Wire::Gemini | Wire::Converse => {
+                buckets.admit_messages(ask.prompt.tokens() - split.read, at)
+            }
         };
-        let limits = limit_headers(caller.wire, buckets, now);
+        let limits = match caller.route.platform {
+            Platform::Own => limit_headers(caller.wire, buckets, now),
+            _ => Headers::new(),
+        };
         if let Err(short) = admitted {
             let mut refusal =
                 Refusal::limited(caller.wire, &short, &caller.organisation, ask.model);
@@ -207,6 +328,7 @@ impl Fake {
         }
         let mut live = self.said(now, caller, ask, faults, (split, writes));
         live.class = class;
+        live = self.kept(now, caller, ask, live);
         if let Some((_, headers)) = &mut live.head {
             headers.extend(limits);
         }
@@ -235,9 +357,20 @@ impl Fake {
             .unwrap_or(self.settings.output_tokens)
             .min(OUTPUT_MAX);
         let choices = (0..ask.n).map(|index| answer(ask, caller.wire, tokens, index, caller.salt));
-        let id = match caller.wire {
-            Wire::Chat => format!("chatcmpl-{}", letters(caller.salt ^ 1, 29)),
-            Wire::Messages => format!("msg_01{}", letters(caller.salt ^ 1, 22)),
+        let random = |length: usize| letters(caller.salt ^ 1, length);
+        let id = match (caller.wire, caller.route.platform) {
+            (Wire::Chat, _) => format!("{}{}", caller.manner.id_start(), random(29)),
+            (Wire::Messages, Platform::Bedrock) => format!("msg_bdrk_01{}", random(22)),
+            (Wire::Messages, Platform::Vertex) => format!("msg_vrtx_01{}", random(22)),
+            (Wire::Messages, _) => format!("msg_01{}", random(22)),
+            (Wire::Responses, _) => format!("resp_{}", random(40)),
+            (Wire::Gemini, _) => random(22),
+            // Converse gives its answers no name.
+            (Wire::Converse, _) => caller.request_id.clone(),
+        };
+        let framing = match ask.stream {
+            true => caller.route.framing,
+            false => Framing::Sse,
         };
         let mut voice = Voice {
             wire: caller.wire,
@@ -248,15 +381,31 @@ impl Fake {
             split,
             include_usage: ask.include_usage,
             start: String::new(),
+            platform: caller.route.platform,
+            framing,
+            manner: caller.manner,
+            cache_report: self.settings.cache_report,
+            echo: ask.responses.echo.clone(),
+            background: ask.responses.background,
+            encrypted: ask.responses.encrypted,
+            draws: ask.draws,
+            perf: ask.perf,
         };
         voice.chunk_start();
         let items = voice.plan(faults.unknown_event);
-        let kind = if ask.stream {
-            "text/event-stream; charset=utf-8"
-        } else {
-            "application/json"
+        let kind = match (ask.stream, framing) {
+            (true, Framing::Sse) => "text/event-stream; charset=utf-8",
+            (true, Framing::Aws) => "application/vnd.amazon.eventstream",
+            _ => "application/json",
         };
         let mut live = blank(now.instant, caller, 200, kind, faults.clone());
+        if let (Manner::Fireworks, false, Some((_, headers))) =
+            (caller.manner, ask.stream, &mut live.head)
+        {
+            headers.push(("fireworks-prompt-tokens", ask.prompt.tokens().to_string()));
+            headers.push(("fireworks-cached-prompt-tokens", split.read.to_string()));
+            headers.push(("fireworks-server-time-to-first-token", "0.01".to_owned()));
+        }
         live.first = faults.first_token.unwrap_or(self.settings.first_token)
             + faults.slow_first_byte.unwrap_or_default();
         live.between = faults
@@ -274,8 +423,8 @@ impl Fake {
             ..Billed::default()
         };
         live.body = Body::Said {
-            voice,
-            items,
+            voice: Arc::new(voice),
+            items: items.into(),
             stream: ask.stream,
         };
         if faults.empty_body {
@@ -284,137 +433,23 @@ impl Fake {
         }
         live
     }
-
-    fn models(&self, caller: &Caller<'_>) -> Result<String, Refusal> {
-        let default = ["fake-large".to_owned(), "fake-small".to_owned()];
-        let models = self.settings.models.as_deref().unwrap_or(&default);
-        let one = |name: &str| match caller.wire {
-            Wire::Chat => format!(
-                "{{\"id\":{},\"object\":\"model\",\"created\":1764000000,\"owned_by\":\"system\"}}",
-                quoted(name)
-            ),
-            Wire::Messages => format!(
-                "{{\"type\":\"model\",\"id\":{0},\"display_name\":{0},\"created_at\":\"2025-11-24T00:00:00Z\",\"lifecycle\":\"active\"}}",
-                quoted(name)
-            ),
-        };
-        if let Some((_, name)) = caller.path.split_once("/v1/models/") {
-            return Ok(one(self.known_model(caller.wire, name)?));
-        }
-        let list: Vec<String> = models.iter().map(|name| one(name)).collect();
-        let edge = |name: Option<&String>| name.map_or("null".to_owned(), |n| quoted(n));
-        Ok(match caller.wire {
-            Wire::Chat => format!("{{\"object\":\"list\",\"data\":[{}]}}", list.join(",")),
-            Wire::Messages => format!(
-                "{{\"data\":[{}],\"has_more\":false,\"first_id\":{},\"last_id\":{}}}",
-                list.join(","),
-                edge(models.first()),
-                edge(models.last())
-            ),
-        })
-    }
-
-    fn embedded(
-        &self,
-        start: Instant,
-        caller: &Caller<'_>,
-        tree: &Tree<'_>,
-        faults: &Faults,
-    ) -> Result<Live, Refusal> {
-        let (body, tokens) = self.embed(tree)?;
-        let mut live = plain(start, caller, body, faults);
-        live.booked = true;
-        let model = tree.text_of("model").unwrap_or("");
-        live.entry.model = self.known_model(caller.wire, model)?.to_owned();
-        // What comes back empty is not charged.
-        live.entry.billed.uncached = if faults.empty_body { 0 } else { tokens };
-        Ok(live)
-    }
-
-    /// Vectors that are a function of the text, of length one, and the tokens they cost.
-    fn embed(&self, body: &Tree<'_>) -> Result<(String, u64), Refusal> {
-        let missing = |field: &str| {
-            Refusal::bad_request(Wrong::new(
-                field,
-                "missing_required_parameter",
-                format!("Missing required parameter: '{field}'."),
-            ))
-        };
-        let model = self.known_model(
-            Wire::Chat,
-            body.text_of("model").ok_or_else(|| missing("model"))?,
-        )?;
-        let input = body.get("input").ok_or_else(|| missing("input"))?;
-        let one_text =
-            input.text().is_some() || input.items().first().is_some_and(|i| i.whole().is_some());
-        let inputs = if one_text {
-            std::slice::from_ref(input)
-        } else {
-            input.items()
-        };
-        let size = body.get("dimensions").and_then(Tree::whole).unwrap_or(8);
-        if inputs.is_empty() || inputs.len() > 2_048 || size == 0 || size > 3_072 {
-            return Err(Refusal::bad_request(Wrong::new(
-                "input",
-                "invalid_value",
-                "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.",
-            )));
-        }
-        let packed = body.text_of("encoding_format") == Some("base64");
-        let mut tokens = 0;
-        let mut data = Vec::new();
-        for (index, text) in inputs.iter().enumerate() {
-            let mut prompt = Prompt::default();
-            match text.text() {
-                Some(text) => prompt.push(text.as_bytes()),
-                None => prompt.push_tree(text),
-            }
-            tokens += prompt.tokens();
-            let mut written = Vec::new();
-            text.write(&mut written, "");
-            let vector = written_vector(&written, size, packed);
-            data.push(format!(
-                "{{\"object\":\"embedding\",\"index\":{index},\"embedding\":{vector}}}"
-            ));
-        }
-        let body = format!(
-            "{{\"object\":\"list\",\"data\":[{}],\"model\":{},\"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens}}}}}",
-            data.join(","),
-            quoted(model)
-        );
-        Ok((body, tokens))
-    }
 }
 
 /// Sets of limits that are kept.
 const CLASSES_MAX: usize = 4_096;
 
-fn written_vector(text: &[u8], size: u64, packed: bool) -> String {
-    let raw: Vec<f64> = (0..size)
-        .map(|at| (xxh3_64_with_seed(text, at) % 2_001) as f64 / 1_000.0 - 1.0)
-        .collect();
-    let length = raw
-        .iter()
-        .map(|x| x * x)
-        .sum::<f64>()
-        .sqrt()
-        .max(f64::MIN_POSITIVE);
-    let vector = raw.iter().map(|x| (x / length) as f32);
-    if packed {
-        let bytes: Vec<u8> = vector.flat_map(f32::to_le_bytes).collect();
-        return quoted(&base64::engine::general_purpose::STANDARD.encode(bytes));
-    }
-    let numbers: Vec<String> = vector.map(|x| format!("{x}")).collect();
-    format!("[{}]", numbers.join(","))
-}
-
-fn wire_of(path: &str, request: &Request<'_>) -> Wire {
-    let messages = path.contains("/v1/messages") || (request.header)("anthropic-version").is_some();
-    if messages && !path.ends_with("/chat/completions") && !path.ends_with("/embeddings") {
-        Wire::Messages
-    } else {
-        Wire::Chat
-    }
+/// The body inside a body: Bedrock counts what would be sent to `invoke`, packed as base64.
+fn unpacked(caller: &Caller<'_>, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    let counting = (caller.route.platform, &caller.route.deed) == (Platform::Bedrock, &Deed::Count);
+    let input = tree.get("input").filter(|_| counting);
+    let Some(packed) = input.and_then(|i| i.get("invokeModel")) else {
+        return Ok(None);
+    };
+    let data = packed.text_of("body").unwrap_or("");
+    let decoded = base64::engine::general_purpose::STANDARD.decode(data);
+    decoded
+        .map(Some)
+        .map_err(|_| Refusal::bad_request(Wrong::plain("The body is no base64.")))
 }
 
 /// A change of the format is a change of everything (Anthropic docs, read 2026-08).
@@ -426,166 +461,9 @@ fn schema_hash(ask: &Ask<'_>) -> u64 {
     xxh3_64(&written)
 }
 
-fn scripted(wire: Wire, faults: &Faults) -> Result<(), Refusal> {
+pub(super) fn scripted(wire: Wire, faults: &Faults) -> Result<(), Refusal> {
     match faults.status.or(faults.html_502.then_some(502)) {
         Some(status) => Err(Refusal::scripted(wire, status, faults.retry_after)),
         None => Ok(()),
     }
-}
-
-fn blank(start: Instant, caller: &Caller<'_>, status: u16, kind: &str, faults: Faults) -> Live {
-    let kind = if faults.wrong_content_type {
-        "text/plain"
-    } else {
-        kind
-    };
-    let mut headers: Headers = vec![("content-type", kind.to_owned())];
-    match caller.wire {
-        Wire::Chat => {
-            headers.push(("x-request-id", caller.request_id.clone()));
-            headers.push(("openai-version", "2020-10-01".to_owned()));
-            headers.push(("openai-organization", caller.organisation.clone()));
-            headers.push(("openai-processing-ms", "1".to_owned()));
-        }
-        Wire::Messages => {
-            headers.push(("request-id", caller.request_id.clone()));
-            headers.push(("anthropic-organization-id", caller.organisation.clone()));
-        }
-    }
-    Live {
-        entry: Entry {
-            id: caller.request_id.clone(),
-            key: caller.key.clone(),
-            organisation: caller.organisation.clone(),
-            model: String::new(),
-            wire: caller.wire,
-            billed: Billed::default(),
-            ended: Ended::Complete,
-            told: false,
-        },
-        booked: false,
-        class: String::new(),
-        head: Some((status, headers)),
-        body: Body::Fixed(Bytes::new()),
-        start,
-        first: Duration::ZERO,
-        between: Duration::ZERO,
-        faults,
-        writes: Writes::new(),
-        request_id: caller.request_id.clone(),
-        cut: false,
-        at: 0,
-        produced: 0,
-        events: 0,
-        bytes: 0,
-        queue: VecDeque::new(),
-        last: None,
-    }
-}
-
-fn plain(start: Instant, caller: &Caller<'_>, body: String, faults: &Faults) -> Live {
-    let mut live = blank(start, caller, 200, "application/json", faults.clone());
-    live.body = Body::Fixed(if faults.empty_body {
-        Bytes::new()
-    } else {
-        Bytes::from(body)
-    });
-    live
-}
-
-fn refused(start: Instant, caller: &Caller<'_>, refusal: Refusal, faults: Faults) -> Live {
-    let html = faults.html_502 && refusal.status == 502;
-    let kind = if html {
-        "text/html"
-    } else {
-        "application/json"
-    };
-    let mut live = blank(start, caller, refusal.status, kind, faults);
-    live.booked = true;
-    live.entry.ended = Ended::Refused(refusal.status);
-    let body = match html {
-        true => "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n".to_owned(),
-        false => refusal.body(caller.wire, &caller.request_id),
-    };
-    live.body = Body::Fixed(Bytes::from(body));
-    if let Some((_, headers)) = &mut live.head {
-        headers.extend(refusal.headers);
-    }
-    live
-}
-
-fn limit_headers(wire: Wire, buckets: &mut Buckets, now: Now) -> Headers {
-    let mut headers = Headers::new();
-    let families: [(&mut Option<Bucket>, [&'static str; 3]); 4] = [
-        (
-            &mut buckets.requests,
-            match wire {
-                Wire::Chat => [
-                    "x-ratelimit-limit-requests",
-                    "x-ratelimit-remaining-requests",
-                    "x-ratelimit-reset-requests",
-                ],
-                Wire::Messages => [
-                    "anthropic-ratelimit-requests-limit",
-                    "anthropic-ratelimit-requests-remaining",
-                    "anthropic-ratelimit-requests-reset",
-                ],
-            },
-        ),
-        (
-            &mut buckets.input,
-            [
-                "anthropic-ratelimit-input-tokens-limit",
-                "anthropic-ratelimit-input-tokens-remaining",
-                "anthropic-ratelimit-input-tokens-reset",
-            ],
-        ),
-        (
-            &mut buckets.output,
-            [
-                "anthropic-ratelimit-output-tokens-limit",
-                "anthropic-ratelimit-output-tokens-remaining",
-                "anthropic-ratelimit-output-tokens-reset",
-            ],
-        ),
-        (
-            &mut buckets.tokens,
-            [
-                "x-ratelimit-limit-tokens",
-                "x-ratelimit-remaining-tokens",
-                "x-ratelimit-reset-tokens",
-            ],
-        ),
-    ];
-    for (bucket, names) in families {
-        let theirs = names[0].starts_with('x') == (wire == Wire::Chat);
-        let Some(bucket) = bucket.as_mut().filter(|_| theirs) else {
-            continue;
-        };
-        let (left, wait) = (
-            bucket.remaining(now.instant),
-            bucket.until_full(now.instant),
-        );
-        // Token counts of Messages are rounded to the nearest thousand (Anthropic docs, read 2026-08).
-        let rounded = wire == Wire::Messages && names[0].contains("tokens");
-        let left = if rounded {
-            (left + 500) / 1_000 * 1_000
-        } else {
-            left
-        };
-        let reset = match wire {
-            Wire::Chat => go_duration(wait),
-            Wire::Messages => {
-                rfc3339((now.wall + wait + Duration::from_nanos(999_999_999)).seconds())
-            }
-        };
-        for (name, value) in
-            names
-                .into_iter()
-                .zip([bucket.limit().to_string(), left.to_string(), reset])
-        {
-            headers.push((name, value));
-        }
-    }
-    headers
 }

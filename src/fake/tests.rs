@@ -7,32 +7,32 @@ use serde_json::{Value, json};
 
 const SECOND: u64 = 1_000_000_000;
 
-fn at(seconds: u64) -> Now {
+pub(super) fn at(seconds: u64) -> Now {
     Now {
         instant: Instant(seconds * SECOND),
         wall: WallTime(1_764_000_000_000_000_000 + (seconds * SECOND) as i64),
     }
 }
 
-fn quick() -> Settings {
+pub(super) fn quick() -> Settings {
     Settings {
         output_tokens: 4,
         ..Settings::default()
     }
 }
 
-struct Got {
-    status: u16,
-    headers: BTreeMap<&'static str, String>,
-    body: Vec<u8>,
-    last: Step,
+pub(super) struct Got {
+    pub(super) status: u16,
+    pub(super) headers: BTreeMap<&'static str, String>,
+    pub(super) body: Vec<u8>,
+    pub(super) last: Step,
 }
 
 impl Got {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
     fn data(&self) -> Vec<Value> {
@@ -64,7 +64,7 @@ fn handle(fake: &mut Fake, now: Now, path: &str, body: &str) -> ReplyId {
     )
 }
 
-fn drain(fake: &mut Fake, id: ReplyId, mut now: Now) -> Got {
+pub(super) fn drain(fake: &mut Fake, id: ReplyId, mut now: Now) -> Got {
     let mut got = Got {
         status: 0,
         headers: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! Writes answers as the two dialects say them, whole or event by event.
+//! Writes answers as Chat and Messages say them, whole or event by event; the other dialects have a file each.
 //!
 //! OpenAI API reference (Chat Completions, streaming) and Anthropic docs (Messages, streaming), read 2026-08. Written by hand and not with our codecs, so
 //! that both cannot be wrong together.
@@ -7,6 +7,10 @@ use super::answer::{Block, Kind, Said, Stop, signature};
 use super::book::Wire;
 use super::cache::Split;
 use super::json::{quote, quoted};
+use super::manner::{Manner, reasoning};
+use super::route::{Framing, Platform};
+use super::voice_converse::framed;
+use super::voice_responses::Standing;
 
 /// One thing that happens in a stream; choice, block and piece by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,15 @@ impl Item {
     }
 }
 
+/// How far one telling of an answer is. A stored answer may be told several times at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The number of the next event, where events have numbers.
+    pub sequence: u64,
+    /// Events up to this number are left out.
+    pub after: Option<u64>,
+}
+
 /// All that an answer says, and in which words.
 #[derive(Debug)]
 pub(super) struct Voice {
@@ -39,17 +52,29 @@ pub(super) struct Voice {
     pub said: Vec<Said>,
     pub split: Split,
     pub include_usage: bool,
-    /// Of a chunk, up to `choices`. Empty for Messages.
+    /// Of a chunk, up to `choices`. Empty for other dialects than Chat.
     pub start: String,
+    pub platform: Platform,
+    pub framing: Framing,
+    pub manner: Manner,
+    /// Own machines tell of their cache.
+    pub cache_report: bool,
+    /// Members of a response that repeat the request.
+    pub echo: String,
+    pub background: bool,
+    pub encrypted: bool,
+    pub draws: bool,
+    pub perf: bool,
 }
 
 impl Voice {
     pub(super) fn chunk_start(&mut self) {
         self.start = format!(
-            "{{\"id\":{},\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},\"service_tier\":\"default\",\"system_fingerprint\":\"{FINGERPRINT}\",",
+            "{{\"id\":{},\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},{}",
             quoted(&self.id),
             self.created,
-            quoted(&self.model)
+            quoted(&self.model),
+            self.beside_choices()
         );
     }
 
@@ -71,14 +96,14 @@ impl Voice {
                 break;
             }
         }
-        if self.wire == Wire::Messages {
+        if self.wire == Wire::Messages && self.platform != Platform::Bedrock {
             items.insert(items.len().min(2), Item::Ping);
         }
         if unknown {
             items.insert(items.len().min(2), Item::Unknown);
         }
         items.extend((0..choices).map(Item::Finish));
-        if self.wire == Wire::Chat && self.include_usage {
+        if self.wire == Wire::Chat && self.include_usage && self.manner != Manner::Fireworks {
             items.push(Item::Usage);
         }
         items.push(Item::Done);
@@ -94,7 +119,16 @@ impl Voice {
         blocks.filter(|b| b.reasons()).map(Block::tokens).sum()
     }
 
-    fn block(&self, choice: u32, block: u32) -> &Block {
+    /// Whether the final usage is in the event of `item`.
+    pub(super) fn tells(&self, item: Item) -> bool {
+        match self.wire {
+            Wire::Chat if self.manner == Manner::Fireworks => matches!(item, Item::Finish(_)),
+            Wire::Chat => item == Item::Usage,
+            _ => matches!(item, Item::Finish(_)),
+        }
+    }
+
+    pub(super) fn block(&self, choice: u32, block: u32) -> &Block {
         &self.said[choice as usize].blocks[block as usize]
     }
 
@@ -104,29 +138,64 @@ impl Voice {
     }
 
     /// Appends the event of `item`, if it has one.
-    pub(super) fn item(&self, item: Item, out: &mut Vec<u8>) {
+    pub(super) fn item(&self, item: Item, run: &mut Run, out: &mut Vec<u8>) {
         match self.wire {
             Wire::Chat => self.chat_item(item, out),
-            Wire::Messages => self.messages_item(item, out),
+            Wire::Responses => self.responses_item(item, run, out),
+            Wire::Gemini => self.gemini_item(item, run, out),
+            Wire::Messages | Wire::Converse if self.framing == Framing::Aws => {
+                let mut lines = Vec::new();
+                self.lined(item, &mut lines);
+                framed(self.wire, &lines, out);
+            }
+            Wire::Messages | Wire::Converse => self.lined(item, out),
+        }
+    }
+
+    fn lined(&self, item: Item, out: &mut Vec<u8>) {
+        match self.wire {
+            Wire::Converse => self.converse_item(item, out),
+            _ => self.messages_item(item, out),
         }
     }
 
     /// Appends an event that says what went wrong after the head.
-    pub(super) fn error_event(&self, out: &mut Vec<u8>, request_id: &str) {
+    pub(super) fn error_event(&self, run: &mut Run, out: &mut Vec<u8>, request_id: &str) {
         match self.wire {
-            Wire::Chat => out.extend_from_slice(b"data: {\"error\":{\"message\":\"The server had an error while processing your request. Sorry about that!\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"),
-            Wire::Messages => event(out, "error", &format!("\"error\":{{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}},\"request_id\":{}", quoted(request_id))),
+            Wire::Chat => self.chat_error(out),
+            Wire::Responses => self.responses_error(run, out),
+            Wire::Gemini => self.gemini_error(run, out),
+            Wire::Messages | Wire::Converse => {
+                let mut lines = Vec::new();
+                event(
+                    &mut lines,
+                    "error",
+                    &format!(
+                        "\"error\":{{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}},\"request_id\":{}",
+                        quoted(request_id)
+                    ),
+                );
+                match self.framing {
+                    Framing::Aws => framed(self.wire, &lines, out),
+                    _ => out.extend_from_slice(&lines),
+                }
+            }
         }
     }
 
     fn chat_item(&self, item: Item, out: &mut Vec<u8>) {
         match item {
-            Item::Open(c) => self.chunk(
-                out,
-                c,
-                "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}",
-                "null",
-            ),
+            Item::Open(c) => {
+                if c == 0 && self.manner == Manner::OpenRouter {
+                    out.extend_from_slice(b": OPENROUTER PROCESSING\n\n");
+                }
+                self.chunk(
+                    out,
+                    c,
+                    "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}",
+                    "null",
+                );
+            }
             Item::BlockOpen(c, b) => self.chat_call(c, b, out),
             Item::Piece(c, b, p) => self.chat_piece(c, b, p, out),
             Item::Finish(c) => {
@@ -158,15 +227,22 @@ impl Voice {
         out.extend_from_slice(delta.as_bytes());
         out.extend_from_slice(b",\"logprobs\":null,\"finish_reason\":");
         out.extend_from_slice(finish.as_bytes());
-        out.extend_from_slice(if self.include_usage {
-            b"}],\"usage\":null}\n\n"
-        } else {
-            b"}]}\n\n"
-        });
+        if self.manner == Manner::OpenRouter {
+            out.extend_from_slice(b",\"native_finish_reason\":");
+            out.extend_from_slice(finish.as_bytes());
+        }
+        out.extend_from_slice(b"}]");
+        if self.manner == Manner::Fireworks && finish != "null" {
+            let tail = format!(",\"usage\":{}{}", self.chat_usage(), self.perf_metrics());
+            out.extend_from_slice(tail.as_bytes());
+        } else if self.include_usage && matches!(self.manner, Manner::Plain | Manner::Fireworks) {
+            out.extend_from_slice(b",\"usage\":null");
+        }
+        out.extend_from_slice(b"}\n\n");
     }
 
     /// Which of the choice's calls the block is.
-    fn call_index(&self, choice: u32, block: u32) -> usize {
+    pub(super) fn call_index(&self, choice: u32, block: u32) -> usize {
         let before = &self.said[choice as usize].blocks[..block as usize];
         before
             .iter()
@@ -184,10 +260,15 @@ impl Voice {
             ("function", "arguments")
         };
         let delta = format!(
-            "{{\"tool_calls\":[{{\"index\":{},\"id\":{},\"type\":\"{kind}\",\"{kind}\":{{\"name\":{},\"{input}\":\"\"}}}}]}}",
+            "{{\"tool_calls\":[{{\"index\":{},\"id\":{},\"type\":\"{kind}\",\"{kind}\":{{\"name\":{},\"{input}\":{}}}}}]}}",
             self.call_index(c, b),
             quoted(id),
-            quoted(name)
+            quoted(name),
+            // xAI gives calls whole.
+            match self.manner {
+                Manner::Xai => quoted(&self.block(c, b).text),
+                _ => "\"\"".to_owned(),
+            }
         );
         self.chunk(out, c, &delta, "null");
     }
@@ -196,7 +277,13 @@ impl Voice {
         let block = self.block(c, b);
         let text = quoted(block.piece(p as usize));
         let delta = match &block.kind {
+            Kind::Thinking { shown: true } => match reasoning(self.manner, block.piece(p as usize))
+            {
+                Some(members) => format!("{{{members}}}"),
+                None => return,
+            },
             Kind::Hidden | Kind::Thinking { .. } => return,
+            Kind::Tool { .. } if self.manner == Manner::Xai => return,
             Kind::Text => format!("{{\"content\":{text}}}"),
             Kind::Refusal => format!("{{\"refusal\":{text}}}"),
             Kind::Tool { custom, .. } => {
@@ -214,16 +301,7 @@ impl Voice {
         self.chunk(out, c, &delta, "null");
     }
 
-    fn chat_usage(&self) -> String {
-        let (prompt, output, reasoning) = (self.input(), self.tokens(), self.reasoning());
-        format!(
-            "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{output},\"total_tokens\":{},\"prompt_tokens_details\":{{\"cached_tokens\":{},\"audio_tokens\":0}},\"completion_tokens_details\":{{\"reasoning_tokens\":{reasoning},\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}}}",
-            prompt + output,
-            self.split.read
-        )
-    }
-
-    fn input(&self) -> u64 {
+    pub(super) fn input(&self) -> u64 {
         let s = &self.split;
         s.uncached + s.read + s.written_5m + s.written_1h
     }
@@ -267,9 +345,25 @@ impl Voice {
                 }
                 event(out, "content_block_stop", &format!("\"index\":{b}"));
             }
-            Item::Ping => event(out, "ping", ""),
+            Item::Ping => {
+                event(out, "ping", "");
+                if self.platform == Platform::Vertex {
+                    // Google puts this in (Vertex docs, read 2026-11).
+                    event(
+                        out,
+                        "vertex_event",
+                        &format!(
+                            "\"usage\":{{\"input_tokens\":{},\"output_tokens\":1,\"cache_creation_input_tokens\":null,\"cache_read_input_tokens\":null}}",
+                            self.split.uncached
+                        ),
+                    );
+                }
+            }
             Item::Unknown => event(out, "novelty", "\"a\":[1]"),
             Item::Finish(c) => self.message_delta(c, out),
+            Item::Done if self.platform == Platform::Bedrock => {
+                event(out, "message_stop", &self.invocation_metrics());
+            }
             Item::Done => event(out, "message_stop", ""),
             Item::Usage => {}
         }
@@ -329,6 +423,9 @@ impl Voice {
         match self.wire {
             Wire::Chat => self.chat_whole(),
             Wire::Messages => self.messages_whole(),
+            Wire::Responses => self.response(Standing::Done).into_bytes(),
+            Wire::Gemini => self.gemini_whole().into_bytes(),
+            Wire::Converse => self.converse_whole().into_bytes(),
         }
     }
 
@@ -337,11 +434,17 @@ impl Voice {
             .said
             .iter()
             .enumerate()
-            .map(|(at, said)| chat_choice(at, said))
+            .map(|(at, said)| chat_choice(at, said, self.manner))
             .collect();
         format!(
-            "{{\"id\":{},\"object\":\"chat.completion\",\"created\":{},\"model\":{},\"choices\":[{}],\"usage\":{},\"service_tier\":\"default\",\"system_fingerprint\":\"{FINGERPRINT}\"}}",
-            quoted(&self.id), self.created, quoted(&self.model), choices.join(","), self.chat_usage()
+            "{{\"id\":{},\"object\":\"chat.completion\",\"created\":{},\"model\":{},{}\"choices\":[{}],\"usage\":{}{}}}",
+            quoted(&self.id),
+            self.created,
+            quoted(&self.model),
+            self.beside_choices(),
+            choices.join(","),
+            self.chat_usage(),
+            self.perf_metrics()
         )
         .into_bytes()
     }
@@ -372,7 +475,7 @@ fn lane(said: &Said, choice: u32) -> Vec<Item> {
     items
 }
 
-fn chat_choice(index: usize, said: &Said) -> String {
+fn chat_choice(index: usize, said: &Said, manner: Manner) -> String {
     let text = |wanted: &Kind| {
         let block = said.blocks.iter().find(|b| b.kind == *wanted);
         block.map_or("null".to_owned(), |b| quoted(&b.text))
@@ -382,8 +485,18 @@ fn chat_choice(index: usize, said: &Said) -> String {
         true => String::new(),
         false => format!(",\"tool_calls\":[{}]", calls.join(",")),
     };
+    let thought = said
+        .blocks
+        .iter()
+        .find(|b| b.kind == Kind::Thinking { shown: true });
+    let thought = thought.and_then(|b| reasoning(manner, &b.text));
+    let thought = thought.map_or(String::new(), |members| format!(",{members}"));
+    let native = match manner {
+        Manner::OpenRouter => ",\"native_finish_reason\":\"stop\"",
+        _ => "",
+    };
     format!(
-        "{{\"index\":{index},\"message\":{{\"role\":\"assistant\",\"content\":{}{calls},\"refusal\":{},\"annotations\":[]}},\"logprobs\":null,\"finish_reason\":\"{}\"}}",
+        "{{\"index\":{index},\"message\":{{\"role\":\"assistant\",\"content\":{}{thought}{calls},\"refusal\":{},\"annotations\":[]}},\"logprobs\":null,\"finish_reason\":\"{}\"{native}}}",
         text(&Kind::Text),
         text(&Kind::Refusal),
         finish(&said.stop)
@@ -454,7 +567,7 @@ fn stop(stop: &Stop) -> (String, String) {
 }
 
 /// Appends an event whose JSON begins with its own name and goes on with `members`.
-fn event(out: &mut Vec<u8>, name: &str, members: &str) {
+pub(super) fn event(out: &mut Vec<u8>, name: &str, members: &str) {
     for part in ["event: ", name, "\ndata: {\"type\":\"", name, "\""] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -476,5 +589,3 @@ fn delta(out: &mut Vec<u8>, block: u32, kind: &str, member: &str, text: &str) {
     quote(out, text);
     out.extend_from_slice(b"}}\n\n");
 }
-
-const FINGERPRINT: &str = "fp_5709c0fake";

@@ -4,7 +4,7 @@
 //! are taken, and those by `CONNECTIONS_MAX`.
 
 use crate::config::{Config, FakeProvider, KeySource};
-use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step};
+use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step, Verify};
 use crate::net::hyper_rt::{HyperExecutor, HyperStream};
 use crate::net::runtime::tokio::Epoll;
 use crate::net::runtime::{Runtime, bind, clock};
@@ -64,6 +64,19 @@ pub fn serve_at(at: SocketAddr, settings: Settings) -> io::Result<Fakes> {
     fakes.addresses.push(listener.local_addr()?);
     fakes.add(listener, settings)?;
     Ok(fakes)
+}
+
+/// Checks RS256 with a public key of these components, big-endian; for the fake's token endpoint, which knows no cryptography.
+#[must_use]
+pub fn rsa_verifier(modulus: Vec<u8>, exponent: Vec<u8>) -> Verify {
+    Verify(std::sync::Arc::new(move |message, signature| {
+        let key = ring::signature::RsaPublicKeyComponents {
+            n: &modulus,
+            e: &exponent,
+        };
+        let kind = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
+        key.verify(kind, message, signature).is_ok()
+    }))
 }
 
 impl Fakes {
@@ -196,7 +209,9 @@ async fn serve(
     futures_lite::future::or(accept, async {
         while let Some(answer) = asked.recv().await {
             // Who asked may have gone.
-            let _ = answer.send(fake.borrow().book().clone());
+            let mut fake = fake.borrow_mut();
+            fake.settle_background(clock());
+            let _ = answer.send(fake.book().clone());
         }
     })
     .await;
@@ -239,8 +254,16 @@ async fn answer(
 ) -> Result<hyper::Response<Reply>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let path = head.uri.path();
+    let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
+    // HTTP/2 says the host in the URI.
+    let authority = head
+        .uri
+        .authority()
+        .map(hyper::http::uri::Authority::as_str);
+    let header = |name: &str| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.or(authority.filter(|_| name == "host"))
+    };
     let asked = Request {
         method: head.method.as_str(),
         path,

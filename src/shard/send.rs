@@ -189,10 +189,10 @@ impl Exchange {
             self.dropped = dropped;
             return shaped(body, envelope);
         }
-        if dialect == self.dialect {
+        if dialect == self.dialect && !self.is_sealed() {
             return self.own_words(endpoint, dialect, envelope);
         }
-        if self.asked.peek.server_state {
+        if self.asked.peek.server_state && dialect != self.dialect {
             let message = "the request names what is kept at one provider (an earlier answer, a file or a cached prefix), and this model is not served there in the same dialect";
             return Err(Fault::new(FaultClass::Invalid, message));
         }
@@ -206,6 +206,13 @@ impl Exchange {
         let (body, dropped) = dialect::write_request(dialect, request, &target)?;
         self.dropped = dropped;
         shaped(body, envelope)
+    }
+
+    /// Reasoning of another issuer that this router sealed for a client of Responses: OpenAI could not read it.
+    fn is_sealed(&self) -> bool {
+        self.dialect == DialectName::Responses
+            && self.asked.peek.has_thinking
+            && memchr::memmem::find(&self.body, b"\"stokehold.").is_some()
     }
 
     /// The client's own bytes, with what must change.

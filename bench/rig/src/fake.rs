@@ -4,7 +4,7 @@ use crate::bounds;
 use anyhow::Result;
 use std::net::SocketAddr;
 use std::time::Duration;
-use stokehold::fake::Settings;
+use stokehold::fake::{Manner, Settings};
 use stokehold::node::fakes;
 
 #[derive(clap::Args)]
@@ -24,6 +24,9 @@ pub struct Args {
     /// The largest request taken
     #[arg(long, default_value_t = 32 << 20)]
     body_bytes: usize,
+    /// Whose small differences it has: plain, xai, fireworks, openrouter, vllm, sglang
+    #[arg(long, default_value = "plain")]
+    manner: Manner,
     /// Ends after this time
     #[arg(long, default_value = "30m", value_parser = bounds::duration)]
     time_limit: Duration,
@@ -47,6 +50,7 @@ fn settings(args: &Args) -> Settings {
         between_tokens: args.between,
         output_tokens: args.output_tokens,
         body_max: args.body_bytes,
+        manner: args.manner,
         ..Settings::default()
     }
 }

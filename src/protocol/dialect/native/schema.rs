@@ -331,6 +331,8 @@ pub const DIALECTS: &[(&str, DialectName)] = &[
     ("chat", DialectName::Chat),
     ("messages", DialectName::Messages),
     ("responses", DialectName::Responses),
+    ("gemini", DialectName::Gemini),
+    ("converse", DialectName::Converse),
 ];
 pub const TOOL_KINDS: &[(&str, ToolKind)] = &[
     ("function", ToolKind::Function),

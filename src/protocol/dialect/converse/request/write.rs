@@ -12,6 +12,7 @@ use crate::base::{Str, Tokens};
 use crate::canon::{
     DialectName, Effort, Extra, Fault, OutputFormat, Reasoning, ReasoningMode, Request, ToolChoice,
 };
+use crate::protocol::dialect::responses;
 use crate::protocol::dialect::messages::schema::{Object, Path, string};
 use crate::protocol::dialect::messages::write::Rulings;
 use crate::protocol::dialect::messages::write_thinking::Thinking;
@@ -103,6 +104,13 @@ fn refuse_extra(extra: &Extra, family: Family, rules: &mut Rulings<'_>) -> Resul
         _ => false,
     };
     if sayable {
+        return Ok(());
+    }
+    if responses::is_aside(extra) {
+        // Unless asked otherwise Responses keeps answers, so that it does not here is no news.
+        if !(&*extra.name == "store" && extra.value.get() == "true") {
+            rules.dropped(&*extra.name);
+        }
         return Ok(());
     }
     let harmless = HINTS.contains(&&*extra.name)

@@ -7,6 +7,7 @@ use crate::canon::{
     Block, BlockKind, CacheMark, Citation, DialectName, Fault, Request, Role, Source, Tool,
     ToolInput, ToolKind,
 };
+use crate::protocol::dialect::responses;
 use crate::protocol::dialect::messages::schema::{Fields, Object, Path};
 use crate::protocol::dialect::messages::write::Rulings;
 use base64::Engine as _;
@@ -29,6 +30,10 @@ pub(in crate::protocol::dialect::converse) fn says_something(block: &Block) -> b
 /// cannot take.
 pub(super) fn keep(block: &Block, path: &Path<'_>, rules: &mut Rulings<'_>) -> Result<bool, Fault> {
     let name = match &block.kind {
+        BlockKind::Other { .. } if responses::is_note(block) => {
+            rules.dropped("phase");
+            return Ok(false);
+        }
         BlockKind::Other { dialect, .. } if *dialect != DialectName::Converse => "other_blocks",
         BlockKind::Image { .. } => "images",
         BlockKind::Document { .. } => "documents",

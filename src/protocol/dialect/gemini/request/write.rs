@@ -5,6 +5,7 @@
 
 use super::write_turns;
 use crate::canon::{DialectName, Extra, Fault, Request, Tool, ToolChoice};
+use crate::protocol::dialect::responses;
 use crate::protocol::dialect::{Dropped, Target};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
@@ -232,6 +233,13 @@ impl Writer<'_> {
 
     pub(super) fn extra(&mut self, extra: &Extra) -> Result<(), Fault> {
         if extra.dialect != DialectName::Gemini {
+            if responses::is_aside(extra) {
+                // Unless asked otherwise Responses keeps answers, so that it does not here is no news.
+                if !(&*extra.name == "store" && extra.value.get() == "true") {
+                    self.report(&extra.name);
+                }
+                return Ok(());
+            }
             let why = format!(
                 "`{}` of the dialect {} cannot be said to this model",
                 extra.name,

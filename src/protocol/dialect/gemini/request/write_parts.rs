@@ -5,6 +5,7 @@ use super::write_turns::Spoken;
 use super::{MADE_ID, NO_SIGNATURE, results};
 use crate::base::{Json, Str};
 use crate::canon::{Block, BlockKind, DialectName, Fault, Source, ToolInput, ToolKind};
+use crate::protocol::dialect::responses;
 use crate::protocol::dialect::gemini::node::Members;
 use crate::protocol::json;
 use bytes::BytesMut;
@@ -42,6 +43,7 @@ impl Writer<'_> {
                 json::comma(&mut self.out);
                 self.out.extend_from_slice(json.get().as_bytes());
             }
+            BlockKind::Other { .. } if responses::is_note(block) => self.report("phase"),
             BlockKind::Other { dialect, .. } => {
                 let why = format!(
                     "a block of the dialect {} cannot be said to this model",
