@@ -227,9 +227,18 @@ mod tests {
         assert_eq!(counts.at("/b/c/d/e"), Some(Tokens(4)));
         // Deeper than any provider's.
         assert_eq!(counts.at("/b/c/d/f/g"), None);
-        assert_eq!((counts.at("/n"), counts.whole("/n")), (Some(Tokens(0)), Some(-2)));
-        assert_eq!((counts.at("/x"), counts.number("/x")), (Some(Tokens(1)), Some(1.9)));
-        assert_eq!((counts.text("/t"), counts.flag("/own")), (Some("flex"), Some(true)));
+        assert_eq!(
+            (counts.at("/n"), counts.whole("/n")),
+            (Some(Tokens(0)), Some(-2))
+        );
+        assert_eq!(
+            (counts.at("/x"), counts.number("/x")),
+            (Some(Tokens(1)), Some(1.9))
+        );
+        assert_eq!(
+            (counts.text("/t"), counts.flag("/own")),
+            (Some("flex"), Some(true))
+        );
         for none in ["/z", "/l", "/l/a", "/b", "/b/c", "/c", "/t/a", "", "/"] {
             assert_eq!(counts.at(none), None, "{none}");
         }

@@ -12,10 +12,10 @@ use crate::base::{Str, Tokens};
 use crate::canon::{
     DialectName, Effort, Extra, Fault, OutputFormat, Reasoning, ReasoningMode, Request, ToolChoice,
 };
-use crate::protocol::dialect::responses;
 use crate::protocol::dialect::messages::schema::{Object, Path, string};
 use crate::protocol::dialect::messages::write::Rulings;
 use crate::protocol::dialect::messages::write_thinking::Thinking;
+use crate::protocol::dialect::responses;
 use crate::protocol::dialect::{Dropped, Target};
 use bytes::{Bytes, BytesMut};
 

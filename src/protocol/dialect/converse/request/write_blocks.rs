@@ -7,9 +7,9 @@ use crate::canon::{
     Block, BlockKind, CacheMark, Citation, DialectName, Fault, Request, Role, Source, Tool,
     ToolInput, ToolKind,
 };
-use crate::protocol::dialect::responses;
 use crate::protocol::dialect::messages::schema::{Fields, Object, Path};
 use crate::protocol::dialect::messages::write::Rulings;
+use crate::protocol::dialect::responses;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;

@@ -5,8 +5,8 @@ use super::write_turns::Spoken;
 use super::{MADE_ID, NO_SIGNATURE, results};
 use crate::base::{Json, Str};
 use crate::canon::{Block, BlockKind, DialectName, Fault, Source, ToolInput, ToolKind};
-use crate::protocol::dialect::responses;
 use crate::protocol::dialect::gemini::node::Members;
+use crate::protocol::dialect::responses;
 use crate::protocol::json;
 use bytes::BytesMut;
 
