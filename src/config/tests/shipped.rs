@@ -17,8 +17,13 @@ pub(super) fn everything() -> Config {
     for (id, kind, host) in PROVIDERS {
         let host = host.unwrap_or("api.example.com");
         let key = format!("pools: [{{id: {id}, keys: [{{id: {id}-1, secret: sk-{id}}}]}}]");
+        let place = match kind {
+            "bedrock" => "region: us-east-1, ",
+            "vertex" => "project: p, ",
+            _ => "",
+        };
         text.push_str(&format!(
-            "  - {{id: {id}, kind: {kind}, base_url: 'https://{host}', {key}}}\n"
+            "  - {{id: {id}, kind: {kind}, base_url: 'https://{host}', {place}{key}}}\n"
         ));
     }
     let folder = format!("{}/config", env!("CARGO_MANIFEST_DIR"));

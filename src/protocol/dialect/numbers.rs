@@ -237,3 +237,137 @@ fn without_answers(body: &Bytes, model: &str) -> Result<Bytes, Fault> {
     ];
     Ok(envelope(body, &answers, &named)?.concat().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::dialect::Rules;
+    use serde_json::{Value, json};
+
+    fn sides(question: Question, client: DialectName, provider: DialectName, form: Form) -> Sides {
+        Sides {
+            question,
+            client,
+            provider,
+            form,
+        }
+    }
+
+    fn asked(sides: &Sides, body: &Value) -> Value {
+        let target = Target {
+            model: "theirs",
+            stream: false,
+            max_output_default: 100,
+            rules: &Rules::default(),
+        };
+        let body = Bytes::from(body.to_string());
+        let (written, _) = sides.request(&body, &target).expect("sayable");
+        serde_json::from_slice(&written).expect("JSON")
+    }
+
+    fn told(sides: &Sides, asked: &Value, body: &Value) -> Value {
+        let (asked, body) = (
+            Bytes::from(asked.to_string()),
+            Bytes::from(body.to_string()),
+        );
+        let (said, _) = sides.answer(&asked, &body, "ours").expect("an answer");
+        serde_json::from_slice(&said).expect("JSON")
+    }
+
+    #[test]
+    fn a_count_is_asked_and_told_in_each_sides_words() {
+        use DialectName::{Converse, Gemini, Messages, Responses};
+        let messages =
+            json!({"model": "m", "system": "s", "messages": [{"role": "user", "content": "hi"}]});
+        let gemini = sides(Question::Count, Messages, Gemini, Form::Plain);
+        let request = asked(&gemini, &messages);
+        let inner = &request["generateContentRequest"];
+        assert_eq!(inner["model"], "models/theirs");
+        assert_eq!(inner["contents"][0]["parts"][0]["text"], "hi");
+        let answer = told(&gemini, &messages, &json!({"totalTokens": 7}));
+        assert_eq!(answer, json!({"input_tokens": 7}));
+
+        let responses = sides(Question::Count, Messages, Responses, Form::Plain);
+        let request = asked(&responses, &messages);
+        assert_eq!(request["model"], "theirs");
+        let names: Vec<&String> = request.as_object().expect("an object").keys().collect();
+        assert!(
+            !names
+                .iter()
+                .any(|n| ["stream", "store", "max_output_tokens"].contains(&&***n)),
+            "{names:?}"
+        );
+
+        let bedrock = sides(Question::Count, Messages, Messages, Form::Bedrock);
+        assert!(!bedrock.pass());
+        assert!(asked(&bedrock, &messages)["input"]["invokeModel"]["body"].is_string());
+        let converse = sides(Question::Count, Responses, Converse, Form::Bedrock);
+        let said = asked(&converse, &json!({"model": "m", "input": "hi"}));
+        assert_eq!(said["input"]["converse"]["messages"][0]["role"], "user");
+        assert_eq!(
+            told(&converse, &json!({}), &json!({"inputTokens": 9})),
+            json!({"object": "response.input_tokens", "input_tokens": 9})
+        );
+
+        let own = sides(Question::Count, Messages, Messages, Form::Plain);
+        assert!(own.pass());
+        let said = json!({"input_tokens": 3, "context_management": {"original_input_tokens": 5}});
+        assert_eq!(told(&own, &messages, &said), said);
+    }
+
+    #[test]
+    fn embeddings_cross_in_both_directions() {
+        use DialectName::{Chat, Gemini};
+        let openai = json!({"model": "m", "input": ["a", "b"], "dimensions": 2});
+        let up = sides(Question::Embed, Chat, Gemini, Form::Plain);
+        let request = asked(&up, &openai);
+        assert!(request.to_string().contains("\"a\""), "{request}");
+        let answer = json!({"embeddings": [{"values": [0.5, 1.0]}, {"values": [0.25, 0.0]}]});
+        let said = told(&up, &openai, &answer);
+        assert_eq!(said["data"][1]["embedding"], json!([0.25, 0.0]));
+        assert_eq!(
+            (&said["object"], &said["model"]),
+            (&json!("list"), &json!("ours"))
+        );
+
+        let down = sides(Question::Embed, Gemini, Chat, Form::Plain);
+        let gemini = json!({"content": {"parts": [{"text": "a"}]}});
+        assert_eq!(asked(&down, &gemini)["model"], "theirs");
+        let answer = json!({"object": "list", "model": "theirs", "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 4, "total_tokens": 4}});
+        assert_eq!(
+            told(&down, &gemini, &answer)["embedding"]["values"],
+            json!([1.0])
+        );
+        let (_, usage) = down
+            .answer(
+                &Bytes::from(gemini.to_string()),
+                &Bytes::from(answer.to_string()),
+                "ours",
+            )
+            .expect("an answer");
+        assert_eq!(usage.input_total(), Tokens(4));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_malformed_and_what_cannot_be_said_is_refused() {
+        use DialectName::{Chat, Converse, Messages};
+        let count = sides(Question::Count, Messages, Messages, Form::Plain);
+        for body in ["", "{}", "<html>", r#"{"error":{}}"#] {
+            assert!(
+                count
+                    .answer(&Bytes::new(), &Bytes::from(body), "m")
+                    .is_err(),
+                "{body}"
+            );
+        }
+        let embed = sides(Question::Embed, Chat, Converse, Form::Bedrock);
+        let target = Target {
+            model: "t",
+            stream: false,
+            max_output_default: 1,
+            rules: &Rules::default(),
+        };
+        let body = Bytes::from_static(br#"{"model":"m","input":"x"}"#);
+        assert!(embed.request(&body, &target).is_err());
+    }
+}
