@@ -1,13 +1,48 @@
 //! Log lines of all shards as text or JSON, one write a batch. Severity was judged by who sent them; nothing is dropped here.
 
+use crate::base::WallTime;
 use crate::config::{LogFormat, LogLevel};
 use crate::iocore::calendar;
+use crate::iocore::trace::Heard;
 use crate::shard::LogLine;
+use std::borrow::Cow;
 use std::fmt::Write;
+
+/// A line, whoever says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    pub at: WallTime,
+    pub level: LogLevel,
+    pub message: &'a str,
+    pub fields: &'a [(&'static str, String)],
+}
+
+impl<'a> From<&'a LogLine> for Line<'a> {
+    fn from(line: &'a LogLine) -> Self {
+        Self {
+            at: line.at,
+            level: line.level,
+            message: line.message,
+            fields: &line.fields,
+        }
+    }
+}
+
+impl<'a> From<&'a Heard> for Line<'a> {
+    fn from(heard: &'a Heard) -> Self {
+        Self {
+            at: heard.at,
+            level: heard.level,
+            message: &heard.message,
+            fields: &heard.fields,
+        }
+    }
+}
 
 /// Appends `line` and a line break. Values are quoted as JSON wherever they could be taken for something else, so that nobody can
 /// forge a line.
-pub fn append(line: &LogLine, format: LogFormat, into: &mut String) {
+pub fn append<'a>(line: impl Into<Line<'a>>, format: LogFormat, into: &mut String) {
+    let line = line.into();
     match format {
         LogFormat::Text => text(line, into),
         LogFormat::Json => json(line, into),
@@ -15,16 +50,16 @@ pub fn append(line: &LogLine, format: LogFormat, into: &mut String) {
     into.push('\n');
 }
 
-fn text(line: &LogLine, into: &mut String) {
+fn text(line: Line<'_>, into: &mut String) {
     let level = level(line.level).to_ascii_uppercase();
     // Writing into a string cannot fail.
     let _ = write!(
         into,
         "{} {level:5} {}",
         calendar::rfc3339(line.at),
-        line.message
+        one_line(line.message)
     );
-    for (name, value) in &line.fields {
+    for (name, value) in line.fields {
         let plain = !value.is_empty()
             && value
                 .bytes()
@@ -34,7 +69,7 @@ fn text(line: &LogLine, into: &mut String) {
     }
 }
 
-fn json(line: &LogLine, into: &mut String) {
+fn json(line: Line<'_>, into: &mut String) {
     let at = calendar::rfc3339(line.at);
     let _ = write!(
         into,
@@ -42,10 +77,19 @@ fn json(line: &LogLine, into: &mut String) {
         level(line.level),
         quote(line.message)
     );
-    for (name, value) in &line.fields {
+    for (name, value) in line.fields {
         let _ = write!(into, ",{}:{}", quote(name), quote(value));
     }
     into.push('}');
+}
+
+/// A message of ours is a constant; a library's may hold anything.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if message.bytes().any(|b| b.is_ascii_control()) {
+        Cow::Owned(quote(message))
+    } else {
+        Cow::Borrowed(message)
+    }
 }
 
 fn quote(text: &str) -> String {
@@ -65,7 +109,6 @@ fn level(level: LogLevel) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::WallTime;
 
     #[test]
     fn a_value_cannot_forge_a_line() {
@@ -87,6 +130,22 @@ mod tests {
         assert_eq!(
             (value["why"].as_str(), out.lines().count()),
             (Some("a\n\"b\" c=d"), 1)
+        );
+    }
+
+    #[test]
+    fn a_librarys_message_cannot_forge_a_line() {
+        let heard = Heard {
+            at: WallTime(0),
+            level: LogLevel::Info,
+            message: "a\n1970-01-01 ERROR b".to_owned(),
+            fields: vec![("target", "h2::proto".to_owned())],
+        };
+        let mut out = String::new();
+        append(&heard, LogFormat::Text, &mut out);
+        assert_eq!(
+            out,
+            "1970-01-01T00:00:00.000Z INFO  \"a\\n1970-01-01 ERROR b\" target=h2::proto\n"
         );
     }
 }

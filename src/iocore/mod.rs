@@ -6,8 +6,11 @@
 pub mod calendar;
 pub mod credentials;
 pub mod lane;
+pub mod claim;
 pub mod ledger;
+pub mod trace;
 pub mod log;
 pub mod notify;
 pub mod resolve;
+mod books;
 pub mod run;

@@ -5,9 +5,15 @@
 
 use crate::base::{Instant, Now, ShardId, WallTime};
 use crate::config::{Config, LogLevel};
+<<<<<<< HEAD
 use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
+=======
+use crate::iocore::books::Books;
+use crate::iocore::claim::Claim;
+>>>>>>> left
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
+use crate::iocore::trace::{Ear, Heard};
 use crate::iocore::{log, resolve};
 use crate::shard::{LedgerRow, LogLine, Mail};
 use std::collections::VecDeque;
@@ -29,6 +35,8 @@ pub enum Signal {
 /// What an I/O core is made of.
 pub struct Setup {
     pub config: Arc<Config>,
+    /// Of the configuration's data directory.
+    pub claim: Claim,
     pub shards: u16,
     /// Called with the rows a shard may send, at the start and whenever rows were written or could not be.
     pub on_room: Box<dyn Fn(ShardId, usize) + Send>,
@@ -53,14 +61,16 @@ pub struct ShardLanes {
 
 /// Counted for `/metrics`.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     stopping: AtomicBool,
-    unsettled: Vec<AtomicUsize>,
+    pub(super) unsettled: Vec<AtomicUsize>,
     backlog_max: usize,
-    written: AtomicU64,
-    duplicates: AtomicU64,
-    failures: AtomicU64,
-    dropped: AtomicU64,
+    pub(super) written: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) failures: AtomicU64,
+    dropped: Arc<AtomicU64>,
+    /// Why the ledger is not written, for who asks whether we are ready.
+    pub(super) trouble: watch::Sender<Option<String>>,
 }
 
 /// Counters since the start.
@@ -87,8 +97,14 @@ impl Counters {
             rows_duplicate: shared.duplicates.load(Relaxed),
             commits_failed: shared.failures.load(Relaxed),
             lines_dropped: shared.dropped.load(Relaxed),
-            rows_waiting: shared.unsettled.iter().map(|n| n.load(Relaxed)).sum(),
+            rows_waiting: shared.waiting(),
         }
+    }
+
+    /// What keeps the ledger from being written, when it does not pass by itself or lasts; `None` while all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.borrow().clone()
     }
 }
 
@@ -98,8 +114,13 @@ pub struct IoCore {
     thread: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
     resolver: resolve::Resolver,
+<<<<<<< HEAD
     wanted: watch::Sender<Vec<Wanted>>,
     credentials: watch::Receiver<Table>,
+=======
+    /// Let go of when all is written.
+    claim: Claim,
+>>>>>>> left
 }
 
 impl ShardLanes {
@@ -154,22 +175,27 @@ impl ShardLanes {
 }
 
 impl Shared {
-    fn room(&self, shard: usize) -> usize {
+    /// Rows sent and not yet written.
+    pub(super) fn waiting(&self) -> usize {
+        self.unsettled.iter().map(|n| n.load(Relaxed)).sum()
+    }
+
+    pub(super) fn room(&self, shard: usize) -> usize {
         self.backlog_max
             .saturating_sub(self.unsettled[shard].load(Relaxed))
     }
 
-    fn stopping(&self) -> bool {
+    pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
 }
 
 impl IoCore {
-    /// Starts the thread; returns once the ledger is open. An error when it cannot be (no folder, a newer version).
+    /// Starts the thread; returns once the ledger is open. An error when it cannot be: a newer version, a damaged file, or another
+    /// program's lock for longer than `OPEN_PATIENCE`.
     pub fn start(setup: Setup) -> io::Result<(Self, Vec<ShardLanes>)> {
-        std::fs::create_dir_all(&setup.config.data_dir)?;
         let path = ledger::path(&setup.config.data_dir);
-        let writer = Writer::open(&path).map_err(io::Error::other)?;
+        let writer = open(&path)?;
         let shards = usize::from(setup.shards);
         let backlog = setup.config.ledger.backlog_rows_max;
         let shared = Arc::new(Shared {
@@ -195,19 +221,25 @@ impl IoCore {
             lines.push(line);
         }
         let (resolver, questions) = resolve::Resolver::new();
-        let (notes, own) = Lane::new(1_024);
-        lines.push(own);
+        // What the I/O core says is rare; a library gone mad is cut off here.
+        let (notes, heard) = Lane::new(1_024);
+        let ear = Ear::open(
+            setup.config.log.level,
+            notes,
+            shared.dropped.clone(),
+            || now().wall,
+        );
         let books = Books {
             writer: Some(writer),
-            path,
+            path: path.clone(),
             rows,
             config: setup.config.clone(),
             on_room: setup.on_room,
             shared: shared.clone(),
-            notes,
         };
         let scribe = Scribe {
             lines,
+            heard,
             format: setup.config.log.format,
             to: Some(setup.log_to),
             shared: shared.clone(),
@@ -216,6 +248,11 @@ impl IoCore {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(16)
+            .on_thread_start({
+                let ear = ear.clone();
+                // For the thread's whole life: no end of it is awaited by whoever could hold the guard.
+                move || std::mem::forget(tracing::dispatcher::set_default(&ear))
+            })
             .build()?;
         let (wanted, sources) = watch::channel(credentials::wanted(&setup.config));
         let (table, credentials) = watch::channel(Table::default());
@@ -225,6 +262,7 @@ impl IoCore {
         let thread = std::thread::Builder::new()
             .name("iocore".to_owned())
             .spawn(move || {
+<<<<<<< HEAD
                 let others = async {
                     tokio::join!(
                         resolve::serve(questions, now),
@@ -234,6 +272,11 @@ impl IoCore {
                     );
                 };
                 runtime.block_on(serve(books, scribe, others));
+=======
+                let _heard = tracing::dispatcher::set_default(&ear);
+                tracing::debug!(path = %path.display(), "the ledger is open");
+                runtime.block_on(serve(books, scribe, questions, on_signal, tick));
+>>>>>>> left
                 // A resolver or a log's reader that hangs must not keep the process.
                 runtime.shutdown_timeout(Duration::from_secs(1));
             })?;
@@ -242,8 +285,12 @@ impl IoCore {
                 thread,
                 shared,
                 resolver,
+<<<<<<< HEAD
                 wanted,
                 credentials,
+=======
+                claim: setup.claim,
+>>>>>>> left
             },
             lanes,
         ))
@@ -282,11 +329,37 @@ impl IoCore {
         self.shared.stopping.store(true, Relaxed);
         // A panic of the thread leaves its rows counted as waiting.
         let _ = self.thread.join();
-        self.shared.unsettled.iter().map(|n| n.load(Relaxed)).sum()
+        drop(self.claim);
+        self.shared.waiting()
     }
 }
 
+<<<<<<< HEAD
 async fn serve(mut books: Books, mut scribe: Scribe, others: impl Future<Output = ()>) {
+=======
+/// How long a start waits for another program's lock: a backup or a person at `sqlite3` may be about to let go of it.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+
+fn open(path: &std::path::Path) -> io::Result<Writer> {
+    Writer::open(path, OPEN_PATIENCE).map_err(|failure| {
+        let why = if failure.locked {
+            let waited = OPEN_PATIENCE.as_secs();
+            format!("another program holds a lock on it, also after {waited} s: a backup, or a shell with an open transaction?")
+        } else {
+            failure.what
+        };
+        io::Error::other(format!("{}: {why}", path.display()))
+    })
+}
+
+async fn serve(
+    mut books: Books,
+    mut scribe: Scribe,
+    questions: Receiver<resolve::Question>,
+    on_signal: Box<dyn FnMut(Signal) + Send>,
+    tick: Option<(Duration, Box<dyn FnMut() + Send>)>,
+) {
+>>>>>>> left
     let others = async {
         tokio::join!(others, scribe.write_on());
     };
@@ -320,7 +393,7 @@ fn seed() -> u64 {
     clippy::disallowed_methods,
     reason = "the I/O core's one reading of the clocks"
 )]
-fn now() -> Now {
+pub(super) fn now() -> Now {
     let wall = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
@@ -365,158 +438,11 @@ async fn ticks(tick: Option<(Duration, Box<dyn FnMut() + Send>)>) {
     }
 }
 
-/// Keeps the ledger.
-struct Books {
-    writer: Option<Writer>,
-    path: std::path::PathBuf,
-    rows: Vec<Receiver<Box<LedgerRow>>>,
-    config: Arc<Config>,
-    on_room: Box<dyn Fn(ShardId, usize) + Send>,
-    shared: Arc<Shared>,
-    notes: Sender<Box<LogLine>>,
-}
-
-impl Books {
-    async fn keep(&mut self) {
-        self.tell_room();
-        loop {
-            // The pause is how a stop is seen when no row comes.
-            let _ = tokio::time::timeout(
-                Duration::from_millis(50),
-                lane::any_waiting(self.rows.iter()),
-            )
-            .await;
-            let (batch, from) = self.gather().await;
-            if batch.is_empty() {
-                if self.shared.stopping() {
-                    return;
-                }
-                continue;
-            }
-            if !self.write(Arc::new(batch)).await {
-                return;
-            }
-            for (unsettled, count) in self.shared.unsettled.iter().zip(from) {
-                unsettled.fetch_sub(count, Relaxed);
-            }
-            self.tell_room();
-        }
-    }
-
-    /// Waits for more rows to commit together, then takes up to `commit_rows`, and says how many came from each shard.
-    async fn gather(&self) -> (Vec<Box<LedgerRow>>, Vec<usize>) {
-        let most = self.config.ledger.commit_rows.max(1);
-        let mut left = self.config.ledger.commit_every;
-        while !left.is_zero() && !self.shared.stopping() {
-            let waiting: usize = self.rows.iter().map(Receiver::len).sum();
-            if waiting == 0 || waiting >= most {
-                break;
-            }
-            let nap = left.min(Duration::from_millis(5));
-            tokio::time::sleep(nap).await;
-            left -= nap;
-        }
-        let (mut batch, mut from) = (Vec::new(), vec![0; self.rows.len()]);
-        let share = most.div_ceil(self.rows.len().max(1));
-        for (lane, count) in self.rows.iter().zip(&mut from) {
-            while *count < share
-                && let Some(row) = lane.try_receive()
-            {
-                batch.push(row);
-                *count += 1;
-            }
-        }
-        (batch, from)
-    }
-
-    /// Tries until it is written; false when the node stops and five more seconds did not help.
-    async fn write(&mut self, batch: Arc<Vec<Box<LedgerRow>>>) -> bool {
-        let (mut wait, mut stopping_for) = (Duration::from_millis(10), Duration::ZERO);
-        let mut failed = false;
-        loop {
-            match self.try_write(batch.clone()).await {
-                Ok(committed) => {
-                    self.shared
-                        .written
-                        .fetch_add(committed.written as u64, Relaxed);
-                    self.shared
-                        .duplicates
-                        .fetch_add(committed.duplicates as u64, Relaxed);
-                    if failed {
-                        self.note(LogLevel::Info, "the ledger is written again", String::new());
-                    }
-                    return true;
-                }
-                Err(error) => {
-                    if self
-                        .shared
-                        .failures
-                        .fetch_add(1, Relaxed)
-                        .is_multiple_of(64)
-                        || !failed
-                    {
-                        self.note(
-                            LogLevel::Error,
-                            "the ledger cannot be written; rows wait",
-                            error,
-                        );
-                    }
-                    failed = true;
-                    self.tell_room();
-                }
-            }
-            if self.shared.stopping() {
-                stopping_for += wait;
-                if stopping_for > Duration::from_secs(5) {
-                    return false;
-                }
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_secs(1));
-        }
-    }
-
-    async fn try_write(
-        &mut self,
-        batch: Arc<Vec<Box<LedgerRow>>>,
-    ) -> Result<ledger::Committed, String> {
-        let (writer, path) = (self.writer.take(), self.path.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            let mut writer = match writer {
-                Some(writer) => writer,
-                None => Writer::open(&path).map_err(|error| error.to_string())?,
-            };
-            let result = writer.commit(&batch).map_err(|error| error.to_string());
-            Ok::<_, String>((writer, result))
-        });
-        // After a panic the writer is opened anew; the rows are still ours.
-        let (writer, result) = task.await.map_err(|error| error.to_string())??;
-        self.writer = Some(writer);
-        result
-    }
-
-    fn tell_room(&self) {
-        for shard in 0..self.rows.len() {
-            (self.on_room)(ShardId(shard as u16), self.shared.room(shard));
-        }
-    }
-
-    fn note(&self, level: LogLevel, message: &'static str, error: String) {
-        let line = LogLine {
-            at: now().wall,
-            level,
-            message,
-            fields: vec![("error", error)],
-        };
-        if self.notes.try_send(Box::new(line)).is_err() {
-            self.shared.dropped.fetch_add(1, Relaxed);
-        }
-    }
-}
-
 /// Writes the log.
 struct Scribe {
     lines: Vec<Receiver<Box<LogLine>>>,
+    /// Of our own threads.
+    heard: Receiver<Box<Heard>>,
     format: crate::config::LogFormat,
     to: Option<Box<dyn Write + Send>>,
     shared: Arc<Shared>,
@@ -527,7 +453,11 @@ struct Scribe {
 impl Scribe {
     async fn write_on(&mut self) {
         loop {
-            lane::any_waiting(self.lines.iter()).await;
+            futures_lite::future::or(
+                lane::any_waiting(self.lines.iter()),
+                lane::any_waiting(std::iter::once(&self.heard)),
+            )
+            .await;
             self.write_once().await;
             // Lines of 5 ms share a write.
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -542,8 +472,11 @@ impl Scribe {
         let mut text = String::new();
         for lane in &self.lines {
             for line in std::iter::from_fn(|| lane.try_receive()).take(8_192) {
-                log::append(&line, self.format, &mut text);
+                log::append(&*line, self.format, &mut text);
             }
+        }
+        for heard in std::iter::from_fn(|| self.heard.try_receive()).take(1_024) {
+            log::append(&*heard, self.format, &mut text);
         }
         let dropped = self.shared.dropped.load(Relaxed);
         if dropped > self.told {

@@ -7,7 +7,7 @@ use super::run::Core;
 use super::runtime::Runtime;
 use crate::base::Secret;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -78,7 +78,10 @@ impl Drop for Place {
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let headers = refusal.headers_mut();
+            headers.insert(ALLOW, HeaderValue::from_static("GET"));
+            return refusal;
         }
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -91,7 +94,10 @@ impl Admin {
                 "the operator's key is wanted as a bearer token\n",
             ),
             "/metrics" => text(StatusCode::OK, (self.metrics)()),
-            _ => text(StatusCode::NOT_FOUND, "no such path\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "no such path; here are /healthz, /readyz and /metrics\n",
+            ),
         }
     }
 

@@ -10,7 +10,9 @@ use crate::base::ClientId;
 use crate::shard::{ClientHead, Headers, Input, ResponseHead};
 use bytes::{Bytes, BytesMut};
 use futures_lite::future::or;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, RETRY_AFTER, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -66,6 +68,10 @@ pub(super) async fn serve<R: Runtime>(
     from: Rc<From<R>>,
     request: Request<Incoming>,
 ) -> Result<Response<ClientBody<R>>, BrokenOff> {
+    if !is_framed_plainly(request.headers()) {
+        from.conn.refused.set(true);
+        return Ok(not_framed_plainly());
+    }
     let Some(presence) = enter(&from) else {
         return Ok(no_room());
     };
@@ -86,6 +92,27 @@ pub(super) async fn serve<R: Runtime>(
             Wanted::Abort => return Err(BrokenOff),
         };
     }
+}
+
+/// Whether a body is framed by `chunked` alone, or by no coding at all. hyper looks only at whether `chunked` comes last (RFC 9112, 6.3): it
+/// would read `gzip, chunked` as if the body were plain, and `chunked, chunked`, which nobody may send (6.1), as if it were said once.
+fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(TRANSFER_ENCODING).iter();
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    said.next().is_none_or(plain) && said.next().is_none()
+}
+
+/// A coding that we do not understand (RFC 9112, 6.1). Where such a body ends is not agreed, so the connection ends with the answer; and
+/// before a request is read it has no dialect.
+fn not_framed_plainly<R: Runtime>() -> Response<ClientBody<R>> {
+    const WHY: &[u8] = b"a transfer-encoding other than `chunked` is not served\n";
+    let mut response = Response::new(ClientBody::Whole(Bytes::from_static(WHY)));
+    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn enter<R: Runtime>(from: &From<R>) -> Option<Presence<R>> {

@@ -118,7 +118,7 @@ impl Reader {
         head: &httparse::Response<'_, '_>,
         status: u16,
     ) -> Result<Stage, Malformed> {
-        let (mut length, mut chunked, mut coded) = (None, false, false);
+        let (mut length, mut coding) = (None, Coding::None);
         self.keep = head.version == Some(1);
         for header in head.headers.iter() {
             let value = header.value.trim_ascii();
@@ -129,9 +129,7 @@ impl Reader {
                 }
                 length = Some(said);
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                coded = true;
-                let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
-                chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+                coding = coding.and(value)?;
             } else if header.name.eq_ignore_ascii_case("connection") {
                 for token in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
                     if token.eq_ignore_ascii_case(b"close") {
@@ -142,19 +140,20 @@ impl Reader {
                 }
             }
         }
-        if coded && length.is_some() {
-            // Somebody in between may have read it the other way: never reuse what may be out of step.
+        if coding != Coding::None && (length.is_some() || head.version == Some(0)) {
+            // Somebody in between may have read it the other way: never reuse what may be out of step. HTTP/1.0 has no codings, so there
+            // the framing is faulty whatever is said (section 6.1).
             self.keep = false;
         }
-        Ok(match (coded, length) {
+        Ok(match (coding, length) {
             _ if self.bodiless || status == 204 || status == 304 => Stage::Done,
-            (true, _) if chunked => Stage::Chunked(Chunks::default()),
-            (true, _) | (false, None) => {
+            (Coding::Chunked, _) => Stage::Chunked(Chunks::default()),
+            (Coding::Other, _) | (Coding::None, None) => {
                 self.keep = false;
                 Stage::UntilClose
             }
-            (false, Some(0)) => Stage::Done,
-            (false, Some(length)) => Stage::Length(length),
+            (Coding::None, Some(0)) => Stage::Done,
+            (Coding::None, Some(length)) => Stage::Length(length),
         })
     }
 
@@ -189,6 +188,36 @@ impl Reader {
         self.keep &= used == bytes.len();
         fed.done = matches!(self.stage, Stage::Done);
         Ok(())
+    }
+}
+
+/// What the `transfer-encoding` fields of an answer say together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    /// `chunked` and nothing else.
+    Chunked,
+    /// Others: such an answer ends with its connection (RFC 9112 section 6.3, item 4).
+    Other,
+}
+
+impl Coding {
+    /// With one more field. `chunked` beside anything is refused: twice it is forbidden (section 6.1), and what it would wrap is a coding
+    /// that we did not say we take (section 7.4), so that its bytes would reach the client as if they were the answer.
+    fn and(self, field: &[u8]) -> Result<Self, Malformed> {
+        const BAD: Malformed = "a transfer coding beside `chunked`, or `chunked` twice";
+        let mut all = self;
+        for coding in field.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            all = match (all, coding.eq_ignore_ascii_case(b"chunked")) {
+                // An empty element of a list says nothing (RFC 9110 section 5.6.1.2).
+                _ if coding.is_empty() => all,
+                (Self::None, true) => Self::Chunked,
+                (Self::None | Self::Other, false) => Self::Other,
+                (Self::Chunked, _) | (Self::Other, true) => return Err(BAD),
+            };
+        }
+        // A field that says nothing is still a field: what follows is framed by nobody.
+        Ok(if all == Self::None { Self::Other } else { all })
     }
 }
 
@@ -388,7 +417,7 @@ mod tests {
 
     #[test]
     fn only_a_clean_end_lets_a_connection_be_kept() {
-        let cases: [(&[u8], bool, bool); 9] = [
+        let cases: [(&[u8], bool, bool); 15] = [
             (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab", true, true),
             (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabX", true, false),
             (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: x, Close\r\n\r\nab", true, false),
@@ -400,6 +429,20 @@ mod tests {
             (
                 b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
                 true,
+                false,
+            ),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: , Chunked ,\r\n\r\n0\r\n\r\n", true, true),
+            (
+                b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+                true,
+                false,
+            ),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n", false, false),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n", false, false),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding:\r\n\r\n0\r\n\r\n", false, false),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: gzip\r\n\r\nab",
+                false,
                 false,
             ),
         ];
@@ -420,6 +463,10 @@ mod tests {
             format!("{head}content-length: -1\r\n\r\n"),
             format!("{head}content-length: 1\r\ncontent-length: 2\r\n\r\n"),
             format!("{head}content-length: 99999999999999999999\r\n\r\n"),
+            format!("{head}transfer-encoding: identity, chunked, chunked\r\n\r\n0\r\n\r\n"),
+            format!("{head}transfer-encoding: chunked\r\n{chunked}0\r\n\r\n"),
+            format!("{head}transfer-encoding: gzip\r\n{chunked}0\r\n\r\n"),
+            format!("{head}transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
             format!("{head}{chunked}zz\r\n"),
             format!("{head}{chunked}\r\n"),
             format!("{head}{chunked}11111111111111111\r\n"),

@@ -14,9 +14,10 @@ mod metrics;
 use crate::base::{OriginId, ShardId};
 use crate::config::{Config, Loaded, Problem};
 use crate::fake::Book;
+use crate::iocore::claim::Claim;
 use crate::iocore::notify;
 use crate::iocore::run::{IoCore, Setup, Signal};
-use crate::net::runtime::{Chosen, bind, choose};
+use crate::net::runtime::{Chosen, Kind, bind, choose};
 use crate::net::threads::{self, Shards};
 use crate::net::tls::{self, Origins};
 use crate::shard::Input;
@@ -51,6 +52,9 @@ impl Node {
         let Loaded {
             mut config, root, ..
         } = loaded;
+        // Before any socket: the kernel would give a second router on the same ports its share of connections, only to lose them.
+        let claim = Claim::take(&config.data_dir)
+            .with_context(|| format!("data_dir {}", config.data_dir.display()))?;
         let chosen = choose(config.server.runtime).map_err(|why| anyhow!(why))?;
         let fakes = fakes::start(&config).context("the built-in fake providers")?;
         fakes.fill_in(&mut config);
@@ -75,6 +79,7 @@ impl Node {
             .unzip();
         let (iocore, lanes) = IoCore::start(Setup {
             config: config.clone(),
+            claim,
             shards,
             // A shard that is gone needs no room.
             on_room: Box::new(move |shard, rows| {
@@ -87,7 +92,7 @@ impl Node {
             tick: None,
             log_to: Box::new(std::io::stderr()),
         })
-        .with_context(|| format!("the ledger in {}", config.data_dir.display()))?;
+        .context("the ledger")?;
         let shared = Arc::new(Shared::new(serving::Parts {
             config: config.clone(),
             origins,
@@ -221,9 +226,13 @@ impl Node {
         // A String takes all.
         let _ = writeln!(
             said,
-            "stokehold {} on http://{address}, {shards} shard{} on {}",
+            "stokehold {} on http://{address}, {shards} shard{} on {}: {}",
             env!("CARGO_PKG_VERSION"),
             if shards == 1 { "" } else { "s" },
+            match self.chosen.kind {
+                Kind::IoUring => "io_uring",
+                Kind::Epoll => "epoll",
+            },
             self.chosen.why
         );
         let _ = writeln!(

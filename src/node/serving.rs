@@ -385,14 +385,14 @@ impl<R: Runtime> Shift<R> {
     fn admin(&self) -> Admin {
         let config = self.shared.serve_by.borrow().0.clone();
         let (shared, stop) = (Arc::clone(&self.shared), self.life.stop.clone());
+        let ledger = shared.ledger.clone();
         Admin {
             key: config.server.operator_key.clone(),
             ready: Box::new(move || {
                 if stop.is_asked() {
-                    Err("draining".to_owned())
-                } else {
-                    Ok(())
+                    return Err("draining".to_owned());
                 }
+                ledger.trouble().map_or(Ok(()), Err)
             }),
             metrics: Box::new(move || metrics::text(&shared.shown(), &shared.ledger)),
         }

@@ -25,6 +25,9 @@ pub(super) fn refuse(
         head.headers
             .push(("upgrade", Str::from_static("websocket")));
     }
+    if fault.class == FaultClass::MethodNotAllowed {
+        head.headers.push(("allow", allowed(&fault.message)));
+    }
     if fault.class == FaultClass::Unauthenticated {
         head.headers
             .push(("www-authenticate", Str::from_static("Bearer")));
@@ -35,6 +38,19 @@ pub(super) fn refuse(
         body,
         end: true,
     });
+}
+
+/// The methods that `paths` says would do, the words in capitals after its "use"; HEAD is served wherever GET is. RFC 9110, 15.5.6: a 405
+/// must say them.
+fn allowed(message: &str) -> Str {
+    let (_, would_do) = message.rsplit_once("use ").unwrap_or_default();
+    let is_method = |word: &&str| word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase());
+    let words = would_do.split(|c: char| !c.is_ascii_alphabetic());
+    let mut methods: Vec<&str> = words.filter(is_method).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ").into()
 }
 
 /// `retry-after` where another try can succeed later; whole seconds, rounded up (RFC 9110, 10.2.3).
@@ -218,4 +234,43 @@ fn head(status: u16, dialect: DialectName, id: &str) -> ResponseHead {
         headers.push((request_id_header(dialect), id.into()));
     }
     ResponseHead { status, headers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Slot;
+    use crate::shard::paths::{self, Ask};
+
+    #[test]
+    fn who_asks_by_a_wrong_method_is_told_the_right_ones() {
+        for (method, path, want) in [
+            ("GET", "/v1/chat/completions", "POST"),
+            ("PUT", "/v1/messages", "POST"),
+            ("PATCH", "/api/v1/stream", "POST"),
+            ("POST", "/v1/models", "GET, HEAD"),
+            ("DELETE", "/v1/models/m", "GET, HEAD"),
+        ] {
+            let asked = paths::read(method.as_bytes(), path.as_bytes(), false, false);
+            let Ask::Refused { dialect, fault } = asked else {
+                panic!("{method} {path} is served")
+            };
+            let mut out = Vec::new();
+            let client = ClientId(Slot {
+                index: 0,
+                generation: 0,
+            });
+            refuse(client, dialect, &fault, "x", &mut out);
+            let [Output::Respond { head, .. }] = &out[..] else {
+                panic!("one answer")
+            };
+            let allow = head.headers.iter().find(|(name, _)| *name == "allow");
+            assert_eq!(head.status, 405);
+            assert_eq!(
+                allow.map(|(_, said)| &**said),
+                Some(want),
+                "{method} {path}"
+            );
+        }
+    }
 }

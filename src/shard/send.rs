@@ -330,8 +330,10 @@ fn addressed(
     // Where the file says itself where the key goes, the kind's own header does not show it as well.
     if !(shown.is_some() && provider.places_secret()) {
         // Only a signature covers the host.
-        let signs = matches!(credential, Some(Credential::Aws(_)));
-        let host = signs.then(|| origin.authority()).unwrap_or_default();
+        let host = match credential {
+            Some(Credential::Aws(_)) => origin.authority(),
+            _ => String::new(),
+        };
         let signing = Signing {
             host: &host,
             base_path: &provider.base_path,

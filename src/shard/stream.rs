@@ -583,7 +583,6 @@ impl Exchange {
             bare: request_id.is_some(),
             array: self.array,
             request_id,
-            ..Opening::default()
         }
     }
 

@@ -137,19 +137,37 @@ fn requests_that_say_two_things_at_once_are_refused_and_what_follows_them_is_nev
     });
 }
 
-/// RFC 9112, 6.1: a sender must not apply `chunked` twice. Wrong today: it is read as once, and what follows is a request of its own. Since
-/// the last coding is `chunked` whoever stands before us sees the same end, unless it refuses, so this smuggles nothing.
+/// RFC 9112, 6.1: `chunked` is applied once, and a coding that is not understood is refused by 501. The connection ends there, so that what
+/// follows is never a second request, whoever stands before us and reads the end elsewhere.
 #[test]
-fn a_body_that_is_said_to_be_chunked_twice_is_today_read_as_chunked_once() {
+fn codings_beside_chunked_are_refused_and_end_the_connection() {
     on_both_crossed(|plan| {
-        let program = open(&plan);
+        let mut program = open(&plan);
+        let before = program.memory();
         let last = "0\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        for coding in [
+            "transfer-encoding: chunked, chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: identity, chunked, chunked\r\n",
+            "transfer-encoding: identity, chunked\r\n",
+            "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+        ] {
+            let answer = said_to(program.at, &post(coding, last));
+            assert!(answer.starts_with("HTTP/1.1 501 "), "{coding:?}: {answer}");
+            assert!(answer.contains("connection: close\r\n"), "{answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        }
+        let chunked = "2\r\n{}\r\n0\r\n\r\n";
         let answer = said_to(
             program.at,
-            &post("transfer-encoding: chunked, chunked\r\n", last),
+            &post(
+                "connection: close\r\ntransfer-encoding: Chunked\r\n",
+                chunked,
+            ),
         );
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "{answer}");
-        assert!(!answer.contains(" 200 "), "{answer}");
+        // Read as the empty request that it is.
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        is_unharmed(&mut program, before);
     });
 }
 

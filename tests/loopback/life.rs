@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stokehold::base::{PoolId, ShardId};
+use stokehold::node::{self, Node};
 use stokehold::shard::Input;
 
 /// An answer that takes about two seconds, of which the first piece has come.
@@ -219,5 +220,80 @@ fn a_shard_that_panics_is_started_again_its_exchanges_are_written_down_and_the_o
             "{:?}",
             lost.collect::<Vec<_>>()
         );
+    });
+}
+
+#[test]
+fn a_second_router_on_the_same_data_is_refused_before_it_takes_a_connection() {
+    on_both(|plan| {
+        let mut house = House::open(&plan);
+        // As a configuration is: both would listen at the same port, and the kernel would let them.
+        let port = format!("127.0.0.1:{}", house.at.port());
+        let file = house.folder.path().join("stokehold.yaml");
+        edit(
+            &file,
+            "listen: \"127.0.0.1:0\"",
+            &format!("listen: \"{port}\""),
+        );
+        let loaded = || node::read_config(&file).expect("right");
+        let told = format!("{:#}", Node::start(loaded()).expect_err("one is enough"));
+        let process = format!("(process {})", std::process::id());
+        assert!(
+            told.contains("another router") && told.contains(&process) && told.contains("data_dir"),
+            "{told}"
+        );
+        (0..20).for_each(|_| is_served(house.at));
+        house.stop();
+        let next = Node::start(loaded()).expect("the first has let go");
+        is_served(next.address());
+        next.stop().expect("stops");
+    });
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_said_to_whoever_asks_and_nothing_of_it_is_lost() {
+    on_both_crossed(|plan| {
+        let house = House::open(&plan);
+        let damage = |sql: &str| {
+            let base = rusqlite::Connection::open(house.ledger()).expect("a ledger");
+            base.busy_timeout(Duration::from_secs(5)).expect("patient");
+            base.execute_batch(sql).expect("done");
+        };
+        let ready = || {
+            let answer = Conn::plain(house.operator).get("/readyz", &[]);
+            (answer.head.status, answer.text())
+        };
+        assert_eq!(ready(), (200, "ready\n".to_owned()));
+        damage("ALTER TABLE attempt RENAME TO gone");
+        assert_eq!(
+            house.connect().ask(&Ask::chat("own", "hello")).head.status,
+            200
+        );
+        let why = "the ledger cannot be written: no such table: attempt";
+        until("it is told", || {
+            let (status, text) = ready();
+            status == 503 && text.starts_with(why)
+        });
+        damage("ALTER TABLE gone RENAME TO attempt");
+        until("all is well", || ready().0 == 200);
+        assert_eq!(rows(&house.ledger()).len(), 1);
+    });
+}
+
+#[test]
+fn who_asks_by_a_wrong_method_is_told_the_right_one() {
+    on_both_crossed(|plan| {
+        let house = House::open(&plan);
+        for (at, path, allow) in [
+            (house.at, "/v1/chat/completions", "POST"),
+            (house.at, "/v1/messages", "POST"),
+            (house.operator, "/metrics", "GET"),
+        ] {
+            let method = if allow == "GET" { "POST" } else { "GET" };
+            let mut client = Conn::plain(at);
+            client.send(&super::client::request(method, path, &[], b""));
+            let head = client.head();
+            assert_eq!((head.status, head.header("allow")), (405, Some(allow)));
+        }
     });
 }

@@ -4,10 +4,10 @@ use super::checks::{self, Call};
 use super::clients::{Client, Plan, text_of};
 use super::network::{Events, What};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use stokehold::base::{AttemptId, ClientId, Instant, Now, Rng, ShardId, Slab, WallTime};
+use stokehold::base::{AttemptId, ClientId, Instant, Now, Rng, ShardId, Slab, Slot, WallTime};
 use stokehold::canon::{DialectName, Event};
 use stokehold::config::Config;
 use stokehold::fake::{Fake, ReplyId, Request, Settings, Step};
@@ -115,6 +115,8 @@ pub struct World {
     pub calls: Vec<Call>,
     pub rows: Vec<LedgerRow>,
     pub heard: Vec<Heard>,
+    /// Clients that had their last word, by shard: nothing may be said to them any more.
+    pub told_all: BTreeSet<(usize, Slot)>,
     /// A shard was lost in this run.
     pub crashed: bool,
     /// The calendar jumps in this run.
@@ -194,6 +196,7 @@ impl World {
             calls: Vec::new(),
             rows: Vec::new(),
             heard: Vec::new(),
+            told_all: BTreeSet::new(),
             crashed: false,
             jumped: faults.clock_jumps,
             out: Vec::new(),
@@ -569,11 +572,16 @@ impl World {
     }
 
     fn tell_client(&mut self, shard: usize, client: ClientId, tell: impl FnOnce(&mut Client)) {
-        // Who has left hears nothing.
+        // Who has left hears nothing; who had the last word must not be spoken to.
         let Some(known) = self.nodes[shard].clients.get_mut(client.0) else {
+            let over = self.told_all.contains(&(shard, client.0));
+            assert!(!over, "something is said after the last word");
             return;
         };
         tell(known);
+        if known.ended {
+            self.told_all.insert((shard, client.0));
+        }
         let slow = known.plan.slow;
         if let Some(pause) = slow {
             if known.unread > 2_000 && !known.congested && !known.ended {

@@ -41,7 +41,10 @@ pub mod workload;
 /// Scenarios.
 pub mod compare;
 /// Many paced streams at once through the router.
-pub mod shard;
 pub mod streams;
+/// The pure part of the router alone.
+pub mod shard;
+/// The ledger alone.
+pub mod ledger;
 /// Aligned columns for people.
 pub mod table;

@@ -6,7 +6,7 @@ use rig::ask::Ask;
 use rig::canned::Dialect;
 use rig::load::{self, Plan};
 use rig::tally::Report;
-use rig::{bounds, echo, subject};
+use rig::{bounds, echo, ledger, subject};
 use std::net::SocketAddr;
 use std::time::Duration;
 use stokehold::net::runtime::bind;
@@ -136,4 +136,17 @@ fn what_is_unfinished_at_the_limit_is_told() {
         vec![one]
     });
     assert_eq!(reports[0].failures["unfinished"], 4);
+}
+
+#[test]
+fn the_ledger_has_every_row_that_was_measured() {
+    let args = ledger::Args {
+        rows: 250,
+        batch: 100,
+        file: None,
+    };
+    let figures = ledger::run(&args).unwrap();
+    // 250 rows from a quarter of a million nano-dollars on, each one dearer than the one before.
+    assert_eq!(figures.cost, 250 * 250_000 + 249 * 250 / 2);
+    assert!(figures.slowest <= figures.took && figures.bytes > 0);
 }

@@ -5,6 +5,8 @@
 
 mod names;
 mod schema;
+mod failure;
+pub use failure::Failure;
 pub(crate) mod writer;
 pub use writer::{Committed, Writer};
 mod report;

@@ -1,5 +1,6 @@
 //! The one writer. A batch is written whole or not at all, and writing it again changes nothing.
 
+use super::failure::Failure;
 use super::{names, schema};
 use crate::base::{FixedHasher, NanoUsd, Tokens};
 use crate::shard::{LedgerRow, Outcome};
@@ -44,15 +45,15 @@ pub struct Committed {
 type Hourly = BTreeMap<[i64; 10], [i64; 23]>;
 
 impl Writer {
-    /// Opens or makes the ledger and brings its tables up to date. An error for a file of a newer version.
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        Self::open_at(path, schema::VERSION)
+    /// Opens or makes the ledger and brings its tables up to date. Another program's lock is waited for up to `patience`. An error for
+    /// a file of a newer version.
+    pub fn open(path: &Path, patience: Duration) -> Result<Self, Failure> {
+        Ok(Self::open_at(path, patience, schema::VERSION)?)
     }
 
-    fn open_at(path: &Path, version: usize) -> rusqlite::Result<Self> {
+    fn open_at(path: &Path, patience: Duration, version: usize) -> rusqlite::Result<Self> {
         let mut connection = Connection::open(path)?;
-        // A lock is waited for by whoever retries, not inside SQLite where it would hold up the thread.
-        connection.busy_timeout(Duration::ZERO)?;
+        connection.busy_timeout(patience)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // NORMAL: with WAL a crash of the process loses nothing, and a power loss at most the last commits, never the file's
         // consistency (sqlite.org/pragma.html, synchronous). FULL would sync at every commit.
@@ -71,6 +72,8 @@ impl Writer {
             ));
         }
         schema::migrate(&mut connection, version)?;
+        // From here on a lock is waited for by whoever retries, not inside SQLite where it would hold up the thread.
+        connection.busy_timeout(Duration::ZERO)?;
         Ok(Self {
             connection,
             dictionary: Dictionary::default(),

@@ -134,7 +134,7 @@ fn a_batch_written_twice_counts_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("l");
     let rows = [row("a", HOUR), row("b", HOUR)];
-    let mut writer = Writer::open(&path).expect("open");
+    let mut writer = Writer::open(&path, Duration::ZERO).expect("open");
     assert_eq!(
         writer.commit(&rows),
         Ok(Committed {
@@ -143,7 +143,7 @@ fn a_batch_written_twice_counts_once() {
         })
     );
     drop(writer);
-    let mut writer = Writer::open(&path).expect("open again");
+    let mut writer = Writer::open(&path, Duration::ZERO).expect("open again");
     assert_eq!(
         writer.commit(&rows),
         Ok(Committed {
@@ -162,7 +162,7 @@ fn reports_are_exact_at_any_edge_and_keep_odd_names() {
         .map(|n| row(&n.to_string(), n * HOUR / 100))
         .collect();
     rows[9].outcome = Outcome::Failed(FaultClass::Overloaded);
-    Writer::open(&path)
+    Writer::open(&path, Duration::ZERO)
         .expect("open")
         .commit(&rows)
         .expect("written");
@@ -204,7 +204,7 @@ fn reports_are_exact_at_any_edge_and_keep_odd_names() {
 fn locked_or_full_writes_nothing_and_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("l");
-    let mut writer = Writer::open(&path).expect("open");
+    let mut writer = Writer::open(&path, Duration::ZERO).expect("open");
     let other = Connection::open(&path).expect("another process");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     assert!(writer.commit(&[row("a", 1)]).is_err());
@@ -230,10 +230,47 @@ fn locked_or_full_writes_nothing_and_recovers() {
 }
 
 #[test]
+fn what_passes_by_itself_is_told_from_what_lasts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("l");
+    let mut writer = Writer::open(&path, Duration::ZERO).expect("open");
+    let other = Connection::open(&path).expect("another process");
+    let mut failing = |before: &str, after: &str| {
+        other.execute_batch(before).expect("done");
+        let failure = writer.commit(&[row("a", 1)]).map_err(Failure::from);
+        other.execute_batch(after).expect("undone");
+        let failure = failure.expect_err(before);
+        (failure.lasting, failure.locked, failure.what)
+    };
+    let (lasting, locked, what) = failing("BEGIN IMMEDIATE", "COMMIT");
+    assert_eq!((lasting, locked), (false, true), "{what}");
+    let (lasting, locked, what) = failing(
+        "CREATE TRIGGER t BEFORE INSERT ON attempt BEGIN SELECT RAISE(ABORT, 'a constraint'); END",
+        "DROP TRIGGER t",
+    );
+    assert_eq!((lasting, locked), (true, false), "{what}");
+    let (lasting, _, what) = failing(
+        "ALTER TABLE attempt RENAME TO gone",
+        "ALTER TABLE gone RENAME TO attempt",
+    );
+    assert!(lasting && what.contains("no such table"), "{what}");
+    assert_eq!(writer.commit(&[row("a", 1)]).map(|c| c.written), Ok(1));
+
+    let damaged = folder.path().join("damaged");
+    std::fs::write(
+        &damaged,
+        "this is no database, and longer than a header".repeat(9),
+    )
+    .expect("written");
+    let failure = Writer::open(&damaged, Duration::ZERO).expect_err("damaged");
+    assert!(failure.lasting && !failure.locked, "{failure}");
+}
+
+#[test]
 fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("l");
-    let old = Writer::open_at(&path, 1).expect("version 1");
+    let old = Writer::open_at(&path, Duration::ZERO, 1).expect("version 1");
     let sql = format!("INSERT INTO attempt VALUES ({})", ["?"; 39].join(","));
     let mut insert = old.connection.prepare(&sql).expect("39 columns");
     bind(&mut insert, &row("a", 5), &[1; 9], 1, None).expect("bound");
@@ -244,6 +281,6 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
         Reader::open(&path),
         Err(crate::iocore::ledger::ReadError::Version(1))
     ));
-    drop(Writer::open(&path).expect("migrated"));
+    drop(Writer::open(&path, Duration::ZERO).expect("migrated"));
     assert_eq!(sums(&path, 0, HOUR), (1, 3));
 }
