@@ -5,12 +5,9 @@
 
 use crate::base::{Instant, Now, ShardId, WallTime};
 use crate::config::{Config, LogLevel};
-<<<<<<< HEAD
 use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
-=======
 use crate::iocore::books::Books;
 use crate::iocore::claim::Claim;
->>>>>>> left
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
 use crate::iocore::trace::{Ear, Heard};
@@ -114,13 +111,10 @@ pub struct IoCore {
     thread: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
     resolver: resolve::Resolver,
-<<<<<<< HEAD
     wanted: watch::Sender<Vec<Wanted>>,
     credentials: watch::Receiver<Table>,
-=======
     /// Let go of when all is written.
     claim: Claim,
->>>>>>> left
 }
 
 impl ShardLanes {
@@ -223,6 +217,7 @@ impl IoCore {
         let (resolver, questions) = resolve::Resolver::new();
         // What the I/O core says is rare; a library gone mad is cut off here.
         let (notes, heard) = Lane::new(1_024);
+        let own_notes = notes.clone();
         let ear = Ear::open(
             setup.config.log.level,
             notes,
@@ -256,13 +251,14 @@ impl IoCore {
             .build()?;
         let (wanted, sources) = watch::channel(credentials::wanted(&setup.config));
         let (table, credentials) = watch::channel(Table::default());
-        let keeper = Keeper::new(now, table, noting(&books), seed());
+        let keeper = Keeper::new(now, table, noting(&books, own_notes), seed());
         let keeping = async move { keeper.keep(sources, asked).await };
         let (on_signal, tick) = (setup.on_signal, setup.tick);
         let thread = std::thread::Builder::new()
             .name("iocore".to_owned())
             .spawn(move || {
-<<<<<<< HEAD
+                let _heard = tracing::dispatcher::set_default(&ear);
+                tracing::debug!(path = %path.display(), "the ledger is open");
                 let others = async {
                     tokio::join!(
                         resolve::serve(questions, now),
@@ -272,11 +268,6 @@ impl IoCore {
                     );
                 };
                 runtime.block_on(serve(books, scribe, others));
-=======
-                let _heard = tracing::dispatcher::set_default(&ear);
-                tracing::debug!(path = %path.display(), "the ledger is open");
-                runtime.block_on(serve(books, scribe, questions, on_signal, tick));
->>>>>>> left
                 // A resolver or a log's reader that hangs must not keep the process.
                 runtime.shutdown_timeout(Duration::from_secs(1));
             })?;
@@ -285,12 +276,9 @@ impl IoCore {
                 thread,
                 shared,
                 resolver,
-<<<<<<< HEAD
                 wanted,
                 credentials,
-=======
                 claim: setup.claim,
->>>>>>> left
             },
             lanes,
         ))
@@ -334,9 +322,6 @@ impl IoCore {
     }
 }
 
-<<<<<<< HEAD
-async fn serve(mut books: Books, mut scribe: Scribe, others: impl Future<Output = ()>) {
-=======
 /// How long a start waits for another program's lock: a backup or a person at `sqlite3` may be about to let go of it.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -352,14 +337,7 @@ fn open(path: &std::path::Path) -> io::Result<Writer> {
     })
 }
 
-async fn serve(
-    mut books: Books,
-    mut scribe: Scribe,
-    questions: Receiver<resolve::Question>,
-    on_signal: Box<dyn FnMut(Signal) + Send>,
-    tick: Option<(Duration, Box<dyn FnMut() + Send>)>,
-) {
->>>>>>> left
+async fn serve(mut books: Books, mut scribe: Scribe, others: impl Future<Output = ()>) {
     let others = async {
         tokio::join!(others, scribe.write_on());
     };
@@ -374,11 +352,17 @@ async fn serve(
 const REFRESHES: usize = 256;
 
 /// Takes lines to the log as the ledger's own do.
-fn noting(books: &Books) -> credentials::Note {
-    let (notes, shared) = (books.notes.clone(), books.shared.clone());
+fn noting(books: &Books, notes: Sender<Box<Heard>>) -> credentials::Note {
+    let shared = books.shared.clone();
     let level = books.config.log.level;
     Box::new(move |line| {
-        if line.level <= level && notes.try_send(Box::new(line)).is_err() {
+        let heard = Heard {
+            at: line.at,
+            level: line.level,
+            message: line.message.to_owned(),
+            fields: line.fields,
+        };
+        if line.level <= level && notes.try_send(Box::new(heard)).is_err() {
             shared.dropped.fetch_add(1, Relaxed);
         }
     })
