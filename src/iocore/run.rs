@@ -5,9 +5,9 @@
 
 use crate::base::{Instant, Now, ShardId, WallTime};
 use crate::config::{Config, LogLevel};
-use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::books::Books;
 use crate::iocore::claim::Claim;
+use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
 use crate::iocore::trace::{Ear, Heard};

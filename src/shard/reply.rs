@@ -251,7 +251,7 @@ mod tests {
             ("POST", "/v1/models", "GET, HEAD"),
             ("DELETE", "/v1/models/m", "GET, HEAD"),
         ] {
-            let asked = paths::read(method.as_bytes(), path.as_bytes(), false, false);
+            let asked = paths::read(method.as_bytes(), path.as_bytes(), paths::Beside::default());
             let Ask::Refused { dialect, fault } = asked else {
                 panic!("{method} {path} is served")
             };
