@@ -65,9 +65,9 @@ pub struct OpenCall {
 }
 
 /// What a provider said in one attempt, as far as it reached the shard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Heard {
-    messages: bool,
+    dialect: DialectName,
     streams: bool,
     bytes: Vec<u8>,
 }
@@ -75,12 +75,7 @@ pub struct Heard {
 impl Heard {
     /// The provider's id and its words.
     pub fn text(&self) -> (String, String) {
-        let dialect = if self.messages {
-            DialectName::Messages
-        } else {
-            DialectName::Chat
-        };
-        let (mut decoder, mut events) = (Decoder::new(dialect), Vec::new());
+        let (mut decoder, mut events) = (Decoder::new(self.dialect), Vec::new());
         let bytes = Bytes::from(self.bytes.clone());
         // A provider may call its stream something else.
         if self.streams || !self.bytes.starts_with(b"{") {
@@ -99,6 +94,17 @@ impl Heard {
             _ => None,
         });
         (id.unwrap_or_default(), text_of(&events))
+    }
+}
+
+/// In which words a call is answered.
+fn dialect_of(path: &str) -> DialectName {
+    if path.contains("messages") {
+        DialectName::Messages
+    } else if path.contains("responses") {
+        DialectName::Responses
+    } else {
+        DialectName::Chat
     }
 }
 
@@ -641,8 +647,9 @@ impl World {
             not_before: self.now,
             polling: false,
             heard: Heard {
-                messages: call.path.contains("messages"),
-                ..Heard::default()
+                dialect: dialect_of(&call.path),
+                streams: false,
+                bytes: Vec::new(),
             },
             broken: false,
         };
