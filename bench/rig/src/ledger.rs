@@ -152,13 +152,13 @@ fn row(config: &Arc<Config>, number: u32) -> Box<LedgerRow> {
         last: true,
         started: WallTime(1_790_000_000_000_000_000 + i64::from(number) * 100_000_000),
         tenant: TenantId(of(2)),
-        client_key: ClientKeyId(of(4)),
+        client_key: ClientKeyId(number % 4),
         model: ModelId(of(3)),
         endpoint: EndpointId(of(6)),
         pool: PoolId(of(2)),
         key: Some(KeyId(of(2))),
         dialect: DialectName::Chat,
-        streamed: number % 2 == 0,
+        streamed: number.is_multiple_of(2),
         outcome: if failed {
             Outcome::Failed(FaultClass::Overloaded)
         } else {
