@@ -30,6 +30,15 @@ pub async fn drain<R: Runtime>(core: &Core<R>, limit: Duration) -> Drained {
     Drained { cut }
 }
 
+/// Cuts everything, of a core that takes no further step: clients, whose answers nobody writes any more, and calls, whose answers nobody
+/// reads. To be awaited before its executor ends: glommio's leaves the sockets of unfinished tasks open, and their clients would wait for
+/// nothing, as long as their own patience lasts.
+pub async fn cut<R: Runtime>(core: &Core<R>) {
+    core.calls.cancel_all();
+    core.connections.tell(Leaving::Now);
+    or(empty(core), core.wheel.sleep(CUT_TIME)).await;
+}
+
 const CUT_TIME: Duration = Duration::from_secs(2);
 
 async fn empty<R: Runtime>(core: &Core<R>) {

@@ -54,6 +54,17 @@ impl Calls {
         }
     }
 
+    pub(super) fn cancel_all(&self) {
+        let open: Vec<AttemptId> = self
+            .table
+            .borrow()
+            .iter()
+            .flatten()
+            .map(|control| control.attempt)
+            .collect();
+        open.into_iter().for_each(|attempt| self.cancel(attempt));
+    }
+
     pub(super) fn pause(&self, attempt: AttemptId, paused: bool) {
         let control = self
             .table

@@ -8,7 +8,7 @@ use crate::iocore::run::{Counters, ShardLanes};
 use crate::net;
 use crate::net::accept;
 use crate::net::admin::{self, Admin};
-use crate::net::drain::drain;
+use crate::net::drain::{cut, drain};
 use crate::net::ring::{self, MeshEnd};
 use crate::net::run::{Core, Resolving, Setup};
 use crate::net::runtime::{Runtime, clock};
@@ -370,6 +370,7 @@ impl<R: Runtime> Shift<R> {
             true
         };
         if futures_lite::future::or(broke, stopped).await {
+            cut(&self.core).await;
             // The supervisor starts a new life; what this one held is written down by now.
             std::panic::resume_unwind(Box::new("the shard broke a promise"));
         }

@@ -184,7 +184,7 @@ fn a_shard_that_panics_is_started_again_its_exchanges_are_written_down_and_the_o
         until("all run", || house.figure("calls_open") == STREAMS as f64);
         let broken = impossible(&mut house);
         house.node().inject(ShardId(1), broken);
-        let mut finished = 0;
+        let (begun, mut finished) = (Instant::now(), 0);
         for (client, ask) in &mut streams {
             let Ok(head) = client.try_head() else {
                 continue;
@@ -197,6 +197,12 @@ fn a_shard_that_panics_is_started_again_its_exchanges_are_written_down_and_the_o
             }
         }
         assert!((1..STREAMS).contains(&finished), "{finished} of {STREAMS}");
+        // Those that are cut see it at once, and not by their own patience.
+        assert!(
+            begun.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            begun.elapsed()
+        );
         until("it is started again", || {
             house.figure("shard_restarts") == 1.0
         });

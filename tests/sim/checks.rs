@@ -4,7 +4,7 @@ use super::clients::text_of;
 use super::world::World;
 use std::collections::BTreeMap;
 use stokehold::base::{Instant, NanoUsd};
-use stokehold::canon::Usage;
+use stokehold::canon::{DialectName, Event, Usage};
 use stokehold::fake::{Ended, Entry};
 use stokehold::policy::bill::Price;
 use stokehold::shard::{LedgerRow, Outcome, Standing};
@@ -25,6 +25,22 @@ pub fn all(world: &World) {
     no_tenant_has_more_than_its_share_at_once(world);
     nobody_waits_longer_than_the_queue_allows(world);
     clients_read_what_providers_said(world);
+    usage_is_told_to_who_asked_for_it(world);
+}
+
+/// We ask providers of Chat Completions for usage whoever pays; a client that did not ask sees no chunk without choices, which its program
+/// may not expect (`choices[0]` of it fails). Who asked gets it once.
+fn usage_is_told_to_who_asked_for_it(world: &World) {
+    let chats = world.ended.iter().filter(|c| {
+        c.plan.dialect == DialectName::Chat && c.plan.stream && !c.left && c.succeeded()
+    });
+    for client in chats {
+        let asked = client.plan.asks_for_usage();
+        let told = client.events().unwrap_or_default();
+        let told = told.iter().filter(|e| matches!(e, Event::Usage(_))).count();
+        let said = String::from_utf8_lossy(&client.got);
+        assert_eq!(told, usize::from(asked), "asked: {asked}:\n{said}");
+    }
 }
 
 /// What a client has of an answer is the beginning of what one provider said, and of one only.

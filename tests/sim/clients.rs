@@ -84,6 +84,12 @@ impl Plan {
         }
     }
 
+    /// In Chat Completions.
+    pub fn asks_for_usage(&self) -> bool {
+        let body = serde_json::from_slice::<serde_json::Value>(&self.body).unwrap_or_default();
+        body["stream_options"]["include_usage"] == true
+    }
+
     pub fn head(&self) -> ClientHead {
         let path = match self.dialect {
             DialectName::Chat => "/v1/chat/completions",

@@ -136,6 +136,8 @@ pub struct FaultsDrawn {
     pub refuse_connect: bool,
     pub never_connect: bool,
     pub reset: bool,
+    /// HTTP's own end comes long after an answer's last byte, or never in time.
+    pub late_end: bool,
     pub clients_leave: bool,
     pub slow_clients: bool,
     pub bad_bodies: bool,
@@ -161,6 +163,7 @@ impl World {
                 refuse_connect: chance(&mut rng),
                 never_connect: chance(&mut rng),
                 reset: chance(&mut rng),
+                late_end: chance(&mut rng),
                 clients_leave: chance(&mut rng),
                 slow_clients: chance(&mut rng),
                 bad_bodies: chance(&mut rng),
@@ -759,6 +762,10 @@ impl World {
                 Step::Bytes(bytes) => self.deliver_cut(shard, attempt, &bytes),
                 Step::End => {
                     call.reply = None;
+                    if self.faults.late_end && self.rng.once_in(6) {
+                        let late = Duration::from_millis(self.rng.below(5_000));
+                        call.not_before = call.not_before.max(self.now) + late;
+                    }
                     return self.deliver(shard, attempt, Input::UpstreamEnd { attempt });
                 }
                 Step::Reset => {

@@ -152,7 +152,7 @@ fn row(config: &Arc<Config>, number: u32) -> Box<LedgerRow> {
         last: true,
         started: WallTime(1_790_000_000_000_000_000 + i64::from(number) * 100_000_000),
         tenant: TenantId(of(2)),
-        client_key: ClientKeyId(of(4).into()),
+        client_key: ClientKeyId(number % 4),
         model: ModelId(of(3)),
         endpoint: EndpointId(of(6)),
         pool: PoolId(of(2)),
