@@ -172,6 +172,44 @@ fn the_fakes_are_all_other_providers_to_their_own_packages() {
     plain.stop();
 }
 
+#[test]
+fn four_official_clients_reach_every_provider() {
+    if environment::left_out() {
+        return;
+    }
+    let manners = [
+        ("xai", Manner::Xai),
+        ("fireworks", Manner::Fireworks),
+        ("openrouter", Manner::OpenRouter),
+        ("selfhosted", Manner::Vllm),
+        ("plain", Manner::Plain),
+    ];
+    let fakes = manners.map(|(kind, manner)| (kind, fake_of(manner)));
+    let at = |kind: &str| {
+        let of = |(k, fakes): &(&str, fakes::Fakes)| (*k == kind).then(|| fakes.addresses[0]);
+        fakes.iter().find_map(of).unwrap_or(fakes[4].1.addresses[0])
+    };
+    let router = Router::start(&router::everywhere(&at));
+    let models: Vec<&str> = router::EVERYWHERE
+        .iter()
+        .map(|(model, ..)| *model)
+        .collect();
+    let counted = "via-anthropic via-bedrock-claude via-vertex-gemini via-gemini via-openai";
+    let more = [
+        ("MODELS", models.join(" ")),
+        ("COUNTED", counted.to_owned()),
+        ("EMBEDDED", "embed-openai embed-gemini".to_owned()),
+    ];
+    let service = Service {
+        address: router.address(),
+        key: router::CLIENT_KEY,
+        behind: "all",
+    };
+    service.bears_with(Language::Python, "through.py", &more);
+    router.stop();
+    fakes.into_iter().for_each(|(_, fakes)| fakes.stop());
+}
+
 /// Runs `script` against a router that takes the fake for a provider of `kind`.
 fn router_bears(language: Language, script: &str, kind: &str, shards: usize) {
     if environment::left_out() {

@@ -31,6 +31,7 @@ impl Shard {
             query: &head.query,
             websocket: head.websocket,
             anthropic,
+            google: header(&head, b"x-goog-api-key").is_some(),
         };
         let ask = paths::read(&head.method, &head.path, beside);
         if let Ask::Refused { dialect, fault } = &ask {

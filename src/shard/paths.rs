@@ -53,8 +53,10 @@ impl Line {
 pub(super) struct Beside<'a> {
     pub query: &'a [u8],
     pub websocket: bool,
-    /// The client sent `anthropic-version`: two families share the path of the models.
+    /// The client sent `anthropic-version`: three families share the path of the models.
     pub anthropic: bool,
+    /// The client showed its key as Google's do.
+    pub google: bool,
 }
 
 /// Reads method and path.
@@ -132,6 +134,8 @@ fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
 fn listing(beside: Beside<'_>) -> DialectName {
     if beside.anthropic {
         DialectName::Messages
+    } else if beside.google {
+        DialectName::Gemini
     } else {
         DialectName::Chat
     }

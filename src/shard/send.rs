@@ -8,7 +8,7 @@ use crate::protocol::dialect::numbers::{Form, Question, Sides};
 use crate::protocol::dialect::{self, Target, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{
-    Asking, CallHead, ClientHeaders, Credential, Envelope, ProviderKind, Signing, form,
+    Asking, CallHead, ClientHeaders, Credential, Envelope, Operation, ProviderKind, Signing, form,
 };
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
@@ -34,7 +34,7 @@ impl Exchange {
         let streams = self.task == Task::Generate && (self.streams() || dialect != self.dialect);
         let client = self.client_headers();
         let asking = Asking {
-            operation: self.task.operation(),
+            operation: self.operation_in(dialect),
             dialect,
             stream: streams,
             model: &endpoint.name,
@@ -129,6 +129,17 @@ impl Exchange {
         }
     }
 
+    /// OpenAI's embeddings may have several inputs, for which Google has a method of its own.
+    fn operation_in(&self, dialect: DialectName) -> Operation {
+        if self.task == Task::Embed
+            && dialect == DialectName::Gemini
+            && self.dialect != DialectName::Gemini
+        {
+            return Operation::EmbedMany;
+        }
+        self.task.operation()
+    }
+
     /// In whose words this endpoint is asked: the client's own where it speaks them, so that bytes pass.
     fn dialect_at(
         &self,
@@ -142,10 +153,12 @@ impl Exchange {
             return Ok(endpoint.dialect(found));
         }
         let operation = self.task.operation();
-        let offers = |dialect: &DialectName| {
-            kind.offers(operation, *dialect)
-                && (self.task.is_embedding() || kind.speaks(*dialect, name, place))
+        let googles = matches!(kind, ProviderKind::Gemini | ProviderKind::Vertex);
+        let speaks = |dialect: DialectName| match self.task.is_embedding() {
+            true => googles == (dialect == DialectName::Gemini),
+            false => kind.speaks(dialect, name, place),
         };
+        let offers = |dialect: &DialectName| kind.offers(operation, *dialect) && speaks(*dialect);
         let known: &[DialectName] = if self.task.is_embedding() {
             &[DialectName::Chat, DialectName::Gemini]
         } else {

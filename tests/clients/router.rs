@@ -44,6 +44,120 @@ impl Router {
     }
 }
 
+/// A model at a provider of each kind: the model as clients name it, the provider's kind, what else stands at the provider, the key, and the
+/// provider's own name of the model, which tells the dialect it is asked in.
+pub const EVERYWHERE: [(&str, &str, &str, &str, &str); 15] = [
+    (
+        "via-anthropic",
+        "anthropic",
+        "",
+        SECRET,
+        "claude-sonnet-4-5",
+    ),
+    (
+        "via-bedrock-claude",
+        "bedrock",
+        "region: us-east-1, ",
+        SIGNS,
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+    (
+        "via-bedrock-nova",
+        "bedrock",
+        "region: us-east-1, ",
+        SECRET,
+        "amazon.nova-pro-v1:0",
+    ),
+    (
+        "via-mantle-claude",
+        "bedrock",
+        "region: us-east-1, api: mantle, ",
+        SECRET,
+        "anthropic.claude-opus-4-8",
+    ),
+    (
+        "via-mantle-open",
+        "bedrock",
+        "region: us-east-1, api: mantle, ",
+        SECRET,
+        "openai.gpt-oss-120b",
+    ),
+    (
+        "via-vertex-claude",
+        "vertex",
+        "project: p, region: us-east5, ",
+        SECRET,
+        "claude-sonnet-4-5@20250929",
+    ),
+    (
+        "via-vertex-gemini",
+        "vertex",
+        "project: p, region: us-east5, ",
+        SECRET,
+        "gemini-3.8-flash",
+    ),
+    ("via-openai", "openai", "", SECRET, "gpt-6-sol"),
+    ("via-openai-chat", "openai", "", SECRET, "gpt-4.1"),
+    ("via-gemini", "gemini", "", SECRET, "gemini-3.8-flash"),
+    ("via-xai", "xai", "", SECRET, "grok-5"),
+    (
+        "via-xai-chat",
+        "xai",
+        "",
+        SECRET,
+        "grok-4-fast-non-reasoning",
+    ),
+    (
+        "via-fireworks",
+        "fireworks",
+        "",
+        SECRET,
+        "accounts/fireworks/models/kimi",
+    ),
+    (
+        "via-openrouter",
+        "openrouter",
+        "",
+        SECRET,
+        "anthropic/claude-sonnet-4.5",
+    ),
+    ("via-own", "selfhosted", "", SECRET, "qwen"),
+];
+const SECRET: &str = "secret: sk-fake-upstream";
+const SIGNS: &str = "aws: {access_key_id: AKIDFAKE, secret_access_key: fake-secret}";
+
+/// Every model of `EVERYWHERE`, and two that embed; `at` tells where a kind of provider is played.
+pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
+    let (mut providers, mut models) = (String::new(), String::new());
+    let embed = [
+        ("embed-openai", "openai", "", SECRET, "text-embedding-4"),
+        ("embed-gemini", "gemini", "", SECRET, "gemini-embedding-2"),
+    ];
+    for (model, kind, more, key, name) in EVERYWHERE.iter().chain(&embed) {
+        let address = at(kind);
+        let _ = writeln!(
+            providers,
+            "  - {{id: at-{model}, kind: {kind}, base_url: 'http://{address}', {more}pools: [{{id: pool-{model}, keys: [{{id: key-{model}, {key}}}]}}]}}"
+        );
+        let shape = if model.starts_with("embed") {
+            "gives: [embeddings]"
+        } else {
+            "takes: [images, documents, tools], context: 200_000, output_max: 8_000"
+        };
+        let _ = writeln!(
+            models,
+            "  - {{id: {model}, endpoints: [{{provider: at-{model}, name: '{name}', price: {{input: 1, output: 5}}}}], {shape}}}"
+        );
+    }
+    format!(
+        "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 2, pin: false, drain: 5s}}\n\
+         data_dir: DATA\n\
+         log: {{level: error}}\n\
+         tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n\
+         providers:\n{providers}models:\n{models}"
+    )
+}
+
 /// One provider for what works and one for each kind of fault, all of them the same fake: a limit or a breaker of one shall not be felt
 /// by the others. Waits are short, since tests wait too.
 fn configuration(upstream: SocketAddr, kind: &str, shards: usize) -> String {

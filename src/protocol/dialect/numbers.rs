@@ -106,6 +106,10 @@ impl Sides {
                 "model",
                 "this router does not speak the forms in which Bedrock's runtime embeds",
             )),
+            (DialectName::Gemini, Form::Vertex) => Err(Fault::invalid(
+                "model",
+                "this router does not translate embeddings into the forms of Google Cloud; ask in Gemini's own, which passes",
+            )),
             (DialectName::Gemini, _) => embeddings::write_gemini(&embed, target.model),
             _ => Ok(embeddings::write_openai(&embed, target.model)),
         }
