@@ -63,14 +63,14 @@ impl Told {
         };
         for block in &answer.blocks {
             match &block.start {
-                BlockStart::Text => told
+                // Messages and Gemini have no block for a refusal: its words are text there.
+                BlockStart::Text | BlockStart::Refusal => told
                     .text
                     .entry(block.choice)
                     .or_default()
                     .push_str(&block.text),
                 BlockStart::ToolCall { name, .. } => {
-                    let input = serde_json::from_str(&block.text)
-                        .unwrap_or_else(|_| Value::from(block.text.as_str()));
+                    let input = input_of(&block.text);
                     told.calls.push((name.to_string(), input));
                 }
                 _ => {}
@@ -79,9 +79,27 @@ impl Told {
         told.text.retain(|_, text| !text.is_empty());
         let stops = answer.stops.iter();
         told.stops = stops
-            .map(|(choice, why, _)| (*choice, why.clone()))
+            .map(|(choice, why, _)| (*choice, nearest(why)))
             .collect();
         told
+    }
+}
+
+/// A refusal and a filter are one word in Gemini (`SAFETY`).
+fn nearest(why: &StopReason) -> StopReason {
+    match why {
+        StopReason::Refusal => StopReason::ContentFilter,
+        other => other.clone(),
+    }
+}
+
+/// A call without a word is a call with nothing; one that was cut off in the middle stands under `raw` where only objects are sayable.
+fn input_of(text: &str) -> Value {
+    let text = if text.is_empty() { "{}" } else { text };
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(map)) if map.len() == 1 && map.contains_key("raw") => map["raw"].clone(),
+        Ok(other) => other,
+        Err(_) => Value::from(text),
     }
 }
 
@@ -127,14 +145,14 @@ fn of_frames(dialect: DialectName, holds: Holds, body: &Bytes) -> Result<Vec<Eve
 /// The grammar of an API as the index names it, `None` where no codec speaks it.
 fn dialect_of(recording: &Value) -> Option<DialectName> {
     let api = recording["api"].as_str().unwrap_or_default();
-    let url = recording["request"]["url"].as_str().unwrap_or_default();
+    let claude = recording["request"]["body"]["anthropic_version"].is_string();
     match api.rsplit('.').next().unwrap_or_default() {
         "chat" | "openai_chat" => Some(DialectName::Chat),
         "messages" => Some(DialectName::Messages),
         "responses" => Some(DialectName::Responses),
         "generate" | "stream" => Some(DialectName::Gemini),
         "converse" | "converse_stream" => Some(DialectName::Converse),
-        "invoke" | "invoke_stream" if url.contains("anthropic") => Some(DialectName::Messages),
+        "invoke" | "invoke_stream" if claude => Some(DialectName::Messages),
         _ => None,
     }
 }
@@ -244,7 +262,22 @@ fn walk(name: &str, recording: &Value, counts: &mut Counts, wrong: &mut Vec<Stri
             .for_each(|to| note("answer", to, told_again(to, &events))),
     }
     let asked = &recording["request"]["body"];
-    if asked.is_object() {
+    // What the provider refused as malformed itself, and a prompt that is stored with OpenAI together with its model's name, are not ours to read.
+    let refused = recording["response"]["status"] == 400 && asked["messages"][0].is_string();
+    let stored = asked["prompt"]["id"].is_string() && asked["model"].is_null();
+    if refused || stored {
+        let read = read_request(dialect, &Bytes::from(asked.to_string()));
+        let unread = read.map_or(Ok("unread"), |_| Err("was read".to_owned()));
+        note("request", dialect, unread);
+    } else if asked.is_object() {
+        let mut asked = asked.clone();
+        // Bedrock and Azure name the model in the path.
+        if dialect != DialectName::Gemini && asked["model"].is_null() {
+            asked["model"] = Value::from("m");
+        }
+        if dialect == DialectName::Converse && recording["request"]["body"]["model"].is_null() {
+            asked.as_object_mut().expect("an object").remove("model");
+        }
         let body = Bytes::from(asked.to_string());
         PROVIDERS
             .into_iter()
