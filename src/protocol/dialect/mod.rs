@@ -14,6 +14,8 @@ pub mod numbers;
 pub mod responses;
 mod rules;
 pub mod splice;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{NanoUsd, Str};
 use crate::canon::{Answer, DialectName, Event, Fault, Malformed, Request};

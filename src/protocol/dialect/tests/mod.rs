@@ -1,0 +1,3 @@
+//! Promises that hold between dialects, whichever two meet. What one dialect promises alone is tested in its own folder.
+
+mod recordings;
