@@ -242,7 +242,15 @@ impl ProviderKind {
             (_, None) => {}
             (_, Some(Credential::Aws(aws))) => bedrock::sign(head, aws, signing),
             (Self::Anthropic, Some(Credential::Key(key))) => anthropic::sign(head, key),
-            (Self::Gemini | Self::Vertex, Some(Credential::Key(key))) => gemini::sign(head, key),
+            (Self::Gemini, Some(Credential::Key(key))) => gemini::sign(head, key),
+            // Google Cloud's own keys have two beginnings; any other text is an access token (`providers/vertex.md` 3).
+            (Self::Vertex, Some(Credential::Key(key)))
+                if ["AIza", "AQ."]
+                    .iter()
+                    .any(|start| key.expose().starts_with(start)) =>
+            {
+                gemini::sign(head, key);
+            }
             (Self::Fake, Some(Credential::Key(key))) if head.path.starts_with("/v1/messages") => {
                 anthropic::sign(head, key);
             }
