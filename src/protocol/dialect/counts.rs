@@ -10,7 +10,15 @@ use std::fmt;
 
 /// A usage object, taken apart.
 #[derive(Debug, Default)]
-pub(in crate::protocol::dialect) struct Counts<'a>(SmallVec<[(Path<'a>, Leaf<'a>); 24]>);
+pub(in crate::protocol::dialect) struct Counts<'a>(SmallVec<[Entry<'a>; 24]>);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry<'a> {
+    path: Path<'a>,
+    /// Of the path as it is asked for, its slashes included: nearly every entry that is not meant is told apart by it.
+    length: usize,
+    leaf: Leaf<'a>,
+}
 
 /// Names from the outermost in; unused ones are empty.
 type Path<'a> = [&'a str; DEPTH];
@@ -94,14 +102,22 @@ impl<'a> Counts<'a> {
 
     /// Of a name that stands twice the last counts, as with most readers of JSON.
     fn leaf(&self, path: &str) -> Option<Leaf<'a>> {
-        let same = |at: &Path<'a>| {
-            let mut names = at.iter().filter(|name| !name.is_empty());
-            let mut wanted = path.split('/').skip(1);
-            wanted.all(|name| names.next() == Some(&name)) && names.next().is_none()
-        };
-        let found = self.0.iter().rev().find(|(at, _)| same(at))?;
-        Some(found.1)
+        let of_length = self.0.iter().rev().filter(|e| e.length == path.len());
+        let mut found = of_length.filter(|e| is_at(&e.path, path));
+        found.next().map(|e| e.leaf)
     }
+}
+
+/// Whether `path` (`/a/b`) names this place.
+fn is_at(place: &Path<'_>, path: &str) -> bool {
+    let mut rest = path;
+    for name in place.iter().take_while(|name| !name.is_empty()) {
+        let Some(after) = rest.strip_prefix('/').and_then(|r| r.strip_prefix(name)) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 /// One value of the object, at its path.
@@ -113,7 +129,12 @@ struct Node<'a, 'c> {
 
 impl<'a> Node<'a, '_> {
     fn keep(self, leaf: Leaf<'a>) {
-        self.counts.0.push((self.path, leaf));
+        let length = self.path.iter().map(|name| name.len()).sum::<usize>() + self.depth;
+        self.counts.0.push(Entry {
+            path: self.path,
+            length,
+            leaf,
+        });
     }
 }
 
