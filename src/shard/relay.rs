@@ -249,6 +249,10 @@ impl Relay {
     }
 
     fn event(&mut self, event: &sse::SseEvent, out: &mut BytesMut) -> Result<(), Fault> {
+        // Google's own event within Claude's stream, on which strict clients break; its usage is another reckoning (`providers/vertex.md`).
+        if self.kind == ProviderKind::Vertex && &event.name[..] == b"vertex_event" {
+            return Ok(());
+        }
         match &mut self.meaning {
             Meaning::Lift(lift) => {
                 let pass = lift.event(event, &mut self.events).map_err(malformed)?;

@@ -115,6 +115,13 @@ def messages_plain_and_streamed(model):
         said = "".join(stream.text_stream)
         equal(said, answer.content[-1].text)
         equal(stream.get_final_message().stop_reason, "end_turn")
+    told = [event.type for event in claude.messages.create(stream=True, **ask)]
+    strange = set(told) - {
+        "message_start", "content_block_start", "content_block_delta", "content_block_stop",
+        "message_delta", "message_stop", "ping",
+    }
+    assert not strange, strange
+    equal((told[0], told[-1]), ("message_start", "message_stop"))
 
 
 @for_each_model
