@@ -287,7 +287,8 @@ fn echoes_through(front: &Rig, back: &Rig) {
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(body.iter().filter(|&&byte| byte == b'z').count() == 900_000);
     front.is_clean();
-    assert_eq!(back.standing().clients, 0);
+    // The front may know of the end before the back has looked.
+    until("the back is done too", || back.standing().clients == 0);
 }
 
 #[test]
