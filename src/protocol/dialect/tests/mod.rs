@@ -1,3 +1,5 @@
 //! Promises that hold between dialects, whichever two meet. What one dialect promises alone is tested in its own folder.
 
 mod recordings;
+mod tell;
+mod unknown;
