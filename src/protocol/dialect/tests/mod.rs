@@ -1,6 +1,6 @@
 //! Promises that hold between dialects, whichever two meet. What one dialect promises alone is tested in its own folder.
 
-mod conversations;
+pub(crate) mod conversations;
 mod recordings;
-mod tell;
+pub(crate) mod tell;
 mod unknown;

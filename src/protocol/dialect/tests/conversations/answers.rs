@@ -158,7 +158,7 @@ fn two() -> Vec<Event> {
         .ends_each(&[StopReason::EndTurn, StopReason::MaxTokens], None)
 }
 
-fn all() -> Vec<(&'static str, Vec<Event>)> {
+pub fn all() -> Vec<(&'static str, Vec<Event>)> {
     let plain = || Said::new().text(&["Hé", "llo \u{1f600}\n\n", "\"you\""]);
     vec![
         ("text", plain().ends(StopReason::EndTurn)),
@@ -235,7 +235,7 @@ fn both(to: DialectName, events: &[Event], what: &str) -> [(Vec<Event>, Vec<Stri
     [(stream, told.clone()), (whole, told)]
 }
 
-pub fn fates(fates: &mut Fates) {
+pub(super) fn fates(fates: &mut Fates) {
     for (name, events) in all() {
         for to in CLIENTS.into_iter().chain([DialectName::Converse]) {
             let [stream, whole] = both(to, &events, name);
@@ -337,10 +337,10 @@ fn signed_by(provider: DialectName) -> Vec<Event> {
     of_whole(provider, answer.to_string().as_bytes()).expect("as documented")
 }
 
-const SIGNATURE: &str = "c2lnbmF0dXJl";
+pub const SIGNATURE: &str = "c2lnbmF0dXJl";
 
 /// What an answer's issuer is shown again by a client of `client`, and what the client was told was left out.
-fn comes_back(provider: DialectName, client: DialectName) -> (Vec<String>, Vec<String>) {
+pub fn comes_back(provider: DialectName, client: DialectName) -> (Vec<String>, Vec<String>) {
     let what = format!("{} by way of {}", provider.as_str(), client.as_str());
     let said = signed_by(provider);
     let answer: Value = serde_json::from_slice(&whole(client, &said)).expect("JSON");

@@ -409,6 +409,13 @@ pub fn all() -> Vec<(&'static str, Request)> {
             }),
         ),
         (
+            "warmth",
+            sampled(Sampling {
+                temperature: Some(0.5),
+                ..Sampling::default()
+            }),
+        ),
+        (
             "nucleus",
             sampled(Sampling {
                 top_p: Some(0.5),
@@ -505,5 +512,22 @@ pub fn all() -> Vec<(&'static str, Request)> {
         ("named user", named_speaker()),
         ("tool of one provider", others_tool()),
         ("unknown block", unknown_block()),
+        (
+            "file by its id",
+            said(document(
+                Source::File {
+                    id: "file-1".into(),
+                },
+                None,
+            )),
+        ),
+        ("greeting", hello()),
+        (
+            "streamed",
+            Request {
+                stream: true,
+                ..hello()
+            },
+        ),
     ]
 }

@@ -6,9 +6,9 @@
 //! a refusal that names the field, or what is lost and by which names that is told. A loss that nobody is told of fails, and a pair can lose no
 //! more than its two dialects do.
 
-mod answers;
-mod ask;
-mod lines;
+pub(crate) mod answers;
+pub(crate) mod ask;
+pub(crate) mod lines;
 mod requests;
 
 use super::tell::CLIENTS;

@@ -40,7 +40,7 @@ fn through(to: DialectName, request: &Request, what: &str) -> (Fate, Option<Requ
     (fate, Some(back))
 }
 
-pub fn fates(fates: &mut Fates) {
+pub(super) fn fates(fates: &mut Fates) {
     for (name, request) in ask::all() {
         for dialect in CLIENTS.into_iter().chain([DialectName::Converse]) {
             let (fate, _) = through(dialect, &request, name);
