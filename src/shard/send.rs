@@ -5,7 +5,7 @@ use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::numbers::{Form, Question, Sides};
-use crate::protocol::dialect::{self, Target, splice};
+use crate::protocol::dialect::{self, Rules, Target, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{
     Asking, CallHead, ClientHeaders, Credential, Envelope, Operation, ProviderKind, Signing, form,
@@ -202,7 +202,10 @@ impl Exchange {
             self.dropped = dropped;
             return shaped(body, envelope);
         }
-        if dialect == self.dialect && !self.is_sealed() {
+        let passes = dialect == self.dialect && !self.is_sealed();
+        // A rule on content cannot be kept by bytes that pass; what is kept at one provider can be asked for in no other form.
+        let ruled = !self.asked.peek.server_state && endpoint.rules.reach_content(&self.asked.peek);
+        if passes && !ruled {
             return self.own_words(endpoint, dialect, envelope);
         }
         if self.asked.peek.server_state && dialect != self.dialect {
@@ -230,20 +233,22 @@ impl Exchange {
 
     /// The client's own bytes, with what must change.
     fn own_words(
-        &self,
+        &mut self,
         endpoint: &config::Endpoint,
         dialect: DialectName,
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
-        let spliced =
-            || splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name);
-        match envelope {
-            None => spliced(),
-            Some(envelope) if envelope.remove.contains(&"model") => {
-                shaped(self.body.clone(), Some(envelope))
-            }
-            Some(envelope) => shaped(spliced()?.concat().into(), Some(envelope)),
-        }
+        let none = Rules::default();
+        // A question whose answer is numbers has no parameters that a rule could name.
+        let rules = match self.task {
+            Task::Generate => &endpoint.rules,
+            Task::CountTokens | Task::Embed | Task::EmbedMany => &none,
+        };
+        let (body, peek) = (&self.body, &self.asked.peek);
+        let shape = envelope.map(|e| (e.remove, &*e.insert));
+        let (slices, told) = splice::own_words(dialect, body, peek, &endpoint.name, rules, shape)?;
+        self.dropped = told;
+        Ok(slices.into_iter().collect())
     }
 
     fn target<'a>(&'a self, endpoint: &'a config::Endpoint, stream: bool) -> Target<'a> {

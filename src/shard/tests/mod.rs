@@ -7,6 +7,7 @@ mod days;
 mod keys;
 mod ledger;
 mod limits;
+mod matrix;
 mod queue;
 mod reload;
 mod sockets;
