@@ -42,6 +42,7 @@ impl Shard {
             Ask::Models { dialect } | Ask::Model { dialect, .. } => *dialect,
             Ask::Socket | Ask::Refused { .. } => DialectName::Native,
         };
+        let array = matches!(&ask, Ask::Do(line) if line.array);
         let key = match self.authenticate(&head) {
             Ok(key) => Some(key),
             // A WebSocket may show its key in its first message.
@@ -56,7 +57,8 @@ impl Shard {
                     fields,
                 };
                 self.desk.log(line, out);
-                return reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out);
+                let id = self.desk.name_exchange();
+                return reply::refuse_in(client, (dialect, array), &fault, &id, out);
             }
         };
         match (ask, key) {
@@ -79,7 +81,8 @@ impl Shard {
             (Ask::Do(line), Some(key)) => {
                 if let Err(fault) = self.open(now, client, &head, line, key, out) {
                     self.desk.meters.failed(fault.class);
-                    reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out);
+                    let id = self.desk.name_exchange();
+                    reply::refuse_in(client, (dialect, array), &fault, &id, out);
                 }
             }
             (Ask::Do(_) | Ask::Refused { .. }, _) => {}

@@ -361,7 +361,7 @@ impl Exchange {
                 out.push(Output::Respond {
                     client,
                     head,
-                    body,
+                    body: reply::in_array(self.array, body),
                     end: true,
                 });
                 self.ended = true;
@@ -389,7 +389,7 @@ impl Exchange {
                 out.push(Output::Respond {
                     client,
                     head,
-                    body,
+                    body: reply::in_array(self.array, body),
                     end: true,
                 });
                 self.ended = true;
@@ -424,6 +424,7 @@ impl Exchange {
             created: self.begun.wall.seconds(),
             model: self.asked.peek.model.clone(),
             bare: request_id.is_some(),
+            array: self.array,
             request_id,
             ..dialect::Opening::default()
         }

@@ -469,7 +469,7 @@ impl Exchange {
             Down::Http(client) => {
                 let client = *client;
                 self.head_sent = true;
-                let head = self.response_head(Some(attempt), 200, EVENT_STREAM, &[]);
+                let head = self.response_head(Some(attempt), 200, self.stream_kind(), &[]);
                 out.push(Output::Respond {
                     client,
                     head,
@@ -539,7 +539,11 @@ impl Exchange {
             return;
         }
         self.comment_at = now.instant + self.config.limits.sse_comment;
-        let body = Bytes::from_static(sse::KEEP_ALIVE);
+        let body = Bytes::from_static(match self.array {
+            // All that is written stands between elements, where JSON takes white space (RFC 8259, section 2) and no comments.
+            true => b"\n",
+            false => sse::KEEP_ALIVE,
+        });
         if self.head_sent {
             out.push(Output::Write {
                 client,
@@ -547,7 +551,7 @@ impl Exchange {
             });
         } else {
             self.head_sent = true;
-            let head = self.response_head(None, 200, EVENT_STREAM, &[]);
+            let head = self.response_head(None, 200, self.stream_kind(), &[]);
             out.push(Output::Respond {
                 client,
                 head,
@@ -555,6 +559,11 @@ impl Exchange {
                 end: false,
             });
         }
+    }
+
+    /// What the client's stream is, as HTTP calls it.
+    fn stream_kind(&self) -> &'static str {
+        if self.array { ARRAY } else { EVENT_STREAM }
     }
 
     pub fn closing(&self, attempt: &Attempt, relay: &Relay, now: Now) -> Closing {
@@ -600,7 +609,7 @@ impl Exchange {
         let mut headers = Vec::with_capacity(8);
         headers.push(("content-type", Str::from_static(kind)));
         headers.push(("x-stokehold-id", self.name.clone()));
-        if kind == EVENT_STREAM {
+        if kind == EVENT_STREAM || kind == ARRAY {
             // Buffering proxies would turn a stream into a lump.
             headers.push(("cache-control", Str::from_static("no-cache")));
             headers.push(("x-accel-buffering", Str::from_static("no")));
@@ -684,6 +693,8 @@ pub(super) const CROWDED: &str = "connections_in_use";
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
+/// A stream that is one JSON array, as Google names it.
+const ARRAY: &str = "application/json; charset=UTF-8";
 
 /// After the provider's end mark, how long HTTP's own end may take: it lets the connection be used again.
 const TAIL: Duration = Duration::from_secs(2);
