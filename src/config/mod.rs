@@ -146,6 +146,8 @@ pub struct Limits {
     /// Requests that wait for headroom.
     pub queue_max: usize,
     pub queue_time: Duration,
+    /// Names of stored answers and jobs whose issuer a shard remembers.
+    pub issued_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -111,6 +111,7 @@ pub struct RawLimits {
     pub upstream_h2_streams: Option<At<u64>>,
     pub queue_max: Option<At<u64>>,
     pub queue_time: Option<At<Duration>>,
+    pub issued_max: Option<At<u64>>,
 }
 
 fn limits(f: &mut F<'_, '_, '_>) -> RawLimits {
@@ -135,6 +136,7 @@ fn limits(f: &mut F<'_, '_, '_>) -> RawLimits {
         upstream_h2_streams: f.count("upstream_h2_streams", 1, 10_000),
         queue_max: f.count("queue_max", 0, MILLION),
         queue_time: f.duration("queue_time", Duration::ZERO, DAY),
+        issued_max: f.count("issued_max", 0, 10 * MILLION),
     }
 }
 

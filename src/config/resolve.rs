@@ -274,6 +274,7 @@ fn limits(raw: Option<raw::RawLimits>, r: &mut Resolving<'_>) -> Limits {
         upstream_h2_streams: count(raw.upstream_h2_streams, d.upstream_h2_streams as usize) as u32,
         queue_max: count(raw.queue_max, d.queue_max),
         queue_time: or(raw.queue_time, d.queue_time),
+        issued_max: count(raw.issued_max, d.issued_max),
     };
     if limits.body_bytes_max > limits.bodies_bytes_max {
         let what = format!(
@@ -497,6 +498,7 @@ const DEFAULT_LIMITS: Limits = Limits {
     upstream_h2_streams: 100,
     queue_max: 10_000,
     queue_time: Duration::from_secs(30),
+    issued_max: 65_536,
 };
 
 const DEFAULT_LEDGER: Ledger = Ledger {

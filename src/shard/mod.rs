@@ -18,6 +18,8 @@ mod credentials;
 mod desk;
 /// All transitions of an exchange on one screen.
 mod exchange;
+/// What providers keep under names that they gave out, and who can be asked for it.
+mod issued;
 /// Who waits for headroom, and whose turn it is.
 mod line;
 /// What a client may ask for, by method and path.

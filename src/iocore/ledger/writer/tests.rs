@@ -76,6 +76,7 @@ pub fn config() -> Config {
             upstream_idle: zero,
             upstream_h2_streams: 1,
             queue_max: 1,
+            issued_max: 1,
             queue_time: zero,
         },
         log: Log {
