@@ -11,6 +11,7 @@ mod limits;
 mod queue;
 mod reload;
 mod sockets;
+mod video;
 
 use super::*;
 use crate::base::{Slot, WallTime};

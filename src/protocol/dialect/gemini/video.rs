@@ -12,7 +12,8 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 
 pub use super::video_openai::{
-    Job, read_openai, read_openai_form, read_openai_job, size, write_openai, write_openai_job,
+    Job, read_openai, read_openai_form, read_openai_job, resolution_of, size, write_openai,
+    write_openai_job,
 };
 
 /// What a video is to be made of. What is `None` was not said, and the provider's default holds.
@@ -103,6 +104,12 @@ impl VideoJob {
             output_video_resolution: Some(Str::from_static(resolution.as_str())),
             ..Usage::default()
         }
+    }
+
+    /// Seconds of each of its videos.
+    #[must_use]
+    pub fn seconds_each(&self) -> u64 {
+        u64::from(self.seconds.unwrap_or(SECONDS_DEFAULT))
     }
 
     /// Seconds of video that are paid for when `state` is where the job ended: withheld videos are not charged.

@@ -150,6 +150,12 @@ fn picture(size: &str) -> Result<(Option<Resolution>, Option<Str>), Fault> {
     Ok((Some(resolution), Some(Str::from_static(aspect))))
 }
 
+/// The resolution of a size that a provider names; `None` for what is no size.
+#[must_use]
+pub fn resolution_of(size: &str) -> Option<Resolution> {
+    picture(size).ok()?.0
+}
+
 /// The width and height of a job; `None` where neither was said.
 #[must_use]
 pub fn size(job: &VideoJob) -> Option<&'static str> {
@@ -291,7 +297,10 @@ pub fn write_openai_job(job: &Job, state: &VideoState) -> Bytes {
         json::key("completed_at", &mut out);
         json::integer(completed, &mut out);
     }
-    json::field("prompt", &job.prompt, &mut out);
+    // Who asks later is not told again what the job was ordered with.
+    if !job.prompt.is_empty() {
+        json::field("prompt", &job.prompt, &mut out);
+    }
     if let Some(seconds) = job.seconds {
         json::field("seconds", &seconds.to_string(), &mut out);
     }
