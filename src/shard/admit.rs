@@ -10,6 +10,7 @@ use crate::policy::cost;
 use crate::protocol::dialect::{native, splice};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
+use crate::shard::kept::Kept;
 use crate::shard::paths::{self, Ask, Beside, Line};
 use crate::shard::task::Task;
 use crate::shard::{BodyFault, Client, ClientHead, LogLine, Output, Shard, reply, socket};
@@ -159,6 +160,9 @@ impl Shard {
                 path_streams: opened.line.stream,
                 path_model: opened.line.model,
                 array: opened.line.array,
+                kept: opened.line.kept.map(|wanted| Box::new(Kept::new(*wanted))),
+                pin: None,
+                issues: false,
                 tenant,
                 client_key: opened.key,
                 controls: opened.controls,
@@ -291,7 +295,8 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         self.body = body;
-        match self.understand().and_then(|()| self.admit(desk, now)) {
+        let understood = self.understand().and_then(|()| self.locate(desk));
+        match understood.and_then(|()| self.admit(desk, now)) {
             Ok(()) => self.route(desk, now, now.instant, out),
             Err(fault) => self.refuse(desk, now, &fault, out),
         }
@@ -322,11 +327,17 @@ impl Exchange {
     }
 
     fn understand(&mut self) -> Result<(), Fault> {
+        if self.kept.is_some() {
+            // It names no model, and costs a request and no tokens.
+            self.asked.peek.stream = self.path_streams.unwrap_or_default();
+            return Ok(());
+        }
         let mut peek = match (self.task, self.dialect) {
             (Task::Generate, DialectName::Native) => self.understand_native()?,
             (Task::Generate, _) => splice::peek(self.dialect, &self.body)?,
             (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
+            (Task::Kept(_), _) => splice::Peek::default(),
         };
         if let Some(stream) = self.path_streams {
             peek.stream = stream;
@@ -343,7 +354,7 @@ impl Exchange {
                 output: Tokens(cost::output_of(peek.max_output).0),
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens => Draw::default(),
+            Task::CountTokens | Task::Kept(_) => Draw::default(),
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output: Tokens::ZERO,

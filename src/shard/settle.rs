@@ -26,7 +26,7 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Output>,
     ) -> Phase {
-        let usage = relay.usage_or_estimate(self.asked.ask.input);
+        let usage = self.usage_at_end(desk, &attempt, relay, now, out);
         let id = relay.upstream_id.clone();
         self.settle_attempt(desk, attempt, usage, id, Outcome::Done, now);
         desk.meters.exchanges_done += 1;
@@ -61,11 +61,19 @@ impl Exchange {
     ) -> Phase {
         let error = self.error_of(&attempt, &failure.fault);
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
-        let next = self.next(desk, &attempt, error, failure.should_retry, now);
+        let next = match self.kept_next(desk, error, &failure) {
+            Some(next) => next,
+            None => self.next(desk, &attempt, error, failure.should_retry, now),
+        };
         let last = next == Next::GiveUp;
         let outcome = Outcome::Failed(failure.fault.class);
         self.log_outcome(desk, now.wall, outcome, &failure.fault, out);
-        let usage = self.usage_of_failed(&attempt, relay.as_deref());
+        let usage = match &relay {
+            Some(relay) if self.is_billed_apart() => {
+                self.usage_at_end(desk, &attempt, relay, now, out)
+            }
+            _ => self.usage_of_failed(&attempt, relay.as_deref()),
+        };
         let relay_id = relay
             .as_ref()
             .map_or(Str::new(), |relay| relay.upstream_id.clone());
@@ -143,6 +151,8 @@ impl Exchange {
                 }
                 self.answered(desk, attempt);
             }
+            // A limit on such asks is none of the model's.
+            AttemptError::Limited { .. } if self.kept.is_some() => self.answered(desk, attempt),
             AttemptError::Limited { .. } => {
                 let wait =
                     stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
@@ -182,7 +192,7 @@ impl Exchange {
         }
     }
 
-    fn tell_others(&self, news: News, out: &mut Vec<Output>) {
+    pub fn tell_others(&self, news: News, out: &mut Vec<Output>) {
         out.push(Output::Tell(Gossip {
             under: self.config.generation,
             news,
@@ -290,6 +300,8 @@ impl Exchange {
     /// What a failed attempt is billed: nothing when the provider refused or was not reached; what came when it broke off.
     fn usage_of_failed(&self, attempt: &Attempt, relay: Option<&Relay>) -> Usage {
         match relay {
+            // Asks after kept answers cost nothing.
+            _ if self.kept.is_some() => Usage::default(),
             Some(relay) if attempt.first_byte.is_some() => {
                 relay.usage_or_estimate(self.asked.ask.input)
             }
@@ -463,7 +475,7 @@ impl Exchange {
                 out.push(Output::Cancel {
                     attempt: attempt.id,
                 });
-                let usage = relay.usage_or_estimate(self.asked.ask.input);
+                let usage = self.usage_at_end(desk, &attempt, &relay, now, out);
                 self.unprobed(desk, &attempt, now);
                 let id = relay.upstream_id.clone();
                 self.settle_attempt(desk, attempt, usage, id, outcome, now);
@@ -513,6 +525,9 @@ impl Exchange {
         } else {
             upstream_id
         };
+        if self.kept.is_some() {
+            return;
+        }
         self.row = Some(Box::new(LedgerRow {
             under: Under(config.clone()),
             exchange: self.name.clone(),
@@ -557,7 +572,9 @@ impl Exchange {
             };
             out.push(Output::Post(Mail::Ledger(Box::new(row))));
         }
-        let Some(open) = self.open else { return };
+        let Some(open) = self.open.filter(|_| self.kept.is_none()) else {
+            return;
+        };
         let endpoint = &self.config.endpoints[open.endpoint.0 as usize];
         let usage = self.usage_unsaid();
         let cost = bill(&usage, endpoint.price.on(self.begun.wall));
@@ -587,7 +604,7 @@ impl Exchange {
         }))));
     }
 
-    fn add_up(&mut self, used: Option<Used>, cost: NanoUsd) {
+    pub fn add_up(&mut self, used: Option<Used>, cost: NanoUsd) {
         self.tally.cost += cost;
         if let Some(used) = used {
             let sum = self.tally.used.get_or_insert_default();
@@ -620,7 +637,7 @@ impl Exchange {
 }
 
 /// What a provider's limits count.
-fn used(usage: &Usage) -> Used {
+pub(super) fn used(usage: &Usage) -> Used {
     let cache_read = usage.cache_read.unwrap_or_default();
     Used {
         input: usage.input_total() - cache_read,

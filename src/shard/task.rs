@@ -1,6 +1,6 @@
 //! What a client asks a model to do.
 
-use crate::protocol::provider::Operation;
+use crate::protocol::provider::{Deed, Operation};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
@@ -12,6 +12,8 @@ pub(super) enum Task {
     Embed,
     /// Several inputs in Google's own form; in OpenAI's, one form serves both.
     EmbedMany,
+    /// Something with an answer that was made before.
+    Kept(Deed),
 }
 
 impl Task {
@@ -21,6 +23,7 @@ impl Task {
             Self::CountTokens => Operation::CountTokens,
             Self::Embed => Operation::Embed,
             Self::EmbedMany => Operation::EmbedMany,
+            Self::Kept(deed) => Operation::Kept(deed),
         }
     }
 

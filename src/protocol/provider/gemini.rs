@@ -49,6 +49,8 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
         (Operation::EmbedMany, _) => "batchEmbedContents",
         (Operation::VideoStart, _) => "predictLongRunning",
         (Operation::VideoPoll, _) => "fetchPredictOperation",
+        // Nobody asks this of Google: it keeps no answers in Responses.
+        (Operation::Kept(_), _) => "generateContent",
     }
 }
 
