@@ -1,6 +1,6 @@
 //! What a client asks a model to do.
 
-use crate::protocol::provider::Operation;
+use crate::protocol::provider::{self, Operation};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
@@ -14,6 +14,8 @@ pub(super) enum Task {
     EmbedMany,
     /// Something about a job that makes video.
     Video(Deed),
+    /// Something with an answer that was made before.
+    Kept(provider::Deed),
 }
 
 /// What is wanted of such a job.
@@ -38,6 +40,7 @@ impl Task {
             Self::Video(Deed::Poll) => Operation::VideoPoll,
             Self::Video(Deed::Content) => Operation::VideoContent,
             Self::Video(Deed::Delete) => Operation::VideoDelete,
+            Self::Kept(deed) => Operation::Kept(deed),
         }
     }
 

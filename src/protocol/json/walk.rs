@@ -4,6 +4,7 @@
 //! grammar of RFC 8259 whole; what is wrong it does not explain: whoever must tell a client reads the text again with serde_json. Not for
 //! bodies that are taken apart: those are read into types.
 
+use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// A place in a text.
@@ -18,7 +19,7 @@ pub struct Walk<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     Syntax,
-    /// Nested deeper than `DEPTH_MAX`.
+    /// Descended into deeper than `DEPTH_MAX`.
     Deep,
 }
 
@@ -44,7 +45,7 @@ pub struct Quoted<'a> {
     escaped: bool,
 }
 
-/// As serde_json's: no request or answer of a provider nests a tenth as deep, and every reader of ours goes as deep as its text.
+/// Of what is descended into. As serde_json's: no request or answer of a provider nests a tenth as deep, and every reader of ours goes as deep as its text.
 pub const DEPTH_MAX: u32 = 128;
 
 impl<'a> Quoted<'a> {
@@ -138,18 +139,13 @@ impl<'a> Walk<'a> {
         self.quoted()
     }
 
-    /// Reads any value: the text of it, without the space around it.
+    /// Reads any value: the text of it, without the space around it. Nested as deep as it likes: nobody descends into it.
     pub fn value(&mut self) -> Result<&'a str, Broken> {
         self.space();
         let from = self.at;
         match self.byte() {
-            Some(b'"') => self.quoted().map(drop)?,
-            Some(b'{') => self.members(|walk, _| walk.value().map(drop))?,
-            Some(b'[') => self.items(|walk| walk.value().map(drop))?,
-            Some(b't') => self.word("true")?,
-            Some(b'f') => self.word("false")?,
-            Some(b'n') => self.word("null")?,
-            _ => self.number()?,
+            Some(b'{' | b'[') => self.nested()?,
+            _ => self.scalar()?,
         }
         Ok(&self.text[from..self.at])
     }
@@ -232,6 +228,60 @@ impl<'a> Walk<'a> {
             length,
             escaped,
         })
+    }
+
+    /// An object or array, all of it, without recursion.
+    fn nested(&mut self) -> Result<(), Broken> {
+        // How what is open ends, innermost last.
+        let mut open: SmallVec<[u8; 64]> = SmallVec::new();
+        loop {
+            let end = match self.byte() {
+                Some(b'{') => b'}',
+                Some(b'[') => b']',
+                _ => 0,
+            };
+            if end == 0 {
+                self.scalar()?;
+            } else {
+                self.at += 1;
+                if !self.take(end) {
+                    open.push(end);
+                    self.name_if(end)?;
+                    continue;
+                }
+            }
+            loop {
+                let Some(&end) = open.last() else {
+                    return Ok(());
+                };
+                if !self.ends(end)? {
+                    self.name_if(end)?;
+                    break;
+                }
+                open.pop();
+            }
+        }
+    }
+
+    /// Stands before the next value: within an object its name comes first.
+    fn name_if(&mut self, end: u8) -> Result<(), Broken> {
+        self.space();
+        if end == b'}' {
+            self.quoted()?;
+            self.expect(b':')?;
+            self.space();
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self) -> Result<(), Broken> {
+        match self.byte() {
+            Some(b'"') => self.quoted().map(drop),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => self.number(),
+        }
     }
 
     fn word(&mut self, word: &str) -> Result<(), Broken> {
@@ -435,10 +485,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_said_to_be() {
+    fn what_is_walked_too_deep_is_said_to_be_and_what_is_passed_over_is_not() {
+        fn descend(walk: &mut Walk<'_>) -> Result<(), Broken> {
+            walk.items(descend)
+        }
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(is_json(&nested(128)), Ok(()));
-        assert_eq!(is_json(&nested(129)), Err(Broken::Deep));
-        assert_eq!(is_json(&"[{\"a\":".repeat(100_000)), Err(Broken::Deep));
+        assert_eq!(descend(&mut Walk::of(&nested(128))), Ok(()));
+        assert_eq!(descend(&mut Walk::of(&nested(129))), Err(Broken::Deep));
+        assert_eq!(is_json(&nested(100_000)), Ok(()));
+        assert_eq!(is_json(&"[{\"a\":".repeat(100_000)), Err(Broken::Syntax));
     }
 }

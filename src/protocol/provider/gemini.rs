@@ -58,6 +58,8 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
         (Operation::VideoPoll | Operation::VideoContent | Operation::VideoDelete, _) => {
             "fetchPredictOperation"
         }
+        // Nobody asks this of Google: it keeps no answers in Responses.
+        (Operation::Kept(_), _) => "generateContent",
     }
 }
 

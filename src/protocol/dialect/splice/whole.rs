@@ -108,7 +108,7 @@ fn message(body: &Bytes) -> Option<[Event; 3]> {
 }
 
 /// `None` for what is no string.
-fn text(body: &Str, written: Option<&str>) -> Option<Str> {
+pub(super) fn text(body: &Str, written: Option<&str>) -> Option<Str> {
     let text = Walk::of(written?).string().ok()?.text().ok()?;
     Some(slice_of(body, &text))
 }
