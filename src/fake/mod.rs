@@ -29,6 +29,7 @@ mod embed;
 mod fetch;
 mod head;
 mod refuse;
+mod inputs;
 mod store;
 pub use cache::CacheModel;
 mod limit;
