@@ -6,9 +6,10 @@
 //!
 //! The bill: an ask after a kept answer costs nothing and has no row in the ledger. An answer made in the background is billed when its
 //! usage is first seen, by whoever sees it, in a row under the answer's own id; the ledger takes a row of one id once, so that two who see
-//! it at the same moment, or one who sees it again after a restart, write it once all the same. Its creation has a row without usage.
+//! it at the same moment, or one who sees it again after a restart, write it once all the same. Its creation has a row without usage. One that
+//! was called off and says no usage is billed its prompt, as an estimate.
 
-use crate::base::{Instant, NanoUsd, Now, Str};
+use crate::base::{Instant, NanoUsd, Now, Str, Tokens};
 use crate::canon::{Fault, FaultClass, Usage};
 use crate::config::{Config, LogLevel};
 use crate::policy::bill::bill;
@@ -274,6 +275,11 @@ impl Exchange {
         let owed = self.asked.peek.background;
         desk.issued.learn(name, place, owed);
         self.tell_others(News::Issued { name, place, owed }, out);
+        if owed {
+            let input = self.asked.ask.input;
+            desk.issued.expect(name, input);
+            self.tell_others(News::Expected { name, input }, out);
+        }
     }
 
     /// True where the attempt's own row holds no usage: what was used stands under the answer's own id, once it is known.
@@ -328,7 +334,11 @@ impl Exchange {
         if !owed {
             return;
         }
-        let usage = seen.usage.clone();
+        let expected = desk.issued.expected(name);
+        let guess = || seen.called_off.then(|| guessed(expected)).flatten();
+        let Some(usage) = seen.usage.clone().or_else(guess) else {
+            return;
+        };
         match priced(&self.config, place_of(attempt), &seen.model) {
             Some(place) => self.pay(desk, (attempt, place), &id, usage, now, out),
             None => {
@@ -392,6 +402,15 @@ impl Exchange {
             .learn(name, PlaceName::of(&config, place), false);
         self.tell_others(News::Paid { name }, out);
     }
+}
+
+/// What an answer is billed that was called off and never says what it used: its prompt, which the provider has read.
+fn guessed(input: Tokens) -> Option<Usage> {
+    (input > Tokens::ZERO).then(|| Usage {
+        input_uncached: Some(input),
+        estimated: true,
+        ..Usage::default()
+    })
 }
 
 fn place_of(attempt: &Attempt) -> Place {

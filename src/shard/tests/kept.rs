@@ -283,6 +283,28 @@ fn an_answer_in_the_background_is_billed_when_its_usage_is_first_seen_and_once()
     rig.rests();
 }
 
+/// The provider has read the prompt, and says nothing of it.
+#[test]
+fn an_answer_that_is_called_off_is_billed_its_prompt_as_an_estimate() {
+    let mut rig = Rig::new(&two_keys("openai", TENANTS));
+    created(&mut rig, BACKGROUND, "r1", "queued");
+    for _ in 0..2 {
+        ask(
+            &mut rig,
+            "POST",
+            "/v1/responses/r1/cancel",
+            "",
+            "Bearer sk-a",
+        );
+        let (attempt, _) = called(&mut rig);
+        answer(&mut rig, attempt, 200, &object("r1", "cancelled", true));
+    }
+    assert_eq!(rig.rows.len(), 2);
+    let usage = &rig.rows[1].usage;
+    assert!(usage.estimated && usage.input_uncached > Some(crate::base::Tokens(0)));
+    rig.rests();
+}
+
 /// Nothing is remembered then; the ledger takes the row of an id once.
 #[test]
 fn after_a_restart_the_bill_has_the_same_name() {

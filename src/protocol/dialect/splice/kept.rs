@@ -19,7 +19,9 @@ pub struct Kept {
     pub model: Str,
     /// Made without a listener: whoever fetches it first is the first to hear what it cost.
     pub background: bool,
-    pub usage: Usage,
+    pub called_off: bool,
+    /// `None` where it does not say, as when it was called off.
+    pub usage: Option<Usage>,
 }
 
 /// OpenAI API reference, the response object, read 2026-11.
@@ -49,7 +51,7 @@ struct Last<'a> {
     response: Object<'a>,
 }
 
-/// Reads a fetched answer; `None` while it is being made, where no usage is said, and for every other body.
+/// Reads a fetched answer; `None` while it is being made, and for every other body.
 #[must_use]
 pub fn kept(body: &Bytes) -> Option<Kept> {
     let body = Str::try_from(body.clone()).ok()?;
@@ -84,15 +86,17 @@ fn of(body: &Str, object: &Object<'_>) -> Option<Kept> {
         return None;
     }
     let tools = object.tool_usage.map(|raw| Json::within(body, raw));
-    let used = usage::read(Json::within(body, object.usage?), tools.as_ref())?;
+    let said = object.usage.filter(|raw| raw.get() != "null");
+    let used = said.and_then(|raw| usage::read(Json::within(body, raw), tools.as_ref()));
     Some(Kept {
         id: text(body, object.id.map(RawValue::get))?,
         model: text(body, object.model.map(RawValue::get)).unwrap_or_default(),
+        called_off: status == "cancelled",
         background: object.background.is_some_and(|raw| raw.get() == "true"),
-        usage: Usage {
+        usage: used.map(|used| Usage {
             service_tier: text(body, object.service_tier.map(RawValue::get)),
             ..used
-        },
+        }),
     })
 }
 
@@ -114,11 +118,12 @@ mod tests {
             (&*done.id, &*done.model, done.background),
             ("resp_1", "m", true)
         );
-        assert_eq!(done.usage.output, Some(Tokens(2)));
+        assert_eq!(done.usage.expect("usage").output, Some(Tokens(2)));
+        let silent = DONE.replace(r#"{"input_tokens":5,"output_tokens":2}"#, "null");
+        assert_eq!(read(&silent).expect("over").usage, None);
         for body in [
             DONE.replace("completed", "in_progress"),
             DONE.replace("completed", "queued"),
-            DONE.replace(r#"{"input_tokens":5,"output_tokens":2}"#, "null"),
             r#"{"id":"resp_1","object":"response","deleted":true}"#.to_owned(),
             r#"{"object":"list","data":[]}"#.to_owned(),
             "[]".to_owned(),
