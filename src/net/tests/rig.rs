@@ -95,6 +95,7 @@ pub(super) fn limits() -> Limits {
         upstream_h2_streams: 100,
         queue_max: 10,
         queue_time: Duration::from_secs(1),
+        issued_max: 100,
     }
 }
 
