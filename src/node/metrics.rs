@@ -62,7 +62,7 @@ pub fn text(shown: &[Shown], ledger: &Counters) -> String {
     );
     page.counter(
         "video_questions_total",
-        "Calls that asked how a job that makes a video stands.",
+        "Calls about videos within an attempt, after its first.",
         sum(|m| m.video_questions),
     );
     page.counter(

@@ -21,7 +21,7 @@ pub struct Meters {
     pub attempts_failed: BTreeMap<FaultClass, u64>,
     pub attempts_cancelled: u64,
     pub retries: u64,
-    /// Calls that asked how a job of ours stands; of the attempt that started it.
+    /// Calls within an attempt after its first: how a job stands that it started, and the file of one.
     pub video_questions: u64,
     pub waited: u64,
     pub unauthenticated: u64,

@@ -206,6 +206,7 @@ impl Exchange {
             return Err(Fault::new(FaultClass::Internal, "no room for a call"));
         };
         attempt.id = id;
+        desk.meters.video_questions += 1;
         let place = (attempt.endpoint, attempt.key);
         self.push_call(desk, id, place, question, now, out);
         let epoch = desk.epoch(self.epoch);

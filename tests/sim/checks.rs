@@ -1,6 +1,7 @@
 //! What must hold when the world has come to rest.
 
 use super::clients::text_of;
+use super::films;
 use super::world::World;
 use std::collections::BTreeMap;
 use stokehold::base::{Instant, NanoUsd};
@@ -26,6 +27,7 @@ pub fn all(world: &World) {
     nobody_waits_longer_than_the_queue_allows(world);
     clients_read_what_providers_said(world);
     usage_is_told_to_who_asked_for_it(world);
+    films::each_job_is_paid_once(world);
 }
 
 /// We ask providers of Chat Completions for usage whoever pays; a client that did not ask sees no chunk without choices, which its program
@@ -81,7 +83,7 @@ fn clients_read_what_providers_said(world: &World) {
         let Some((_, exchange)) = id.filter(|_| client.status() == 200) else {
             continue;
         };
-        if client.left || client.crashed || client.aborted {
+        if client.left || client.crashed || client.aborted || !client.reads_answers() {
             continue;
         }
         if let Ok(events) = client.events() {
@@ -104,6 +106,8 @@ fn no_tenant_has_more_than_its_share_at_once(world: &World) {
             .rows
             .iter()
             .filter(|r| usize::from(r.tenant.0) == tenant)
+            // A job goes on when its tenant's hold of it is given back.
+            .filter(|r| r.usage.output_video_millis.is_none())
         {
             let end = row.started + row.total;
             edges.extend([(row.started.0, 1), (end.0, -1)]);
@@ -138,6 +142,17 @@ fn everyone_is_answered_once(world: &World) {
             assert!(client.aborted || heard.ends == ends, "{id}: {heard:?}");
         }
         assert!(client.ended, "{:?} was never answered", client.plan);
+        if !client.reads_answers() {
+            let whole = client.status() != 200 || client.aborted || client.succeeded();
+            assert!(whole, "{:?}: {:?}", client.plan, client.got);
+            let bytes = client
+                .plan
+                .film
+                .as_ref()
+                .is_some_and(|film| !film.is_json());
+            assert!(bytes || !client.aborted, "{:?}", client.plan);
+            continue;
+        }
         if client.status() == 200 && !client.aborted {
             let answer = client.answer();
             let shown = String::from_utf8_lossy(&client.got[..client.got.len().min(3_000)]);
@@ -178,7 +193,12 @@ fn nothing_is_left_open(world: &World) {
 
 /// Each attempt in the ledger exactly once; of each exchange one row is the last, and it is.
 fn each_call_has_one_row(world: &World) {
-    assert_eq!(world.rows.len(), world.calls.len(), "one row for each call");
+    let within = world.calls_within_attempts();
+    assert_eq!(
+        world.rows.len() as u64 + within,
+        world.calls.len() as u64,
+        "one row for each call"
+    );
     let mut by_exchange: BTreeMap<&str, Vec<&LedgerRow>> = BTreeMap::new();
     for row in &world.rows {
         by_exchange.entry(&row.exchange).or_default().push(row);
@@ -245,6 +265,9 @@ fn the_ledger_equals_the_books(world: &World) {
     for fake in &world.fakes {
         assert_eq!(fake.open(), 0, "answers nobody waits for are hung up");
         for entry in fake.book().entries() {
+            if entry.model == films::MODEL {
+                continue;
+            }
             match (entry.ended, rows.get(entry.id.as_str())) {
                 (Ended::Complete, Some(row)) if row.outcome == Outcome::Done => {
                     equal(world, entry, row)
@@ -268,12 +291,12 @@ fn the_ledger_equals_the_books(world: &World) {
         .fakes
         .iter()
         .flat_map(|f| f.book().entries())
-        .filter(|e| e.ended == Ended::Complete && e.told)
+        .filter(|e| e.ended == Ended::Complete && e.told && e.model != films::MODEL)
         .count();
     let done = world
         .rows
         .iter()
-        .filter(|row| row.outcome == Outcome::Done)
+        .filter(|row| row.outcome == Outcome::Done && !films::is_film(world, row))
         .count();
     assert!(
         done <= whole,

@@ -5,6 +5,7 @@
 
 mod checks;
 mod clients;
+mod films;
 mod network;
 mod world;
 
@@ -38,6 +39,7 @@ fn every_seed_keeps_every_promise() {
         sum.answered > seeds && sum.failed > 0 && sum.retried > 0 && sum.gone > 0 && sum.waited > 0,
         "{sum:?}"
     );
+    assert!(sum.films > seeds && sum.fetched > 0, "{sum:?}");
 }
 
 #[test]

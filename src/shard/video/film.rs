@@ -52,6 +52,7 @@ impl Exchange {
             (Deed::Poll, _) => self.told_standing(desk, attempt, relay, &body, now, out),
             (Deed::Content, _) => self.found(desk, attempt, relay, &body, now, out),
             (Deed::Delete, _) => {
+                self.forget_issued(desk);
                 self.answer_video(&attempt, body, stream::JSON.into(), &[], out);
                 self.close(desk, attempt, &relay, now, out)
             }
@@ -307,7 +308,6 @@ impl Exchange {
         if let Some(case) = &mut self.video {
             case.operation = Operation::VideoPoll;
         }
-        desk.meters.video_questions += 1;
         match self.call_again(desk, &mut attempt, now, out) {
             Ok(()) => Phase::Calling(attempt),
             Err(fault) => self.look_failed(desk, attempt, &fault, now, out),

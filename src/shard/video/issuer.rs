@@ -48,6 +48,13 @@ impl Exchange {
         }));
     }
 
+    /// The provider keeps it no more. The others forget it when it is the oldest.
+    pub(super) fn forget_issued(&self, desk: &mut Desk) {
+        if let Some(name) = self.video.as_ref().and_then(|case| case.issued_as()) {
+            desk.issued.forget(Name::of(self.tenant_name(), &name));
+        }
+    }
+
     fn tenant_name(&self) -> &str {
         &self.config.tenants[self.tenant.0 as usize].name
     }

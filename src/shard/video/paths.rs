@@ -199,11 +199,10 @@ fn method_of(rest: &str) -> Option<(&str, Deed, &str)> {
 mod tests {
     use super::*;
 
-    fn asked(
-        method: &str,
-        path: &str,
-        query: &str,
-    ) -> (&'static str, Option<(Deed, Wanted, Option<Str>)>) {
+    /// Deed, what it is about, and the model that the path names; `None` for a refusal.
+    type Done = Option<(Deed, Wanted, Option<Str>)>;
+
+    fn asked(method: &str, path: &str, query: &str) -> (&'static str, Done) {
         let (needs, ask) = read(method.as_bytes(), path.as_bytes(), query.as_bytes()).expect(path);
         let done = match ask {
             Ask::Do(line) => {
