@@ -12,7 +12,7 @@ use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
     ClientKey, Config, Endpoint, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Routing,
-    RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls,
+    RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
         endpoints: catalogue.endpoints,
         model_names: catalogue.names,
         routing: routing(raw.routing, r),
+        video: video(raw.video),
         fakes: providers.fakes,
     }
 }
@@ -273,6 +274,7 @@ fn limits(raw: Option<raw::RawLimits>, r: &mut Resolving<'_>) -> Limits {
         upstream_h2_streams: count(raw.upstream_h2_streams, d.upstream_h2_streams as usize) as u32,
         queue_max: count(raw.queue_max, d.queue_max),
         queue_time: or(raw.queue_time, d.queue_time),
+        issued_max: count(raw.issued_max, d.issued_max),
     };
     if limits.body_bytes_max > limits.bodies_bytes_max {
         let what = format!(
@@ -442,6 +444,14 @@ fn client_key(
     })
 }
 
+fn video(raw: Option<raw::RawVideo>) -> Video {
+    let d = DEFAULT_VIDEO;
+    raw.map_or(d, |raw| Video {
+        poll: or(raw.poll, d.poll),
+        wait: or(raw.wait, d.wait),
+    })
+}
+
 /// SHA-256 of a client key, as `Config::client_keys` holds it.
 #[must_use]
 pub fn hash(key: &str) -> [u8; 32] {
@@ -488,6 +498,7 @@ const DEFAULT_LIMITS: Limits = Limits {
     upstream_h2_streams: 100,
     queue_max: 10_000,
     queue_time: Duration::from_secs(30),
+    issued_max: 65_536,
 };
 
 const DEFAULT_LEDGER: Ledger = Ledger {
@@ -501,6 +512,11 @@ const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
     first_byte: Duration::from_secs(300),
     stall: Duration::from_secs(60),
     total: Duration::from_secs(1_800),
+};
+
+const DEFAULT_VIDEO: Video = Video {
+    poll: Duration::from_secs(10),
+    wait: Duration::from_secs(3_600),
 };
 
 const DEFAULT_ROUTING: Routing = Routing {

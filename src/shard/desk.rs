@@ -12,6 +12,7 @@ use crate::policy::admission::Allowance;
 use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used, of_class};
 use crate::policy::health::{Breaker, Patience};
 use crate::shard::credentials::Credentials;
+use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::line::{Claim, Line};
 use crate::shard::{LogLine, Mail, Meters, Output};
 use bytes::{Bytes, BytesMut};
@@ -42,6 +43,8 @@ pub(super) struct Desk {
     /// Ledger rows the I/O core has room for.
     pub ledger_room: usize,
     pub draining: bool,
+    /// Who can be asked for what providers keep.
+    pub issued: Issued,
     /// Rendered names of exchanges: a part of the seed, then a count.
     name: u64,
     named: u64,
@@ -70,6 +73,7 @@ pub(super) struct Epoch {
     dead_until: Vec<Instant>,
     pub(super) credentials: Credentials,
     next_key: Vec<usize>,
+    places: HashMap<PlaceName, Option<Place>, FixedHasher>,
 }
 
 /// A pool's standing.
@@ -107,6 +111,7 @@ pub struct Standing {
 impl Desk {
     pub fn new(config: Arc<Config>, shard: ShardId, shards: u16, mut rng: Rng) -> Self {
         let exchanges_max = config.limits.exchanges_max;
+        let issued = Issued::new(config.limits.issued_max);
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
         let pools = config.pools.len() as u32;
@@ -126,6 +131,7 @@ impl Desk {
             retrying: 0,
             ledger_room,
             draining: false,
+            issued,
             name,
             named: 0,
             scratch: BytesMut::new(),
@@ -135,6 +141,7 @@ impl Desk {
     /// New exchanges begin under `config` from now on. What a pool of the same name has left is carried over.
     pub fn reload(&mut self, config: Arc<Config>) {
         let pools = config.pools.len() as u32;
+        self.issued.hold(config.limits.issued_max);
         let mut epoch = Epoch::new(self.next_epoch, config, self.shard, self.shards, self.pools);
         self.pools = self.pools.wrapping_add(pools);
         epoch.inherit(self.newest());
@@ -296,6 +303,7 @@ impl Epoch {
             dead_until: vec![Instant::default(); config.keys.len()],
             credentials: Credentials::new(&config.keys),
             next_key: vec![0; config.pools.len()],
+            places: issued::places(&config),
             config,
         }
     }
@@ -354,6 +362,11 @@ impl Epoch {
                 }
             }
         }
+    }
+
+    /// Where a name was given out; `None` when it is configured no more.
+    pub fn place_named(&self, name: PlaceName) -> Option<Place> {
+        self.places.get(&name).copied().flatten()
     }
 
     pub fn client_key(&self, sha256: &[u8; 32]) -> Option<ClientKeyId> {

@@ -1,9 +1,11 @@
 //! What shards tell each other: what one has learned at the price of a failed call, the others need not learn again.
 //!
-//! A letter speaks of tables of one configuration; a shard that serves by another ignores it. Lost letters cost a failed call, no correctness.
+//! A letter speaks of tables of one configuration; a shard that serves by another ignores it. Lost letters cost a failed call, no
+//! correctness. What was issued is told by names, and heard whatever the configuration.
 
 use crate::base::{EndpointId, KeyId, Now, PoolId};
 use crate::shard::desk::Desk;
+use crate::shard::issued::{Name, PlaceName};
 use std::time::Duration;
 
 /// A letter to all other shards.
@@ -24,11 +26,25 @@ pub(super) enum News {
         pool: PoolId,
         rest: Duration,
     },
+    /// A provider gave out a name under which it keeps something.
+    Issued {
+        name: Name,
+        place: PlaceName,
+        owed: bool,
+    },
+    /// What something kept has cost is written down.
+    Paid { name: Name },
 }
 
 impl Desk {
     /// Heeds what another shard has learned.
     pub fn hear(&mut self, now: Now, gossip: Gossip) {
+        match gossip.news {
+            // By names, which mean the same under every configuration.
+            News::Issued { name, place, owed } => return self.issued.learn(name, place, owed),
+            News::Paid { name } => return self.issued.paid(name),
+            News::KeyDead { .. } | News::Limited { .. } => {}
+        }
         if self.config().generation != gossip.under {
             return;
         }
@@ -43,6 +59,7 @@ impl Desk {
             } => {
                 epoch.close(endpoint, pool, now.instant + rest);
             }
+            News::Issued { .. } | News::Paid { .. } => {}
         }
     }
 }

@@ -18,6 +18,8 @@ mod credentials;
 mod desk;
 /// All transitions of an exchange on one screen.
 mod exchange;
+/// What providers keep under names that they gave out, and who can be asked for it.
+mod issued;
 /// Who waits for headroom, and whose turn it is.
 mod line;
 /// What a client may ask for, by method and path.
@@ -38,6 +40,8 @@ mod socket;
 mod stream;
 /// What a model is asked to do.
 mod task;
+/// Jobs that make video, which outlast the request that starts them.
+mod video;
 pub use desk::Standing;
 /// What shards tell each other.
 mod gossip;
@@ -123,7 +127,7 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Gossip(gossip) => self.desk.hear(now, gossip),
-            Input::Drain => self.desk.draining = true,
+            Input::Drain => self.drain(now, out),
         }
         self.dispatch_waiting(now, out);
     }
@@ -189,6 +193,19 @@ impl Shard {
         }
         if let Some(client) = dropped_socket {
             self.client_gone(now, client, out);
+        }
+    }
+
+    /// Takes nothing new; what nobody waits for does not hold the node up.
+    fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.desk.draining = true;
+        let all: Vec<ExchangeId> = self
+            .exchanges
+            .iter()
+            .map(|(slot, _)| ExchangeId(slot))
+            .collect();
+        for exchange in all {
+            self.step(exchange, Happening::Draining, now, out);
         }
     }
 

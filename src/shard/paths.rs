@@ -3,6 +3,8 @@
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::shard::task::Task;
+use crate::shard::video;
+use crate::shard::video::paths::Wanted;
 
 /// What a request line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +36,8 @@ pub(super) struct Line {
     pub model: Option<Str>,
     /// A stream is a JSON array and not SSE (Gemini without `alt=sse`).
     pub array: bool,
+    /// Of which video, where it is about one.
+    pub video: Option<Box<Wanted>>,
 }
 
 impl Line {
@@ -44,6 +48,7 @@ impl Line {
             stream: None,
             model: None,
             array: false,
+            video: None,
         }
     }
 }
@@ -75,6 +80,7 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
     }
     let Some((needs, ask)) = fixed(path, beside)
         .or_else(|| gemini(path, beside.query))
+        .or_else(|| video::paths::read(method, path, beside.query))
         .or_else(|| listed(path, beside))
     else {
         return unknown(path);
@@ -189,7 +195,7 @@ fn unknown(path: &[u8]) -> Ask {
     )
 }
 
-fn refused(dialect: DialectName, class: FaultClass, message: impl Into<String>) -> Ask {
+pub(super) fn refused(dialect: DialectName, class: FaultClass, message: impl Into<String>) -> Ask {
     Ask::Refused {
         dialect,
         fault: Fault::new(class, message),
@@ -212,7 +218,7 @@ pub(super) fn dialect_of(path: &[u8]) -> DialectName {
 }
 
 /// `None` for what is not UTF-8 in the end.
-fn percent_decode(text: &[u8]) -> Option<String> {
+pub(super) fn percent_decode(text: &[u8]) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

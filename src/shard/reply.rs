@@ -18,7 +18,19 @@ pub(super) fn refuse(
     id: &str,
     out: &mut Vec<Output>,
 ) {
+    refuse_in(client, (dialect, false), fault, id, out);
+}
+
+/// The same to who may have asked for an array.
+pub(super) fn refuse_in(
+    client: ClientId,
+    (dialect, array): (DialectName, bool),
+    fault: &Fault,
+    id: &str,
+    out: &mut Vec<Output>,
+) {
     let (status, body) = dialect::write_error(dialect, fault, id);
+    let body = in_array(array, body);
     let mut head = head(status, dialect, id);
     head.headers.extend(retry_after(fault));
     if fault.class == FaultClass::UpgradeRequired {
@@ -38,6 +50,14 @@ pub(super) fn refuse(
         body,
         end: true,
     });
+}
+
+/// A refusal for who reads an array: Google wraps it so too where a stream was asked for without `alt=sse`.
+pub(super) fn in_array(array: bool, body: Bytes) -> Bytes {
+    if !array {
+        return body;
+    }
+    [&b"["[..], &body, &b"]"[..]].concat().into()
 }
 
 /// The methods that `paths` says would do, the words in capitals after its "use"; HEAD is served wherever GET is. RFC 9110, 15.5.6: a 405

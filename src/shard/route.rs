@@ -268,15 +268,34 @@ impl Exchange {
             let Some(preference) = self.controls.providers.preference(provider) else {
                 continue;
             };
-            if self.tally.incapable.contains(endpoint) || config.is_retired(self.begun.wall) {
+            if self.tally.incapable.contains(endpoint) {
+                continue;
+            }
+            let follows = match &self.video {
+                Some(case) if !case.may_ask(*endpoint) => continue,
+                Some(case) => case.follows(),
+                None => false,
+            };
+            // Of what was made before its end one may ask after it.
+            if config.is_retired(self.begun.wall) && !follows {
                 continue;
             }
             let of = Expected {
                 input: self.asked.ask.input,
                 output: self.asked.ask.output,
             };
-            let cost = cost::expected(of, config.price.on(self.begun.wall));
+            let cost = match &self.video {
+                Some(case) => case.cost(config, self.begun),
+                None => cost::expected(of, config.price.on(self.begun.wall)),
+            };
             for pool in &config.pools {
+                if self
+                    .video
+                    .as_ref()
+                    .is_some_and(|case| !case.may_draw(*pool))
+                {
+                    continue;
+                }
                 let Some(key) = self.key(desk, *pool, now) else {
                     continue;
                 };
@@ -339,7 +358,9 @@ impl Exchange {
                 && !self.tally.dead_keys.contains(&keys[*at])
                 && epoch.credentials.is_ready(keys[*at], now)
         };
-        let at = turn.into_iter().find(live)?;
+        let issuer = self.video.as_ref().and_then(|case| case.key());
+        let own = issuer.and_then(|key| keys.iter().position(|k| *k == key));
+        let at = own.filter(live).or_else(|| turn.into_iter().find(live))?;
         Some(Some(keys[at]))
     }
 

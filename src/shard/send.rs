@@ -1,6 +1,6 @@
 //! Phase 3: encode, begin the attempt; retry lands here.
 
-use crate::base::{Now, Secret, Str};
+use crate::base::{AttemptId, EndpointId, KeyId, Now, Secret, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
@@ -31,38 +31,18 @@ impl Exchange {
         let provider = &config.providers[endpoint.provider.0 as usize];
         let dialect = self.dialect_at(provider, endpoint)?;
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
-        let streams = self.task == Task::Generate && (self.streams() || dialect != self.dialect);
-        let client = self.client_headers();
-        let asking = Asking {
-            operation: self.operation_in(dialect),
-            dialect,
-            stream: streams,
-            model: &endpoint.name,
-            place: &provider.place,
-            client: &client,
-            affinity: None,
-            operation_name: "",
+        let streams = match self.task {
+            Task::Generate => self.streams() || dialect != self.dialect,
+            _ => self.carries(),
         };
-        let (head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
-        let body = self.body_for(endpoint, dialect, streams, envelope.as_ref())?;
+        let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let credential = decision
-            .key
-            .and_then(|key| desk.credential(self.epoch, key));
-        let origin = &config.origins[provider.origin.0 as usize];
-        let head = addressed(provider, origin, head, credential, &body, now);
-        out.push(Output::Call(Box::new(Call {
-            attempt: id,
-            origin: provider.origin,
-            method: head.method,
-            path: head.path.into_owned(),
-            headers: head.headers,
-            body,
-        })));
+        let place = (decision.endpoint, decision.key);
+        self.push_call(desk, id, place, (head, body), now, out);
         let epoch = desk.epoch(self.epoch);
         let hold = epoch.hold(
             decision.endpoint,
@@ -97,7 +77,7 @@ impl Exchange {
             key: decision.key,
             credential: generation,
             dialect,
-            hold,
+            hold: Some(hold),
             timeouts,
             began: now,
             queued: self.tally.queued,
@@ -117,6 +97,121 @@ impl Exchange {
         })))
     }
 
+    /// Head and body of a call to `endpoint`, without its credential. `Err`: this endpoint cannot be asked this.
+    fn question_for(
+        &mut self,
+        endpoint: EndpointId,
+        dialect: DialectName,
+        streams: bool,
+    ) -> Result<(CallHead, Slices), Fault> {
+        let config = self.config.clone();
+        let endpoint = &config.endpoints[endpoint.0 as usize];
+        let provider = &config.providers[endpoint.provider.0 as usize];
+        let name = self.video_name(provider, endpoint)?;
+        let client = self.client_headers();
+        let asking = Asking {
+            operation: self.operation_in(dialect),
+            dialect,
+            stream: streams,
+            model: &endpoint.name,
+            place: &provider.place,
+            client: &client,
+            affinity: None,
+            operation_name: &name,
+        };
+        let (mut head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
+        let body = match &self.video {
+            Some(case) => {
+                self.video_head(case, dialect, &mut head);
+                self.video_body(case, provider, endpoint, &name)?
+            }
+            None => self.body_for(endpoint, dialect, streams, envelope.as_ref())?,
+        };
+        Ok((head, body))
+    }
+
+    fn push_call(
+        &self,
+        desk: &mut Desk,
+        attempt: AttemptId,
+        (endpoint, key): (EndpointId, Option<KeyId>),
+        (head, body): (CallHead, Slices),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let provider = self.config.endpoints[endpoint.0 as usize].provider;
+        let provider = &self.config.providers[provider.0 as usize];
+        let credential = key.and_then(|key| desk.credential(self.epoch, key));
+        let origin = &self.config.origins[provider.origin.0 as usize];
+        let head = addressed(provider, origin, head, credential, &body, now);
+        out.push(Output::Call(Box::new(Call {
+            attempt,
+            origin: provider.origin,
+            method: head.method,
+            path: head.path.into_owned(),
+            headers: head.headers,
+            body,
+        })));
+    }
+
+    /// Another call within an attempt, with the same key. `Err`: there can be none, and nothing was begun.
+    pub fn call_again(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &mut Attempt,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let question = self.question_for(attempt.endpoint, attempt.dialect, attempt.streams)?;
+        self.ask_again(desk, attempt, question, now, out)
+    }
+
+    /// The same of another path, which the provider gave us.
+    pub fn call_path(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &mut Attempt,
+        path: String,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let question = self.question_for(attempt.endpoint, attempt.dialect, attempt.streams)?;
+        let (mut head, body) = question;
+        let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
+        let base = &*self.config.providers[provider.0 as usize].base_path;
+        head.path = path.strip_prefix(base).unwrap_or(&path).to_owned().into();
+        self.ask_again(desk, attempt, (head, body), now, out)
+    }
+
+    fn ask_again(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &mut Attempt,
+        question: (CallHead, Slices),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        desk.end_attempt(attempt.id);
+        let Some(id) = desk.new_attempt(self.id) else {
+            return Err(Fault::new(FaultClass::Internal, "no room for a call"));
+        };
+        attempt.id = id;
+        let place = (attempt.endpoint, attempt.key);
+        self.push_call(desk, id, place, question, now, out);
+        let epoch = desk.epoch(self.epoch);
+        let hold = epoch.hold(attempt.endpoint, attempt.pool, self.asked.ask, now.instant);
+        attempt.hold = Some(hold);
+        attempt.credential = attempt
+            .key
+            .map_or(0, |key| epoch.credentials.generation(key));
+        attempt.deadline = Deadline {
+            at: now.instant + attempt.timeouts.connect,
+            total_at: now.instant + attempt.timeouts.total,
+            what: Limit::Connect,
+        };
+        Ok(())
+    }
+
     fn begun_attempt(&mut self, desk: &mut Desk) {
         self.tally.attempts = self.tally.attempts.saturating_add(1);
         desk.meters.attempts += 1;
@@ -131,6 +226,9 @@ impl Exchange {
 
     /// OpenAI's embeddings may have several inputs, for which Google has a method of its own.
     fn operation_in(&self, dialect: DialectName) -> Operation {
+        if let Some(case) = &self.video {
+            return case.operation;
+        }
         if self.task == Task::Embed
             && dialect == DialectName::Gemini
             && self.dialect != DialectName::Gemini
@@ -151,6 +249,9 @@ impl Exchange {
             let preferred = endpoint.speaks.first().copied();
             let found = kind.dialect_for(self.dialect, name, place, preferred);
             return Ok(endpoint.dialect(found));
+        }
+        if let Some(case) = &self.video {
+            return self.video_dialect(case, provider);
         }
         let operation = self.task.operation();
         let googles = matches!(kind, ProviderKind::Gemini | ProviderKind::Vertex);
@@ -266,7 +367,7 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate => None,
+            Task::Generate | Task::Video(_) => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),

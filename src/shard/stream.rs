@@ -10,7 +10,7 @@ use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{Asking, ClientHeaders};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase};
-use crate::shard::relay::{Form, Numbers, Relay};
+use crate::shard::relay::{Apart, Form, Numbers, Relay};
 use crate::shard::{Headers, LogLine, Outcome, Output, ResponseHead, UpstreamFault};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -37,12 +37,18 @@ impl Exchange {
         self.heed(desk, &attempt, now);
         attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
         attempt.deadline.what = Limit::Stall;
+        if (300..400).contains(&status) && self.carries() {
+            return self.redirected(desk, attempt, now, (status, headers), out);
+        }
         if !(200..300).contains(&status) {
             attempt.refusal = headers.clone();
             return Phase::Refused(attempt, BytesMut::new());
         }
         if !attempt.streams {
             attempt.deadline.at = attempt.deadline.total_at;
+        }
+        if self.carries() {
+            self.carry(headers);
         }
         let form = self.form(&attempt, headers);
         let relay = Relay::new(form, || self.opening(&attempt));
@@ -89,6 +95,10 @@ impl Exchange {
             event_bytes_max: self.config.limits.event_bytes_max,
             answer_bytes_max: self.config.limits.answer_bytes_max,
             framed: matches!(self.down, Down::Socket { .. }),
+            apart: self.video.as_ref().map(|case| match case.carries() {
+                true => Apart::Passes,
+                false => Apart::Kept,
+            }),
         }
     }
 
@@ -181,6 +191,9 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Output>,
     ) -> Phase {
+        if self.video.is_some() {
+            return self.video_answered(desk, attempt, relay, now, out);
+        }
         attempt.first_byte.get_or_insert(now.instant);
         let mut said = std::mem::take(&mut desk.scratch);
         let ended = relay.end(&mut said);
@@ -449,7 +462,13 @@ impl Exchange {
     }
 
     /// Sends the client what `said` holds, and leaves it empty.
-    fn tell(&mut self, attempt: &Attempt, now: Now, said: &mut BytesMut, out: &mut Vec<Output>) {
+    pub(super) fn tell(
+        &mut self,
+        attempt: &Attempt,
+        now: Now,
+        said: &mut BytesMut,
+        out: &mut Vec<Output>,
+    ) {
         if said.is_empty() {
             return;
         }
@@ -469,7 +488,9 @@ impl Exchange {
             Down::Http(client) => {
                 let client = *client;
                 self.head_sent = true;
-                let head = self.response_head(Some(attempt), 200, EVENT_STREAM, &[]);
+                let head = self.carried_head(attempt).unwrap_or_else(|| {
+                    self.response_head(Some(attempt), 200, self.stream_kind(), &[])
+                });
                 out.push(Output::Respond {
                     client,
                     head,
@@ -528,10 +549,11 @@ impl Exchange {
         };
         let runs = matches!(
             self.phase,
-            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..) | Phase::Filming(..)
         );
         if !runs
             || !self.streams()
+            || self.carries()
             || self.ended
             || self.congested_since.is_some()
             || now.instant < self.comment_at
@@ -539,7 +561,11 @@ impl Exchange {
             return;
         }
         self.comment_at = now.instant + self.config.limits.sse_comment;
-        let body = Bytes::from_static(sse::KEEP_ALIVE);
+        let body = Bytes::from_static(match self.array {
+            // All that is written stands between elements, where JSON takes white space (RFC 8259, section 2) and no comments.
+            true => b"\n",
+            false => sse::KEEP_ALIVE,
+        });
         if self.head_sent {
             out.push(Output::Write {
                 client,
@@ -547,7 +573,7 @@ impl Exchange {
             });
         } else {
             self.head_sent = true;
-            let head = self.response_head(None, 200, EVENT_STREAM, &[]);
+            let head = self.response_head(None, 200, self.stream_kind(), &[]);
             out.push(Output::Respond {
                 client,
                 head,
@@ -555,6 +581,11 @@ impl Exchange {
                 end: false,
             });
         }
+    }
+
+    /// What the client's stream is, as HTTP calls it.
+    fn stream_kind(&self) -> &'static str {
+        if self.array { ARRAY } else { EVENT_STREAM }
     }
 
     pub fn closing(&self, attempt: &Attempt, relay: &Relay, now: Now) -> Closing {
@@ -600,7 +631,7 @@ impl Exchange {
         let mut headers = Vec::with_capacity(8);
         headers.push(("content-type", Str::from_static(kind)));
         headers.push(("x-stokehold-id", self.name.clone()));
-        if kind == EVENT_STREAM {
+        if kind == EVENT_STREAM || kind == ARRAY {
             // Buffering proxies would turn a stream into a lump.
             headers.push(("cache-control", Str::from_static("no-cache")));
             headers.push(("x-accel-buffering", Str::from_static("no")));
@@ -684,6 +715,8 @@ pub(super) const CROWDED: &str = "connections_in_use";
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
+/// A stream that is one JSON array, as Google names it.
+const ARRAY: &str = "application/json; charset=UTF-8";
 
 /// After the provider's end mark, how long HTTP's own end may take: it lets the connection be used again.
 const TAIL: Duration = Duration::from_secs(2);

@@ -12,6 +12,19 @@ pub(super) enum Task {
     Embed,
     /// Several inputs in Google's own form; in OpenAI's, one form serves both.
     EmbedMany,
+    /// Something about a job that makes video.
+    Video(Deed),
+}
+
+/// What is wanted of such a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Start,
+    /// How it stands.
+    Poll,
+    /// The bytes that came of it.
+    Content,
+    Delete,
 }
 
 impl Task {
@@ -21,6 +34,10 @@ impl Task {
             Self::CountTokens => Operation::CountTokens,
             Self::Embed => Operation::Embed,
             Self::EmbedMany => Operation::EmbedMany,
+            Self::Video(Deed::Start) => Operation::VideoStart,
+            Self::Video(Deed::Poll) => Operation::VideoPoll,
+            Self::Video(Deed::Content) => Operation::VideoContent,
+            Self::Video(Deed::Delete) => Operation::VideoDelete,
         }
     }
 

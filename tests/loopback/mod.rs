@@ -18,6 +18,8 @@ mod client_h2;
 mod words;
 /// Each version of HTTP, each dialect.
 mod answers;
+/// Gemini's stream as one JSON array.
+mod arrays;
 /// Many requests on one WebSocket.
 mod sockets;
 /// The ledger, the metrics and the fakes' own books agree.

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::{names, schema};
-use crate::base::{FixedHasher, NanoUsd, Tokens};
+use crate::base::{FixedHasher, NanoUsd, Str, Tokens};
 use crate::shard::{LedgerRow, Outcome};
 use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params_from_iter};
 use std::collections::{BTreeMap, HashMap};
@@ -42,7 +42,9 @@ pub struct Committed {
     pub duplicates: usize,
 }
 
-type Hourly = BTreeMap<[i64; 10], [i64; 23]>;
+type Hourly = BTreeMap<[i64; 10], [i64; SUMS]>;
+
+const SUMS: usize = schema::SUMS.len();
 
 impl Writer {
     /// Opens or makes the ledger and brings its tables up to date. Another program's lock is waited for up to `patience`. An error for
@@ -109,7 +111,7 @@ fn fill(
     dictionary: &mut Dictionary,
     rows: &[Box<LedgerRow>],
 ) -> rusqlite::Result<Committed> {
-    let marks = ["?"; 39].join(",");
+    let marks = ["?"; 44].join(",");
     let mut insert = transaction.prepare_cached(&format!(
         "INSERT INTO attempt VALUES ({marks}) ON CONFLICT (exchange, attempt) DO NOTHING"
     ))?;
@@ -117,16 +119,20 @@ fn fill(
     for row in rows {
         let ids = ids_of(transaction, dictionary, row)?;
         let decision = intern(transaction, dictionary, row.decision)?;
-        let tier = match &row.usage.service_tier {
+        let mut word = |said: &Option<Str>| match said {
             // A provider's word: cut, since nobody vouches for its length.
-            Some(tier) => Some(intern(
-                transaction,
-                dictionary,
-                &tier.chars().take(64).collect::<String>(),
-            )?),
-            None => None,
+            Some(said) => {
+                let said: String = said.chars().take(64).collect();
+                intern(transaction, dictionary, &said).map(Some)
+            }
+            None => Ok(None),
         };
-        bind(&mut insert, row, &ids, decision, tier)?;
+        let words = Words {
+            decision,
+            tier: word(&row.usage.service_tier)?,
+            resolution: word(&row.usage.output_video_resolution)?,
+        };
+        bind(&mut insert, row, &ids, &words)?;
         if insert.raw_execute()? == 0 {
             committed.duplicates += 1;
             continue;
@@ -173,14 +179,34 @@ fn intern(
     Ok(id)
 }
 
+/// Ids of the words of a row that are no names.
+struct Words {
+    decision: i64,
+    tier: Option<i64>,
+    resolution: Option<i64>,
+}
+
 /// Binds all columns of `attempt`, in its order; nothing is copied.
 fn bind(
     insert: &mut Statement<'_>,
     row: &LedgerRow,
     ids: &[i64; 9],
-    decision: i64,
-    tier: Option<i64>,
+    words: &Words,
 ) -> rusqlite::Result<()> {
+    let mut columns = bind_first(insert, row, ids, words)?;
+    for count in pieces(row) {
+        columns.add(count)?;
+    }
+    columns.add(words.resolution)
+}
+
+/// The columns of the first version.
+fn bind_first<'a, 'c>(
+    insert: &'a mut Statement<'c>,
+    row: &LedgerRow,
+    ids: &[i64; 9],
+    words: &Words,
+) -> rusqlite::Result<Columns<'a, 'c>> {
     let mut columns = Columns { insert, bound: 0 };
     columns.add(&*row.exchange)?;
     columns.add(row.attempt)?;
@@ -193,8 +219,8 @@ fn bind(
     columns.add(row.streamed)?;
     columns.add(row.status)?;
     columns.add(&*row.upstream_id)?;
-    columns.add(decision)?;
-    columns.add(tier)?;
+    columns.add(words.decision)?;
+    columns.add(words.tier)?;
     columns.add(row.usage.estimated)?;
     for count in counts(row) {
         columns.add(count)?;
@@ -202,7 +228,8 @@ fn bind(
     columns.add(row.cost.0)?;
     columns.add(micros(row.queued))?;
     columns.add(row.first_byte.map(micros))?;
-    columns.add(micros(row.total))
+    columns.add(micros(row.total))?;
+    Ok(columns)
 }
 
 struct Columns<'a, 'c> {
@@ -243,6 +270,17 @@ fn counts(row: &LedgerRow) -> [Option<i64>; 15] {
     ]
 }
 
+/// What the third version added.
+fn pieces(row: &LedgerRow) -> [Option<i64>; 4] {
+    let usage = &row.usage;
+    [
+        usage.input_video.map(|Tokens(count)| bounded(count)),
+        usage.output_video.map(|Tokens(count)| bounded(count)),
+        usage.output_images.map(bounded),
+        usage.output_video_millis.map(bounded),
+    ]
+}
+
 /// 2⁴⁰ tokens in one attempt are a provider's nonsense, and eight million such attempts still add up in 63 bits.
 fn bounded(count: u64) -> i64 {
     count.min(1 << 40) as i64
@@ -258,24 +296,25 @@ fn add(hourly: &mut Hourly, row: &LedgerRow, ids: &[i64; 9]) {
     // Truncating, as SQLite divides when a migration sums old rows.
     place[0] = row.started.0 / 3_600_000_000_000;
     place[1..].copy_from_slice(ids);
-    let mut sums = [0; 23];
+    let mut sums = [0; SUMS];
     sums[..3].copy_from_slice(&[1, i64::from(row.last), i64::from(failed(row))]);
     sums[3..18].copy_from_slice(&counts(row).map(Option::unwrap_or_default));
-    sums[18..].copy_from_slice(&[
+    sums[18..23].copy_from_slice(&[
         row.cost.0,
         micros(row.queued),
         row.first_byte.map_or(0, micros),
         i64::from(row.first_byte.is_some()),
         micros(row.total),
     ]);
-    let into = hourly.entry(place).or_insert([0; 23]);
+    sums[23..].copy_from_slice(&pieces(row).map(Option::unwrap_or_default));
+    let into = hourly.entry(place).or_insert([0; SUMS]);
     for (into, sum) in into.iter_mut().zip(sums) {
         *into = into.saturating_add(sum);
     }
 }
 
 fn write_hourly(transaction: &Transaction<'_>, hourly: &Hourly) -> rusqlite::Result<()> {
-    let marks = ["?"; 33].join(",");
+    let marks = ["?"; 10 + SUMS].join(",");
     let sums = schema::SUMS
         .map(|s| format!("{s} = {s} + excluded.{s}"))
         .join(", ");

@@ -1,6 +1,7 @@
 //! A shard stepped by hand: inputs in, outputs looked at. Sorted by what the promises are about.
 
 mod answers;
+mod arrays;
 mod clients;
 mod credentials;
 mod days;
@@ -11,6 +12,7 @@ mod matrix;
 mod queue;
 mod reload;
 mod sockets;
+mod video;
 
 use super::*;
 use crate::base::{Slot, WallTime};
