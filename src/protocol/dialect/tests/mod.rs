@@ -4,3 +4,4 @@ pub(crate) mod conversations;
 mod recordings;
 pub(crate) mod tell;
 mod unknown;
+mod unknown_asked;
