@@ -89,6 +89,7 @@ impl Exchange {
             event_bytes_max: self.config.limits.event_bytes_max,
             answer_bytes_max: self.config.limits.answer_bytes_max,
             framed: matches!(self.down, Down::Socket { .. }),
+            lane: self.request_id(),
         }
     }
 
@@ -491,6 +492,11 @@ impl Exchange {
     ) {
         let closing = self.closing(attempt, relay, now);
         relay.finish(self.dialect, || self.opening(attempt), &closing, said);
+        if let Some(turn) = &mut self.turn {
+            let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
+            let kind = self.config.providers[provider.0 as usize].kind;
+            turn.told(relay.said(), kind);
+        }
         if !self.streams() && !matches!(self.down, Down::Socket { .. }) {
             return self.finish_whole(attempt, said.split().freeze(), out);
         }
@@ -569,10 +575,6 @@ impl Exchange {
     }
 
     pub fn opening(&self, attempt: &Attempt) -> Opening {
-        let request_id = match &self.down {
-            Down::Socket { request_id, .. } => Some(request_id.clone()),
-            Down::Http(_) | Down::Gone => None,
-        };
         Opening {
             id: self.name.clone(),
             created: self.begun.wall.seconds(),
@@ -580,9 +582,21 @@ impl Exchange {
             endpoint: self.endpoint_name(attempt),
             decision: attempt.decision.into(),
             stream_usage: self.asked.peek.stream_usage,
-            bare: request_id.is_some(),
+            bare: matches!(self.down, Down::Socket { .. }),
             array: self.array,
-            request_id,
+            request_id: self.request_id(),
+            dropped: match self.down {
+                Down::Socket { .. } => self.dropped.clone(),
+                Down::Http(_) | Down::Gone => Vec::new(),
+            },
+        }
+    }
+
+    /// What the events of this request repeat on a WebSocket.
+    pub fn request_id(&self) -> Option<Str> {
+        match &self.down {
+            Down::Socket { request_id, .. } => request_id.clone(),
+            Down::Http(_) | Down::Gone => None,
         }
     }
 
