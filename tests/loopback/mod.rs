@@ -20,6 +20,8 @@ mod words;
 mod answers;
 /// Many requests on one WebSocket.
 mod sockets;
+/// Responses over a WebSocket.
+mod lanes;
 /// The ledger, the metrics and the fakes' own books agree.
 mod books;
 /// Clients that leave, and clients that do not read.
