@@ -12,6 +12,7 @@ use tungstenite::{HandshakeError, Message, WebSocket};
 pub type Socket = WebSocket<Patient>;
 
 /// A socket that goes on when a signal interrupts it, as the process's own timers do now and then.
+#[derive(Debug)]
 pub struct Patient(pub TcpStream);
 
 impl Read for Patient {
@@ -41,6 +42,16 @@ fn open(house: &House, header: Option<&str>) -> Socket {
 
 /// `Err` is the status with which the upgrade is refused.
 pub fn open_at(at: SocketAddr, path: &str, header: Option<&str>) -> Result<Socket, u16> {
+    open_on(dial(at), at, path, header)
+}
+
+/// The same on a connection that is there.
+pub fn open_on(
+    stream: TcpStream,
+    at: SocketAddr,
+    path: &str,
+    header: Option<&str>,
+) -> Result<Socket, u16> {
     let mut ask = format!("ws://{at}{path}")
         .into_client_request()
         .expect("a request");
@@ -48,7 +59,7 @@ pub fn open_at(at: SocketAddr, path: &str, header: Option<&str>) -> Result<Socke
         let value = format!("Bearer {key}").parse().expect("a value");
         ask.headers_mut().insert("authorization", value);
     }
-    match tungstenite::client(ask, Patient(dial(at))) {
+    match tungstenite::client(ask, Patient(stream)) {
         Ok((socket, _)) => Ok(socket),
         Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
             Err(answer.status().as_u16())
