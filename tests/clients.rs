@@ -185,6 +185,16 @@ fn the_fakes_are_all_other_providers_to_their_own_packages() {
 
 #[test]
 fn four_official_clients_reach_every_provider() {
+    reaches_every_provider("through.py");
+}
+
+#[test]
+fn openai_for_python_reaches_every_provider_over_a_websocket() {
+    reaches_every_provider("responses_socket.py");
+}
+
+/// Runs `script` against a router with a provider of each kind behind.
+fn reaches_every_provider(script: &str) {
     if environment::left_out() {
         return;
     }
@@ -218,7 +228,7 @@ fn four_official_clients_reach_every_provider() {
         key: router::CLIENT_KEY,
         behind: "all",
     };
-    service.bears_with(Language::Python, "through.py", &more);
+    service.bears_with(Language::Python, script, &more);
     router.stop();
     fakes.into_iter().for_each(|(_, fakes)| fakes.stop());
 }

@@ -15,6 +15,8 @@ mod rng;
 pub use rng::Rng;
 mod bounded;
 pub use bounded::{BoundedMap, BoundedQueue, FixedHasher, Full, Slab, Slot};
+mod budget;
+pub use budget::{Budget, Hold, OverBudget};
 mod text;
 pub use text::{Json, NotJson, Str, slice_of};
 mod secret;

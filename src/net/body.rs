@@ -4,66 +4,13 @@
 //! slice of it is dropped, wherever that is, since that is when the memory is free.
 
 use super::wheel::Wheel;
+use crate::base::{Budget, Hold, OverBudget};
 use crate::config::Limits;
 use crate::shard::BodyFault;
 use bytes::{Bytes, BytesMut};
 use futures_lite::future::or;
 use http_body::Body;
 use http_body_util::BodyExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The bytes of request bodies that are in memory. Atomic because a slice may be dropped on the I/O core.
-#[derive(Debug, Default)]
-pub(super) struct Budget(Arc<AtomicU64>);
-
-impl Budget {
-    pub(super) fn taken(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn hold(&self) -> Hold {
-        Hold {
-            taken: Arc::clone(&self.0),
-            bytes: 0,
-        }
-    }
-}
-
-/// A part of the budget, given back when dropped.
-struct Hold {
-    taken: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Hold {
-    fn grow(&mut self, more: u64, bound: u64) -> Result<(), BodyFault> {
-        if self.taken.load(Ordering::Relaxed).saturating_add(more) > bound {
-            return Err(BodyFault::NoMemory);
-        }
-        self.taken.fetch_add(more, Ordering::Relaxed);
-        self.bytes += more;
-        Ok(())
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A body with what it holds of the budget.
-struct Held {
-    body: Bytes,
-    _hold: Hold,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
-}
 
 /// Reads `body` to its end. A length over the limit is refused before anything is read, so a client that waits for
 /// `100 Continue` sends nothing in vain.
@@ -122,8 +69,9 @@ struct Whole {
 
 impl Whole {
     fn push(&mut self, data: Bytes) -> Result<(), BodyFault> {
-        self.hold.grow(data.len() as u64, self.memory_max)?;
-        if self.hold.bytes > self.bytes_max {
+        let more = self.hold.grow(data.len() as u64, self.memory_max);
+        more.map_err(|OverBudget| BodyFault::NoMemory)?;
+        if self.hold.bytes() > self.bytes_max {
             return Err(BodyFault::TooLarge);
         }
         if self.first.is_empty() && self.rest.is_empty() {
@@ -149,9 +97,6 @@ impl Whole {
         if body.is_empty() {
             return body;
         }
-        Bytes::from_owner(Held {
-            body,
-            _hold: self.hold,
-        })
+        self.hold.keep(body)
     }
 }

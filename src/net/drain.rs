@@ -31,8 +31,8 @@ pub async fn drain<R: Runtime>(core: &Core<R>, limit: Duration) -> Drained {
 }
 
 /// Cuts everything, of a core that takes no further step: clients, whose answers nobody writes any more, and calls, whose answers nobody
-/// reads. To be awaited before its executor ends: glommio's leaves the sockets of unfinished tasks open, and their clients would wait for
-/// nothing, as long as their own patience lasts.
+/// reads. To be awaited before its executor ends, so that their last words come in order; what is held open beside, such as idle connections to
+/// providers, goes with the executor's tasks (`threads`).
 pub async fn cut<R: Runtime>(core: &Core<R>) {
     core.calls.cancel_all();
     core.connections.tell(Leaving::Now);

@@ -3,7 +3,6 @@
 //! Deliberately holds no rule: it reads the clock once an input, steps the shard under a borrow that ends before the first output
 //! is performed, and takes inputs that performing causes from a queue, never by recursion.
 
-use super::body::Budget;
 use super::clients::Clients;
 use super::conn::Connections;
 use super::pool::Pools;
@@ -11,7 +10,7 @@ use super::runtime::{Runtime, clock};
 use super::tls::Origins;
 use super::upstream::Calls;
 use super::wheel::{Sleep, Wheel};
-use crate::base::{Instant, Now};
+use crate::base::{Budget, Instant, Now};
 use crate::config::{Config, Limits};
 use crate::shard::{Gossip, Input, Mail, Output, Shard};
 use std::cell::{Cell, RefCell};
@@ -29,6 +28,10 @@ pub trait Steps {
     fn on(&mut self, now: Now, input: Input, out: &mut Vec<Output>);
     /// As `Shard::next_timer`.
     fn next_timer(&self) -> Option<Instant>;
+    /// As `Shard::bodies`.
+    fn bodies(&self) -> Budget {
+        Budget::default()
+    }
 }
 
 impl Steps for Shard {
@@ -37,6 +40,9 @@ impl Steps for Shard {
     }
     fn next_timer(&self) -> Option<Instant> {
         Shard::next_timer(self)
+    }
+    fn bodies(&self) -> Budget {
+        Shard::bodies(self)
     }
 }
 
@@ -130,10 +136,11 @@ impl<R: Runtime> Core<R> {
     pub fn start(runtime: R, setup: Setup) -> Self {
         let wheel = Wheel::start(&runtime);
         let alarm = wheel.sleep_until(Instant::NEVER);
+        let bodies = setup.brain.borrow().bodies();
         let core = Self(Rc::new(Inner {
             clients: Clients::new(setup.limits.connections_max, setup.limits.exchanges_max),
             connections: Connections::default(),
-            bodies: Budget::default(),
+            bodies,
             calls: Calls::default(),
             pools: Pools::new(setup.origins),
             resolve: setup.resolve,

@@ -4,7 +4,7 @@
 //! grows; the others notice nothing. What was lost with it is for the spool to settle. Knows nothing of what a shard does.
 
 use super::ring;
-use super::runtime::glommio::{IoUring, executor};
+use super::runtime::glommio::{IoUring, end_all, executor};
 use super::runtime::tokio::Epoll;
 use super::runtime::{Kind, Runtime};
 use crate::base::ShardId;
@@ -265,7 +265,14 @@ fn live<M: Main>(main: Arc<M>, kind: Kind, core: Option<usize>, life: Life) -> E
     let lived = catch_unwind(AssertUnwindSafe(|| match kind {
         Kind::IoUring => {
             let executor = executor(&name)?;
-            Ok(executor.run(async move { guarded(main, IoUring::here(), life).await }))
+            Ok(executor.run(async move {
+                let end = guarded(main, IoUring::here(), life).await;
+                // A life that returned has put its things away, and the process ends with it.
+                if matches!(end, End::Panicked(_)) {
+                    end_all().await;
+                }
+                end
+            }))
         }
         Kind::Epoll => Epoll::run(async move { guarded(main, Epoll::here(), life).await }),
     }));
@@ -366,6 +373,44 @@ mod tests {
             }
             assert_eq!(begun(), [1, 2, 1, 1], "{kind:?}");
             assert_eq!(main.named.load(Ordering::SeqCst), 5);
+            shards.stop(Duration::from_secs(10)).expect("all ended");
+        }
+    }
+
+    /// Each life holds a connection of its own in a task that never ends, and breaks but for the last.
+    struct Holds(std::net::SocketAddr);
+    impl Main for Holds {
+        async fn run<R: Runtime>(self: Arc<Self>, runtime: R, life: Life) {
+            let mut stream = runtime.connect(self.0).await.expect("a connection");
+            runtime.spawn(async move {
+                let mut some = [0; 1];
+                let _ = futures_lite::AsyncReadExt::read(&mut stream, &mut some).await;
+            });
+            runtime.sleep(Duration::from_millis(5)).await;
+            assert!(life.restarts >= 3, "on purpose");
+            life.stop.asked().await;
+        }
+    }
+
+    #[test]
+    fn a_life_that_broke_leaves_nothing_open() {
+        for kind in kinds() {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let at = listener.local_addr().expect("bound");
+            let shards = start(1, false, kind, Arc::new(Holds(at))).expect("threads");
+            let mut held: Vec<_> = (0..4)
+                .map(|_| listener.accept().expect("a connection").0)
+                .collect();
+            let last = held.pop().expect("four");
+            for mut closed in held {
+                let patience = Some(Duration::from_secs(10));
+                closed.set_read_timeout(patience).expect("an option");
+                let read = std::io::Read::read(&mut closed, &mut [0]);
+                assert_eq!(read.ok(), Some(0), "{kind:?}: closed by its end");
+            }
+            last.set_nonblocking(true).expect("an option");
+            let waits = std::io::Read::read(&mut &last, &mut [0]);
+            assert!(waits.is_err(), "{kind:?}: the living one keeps its own");
             shards.stop(Duration::from_secs(10)).expect("all ended");
         }
     }

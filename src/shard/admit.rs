@@ -1,9 +1,9 @@
 //! Phase 1: read, authenticate, decode.
 
-use crate::base::{ClientId, ClientKeyId, Instant, Now, Tokens};
+use crate::base::{ClientId, ClientKeyId, Instant, Now, Tokens, WallTime};
 use crate::canon::controls::CacheMode;
 use crate::canon::{Controls, DialectName, Fault, FaultClass};
-use crate::config::{LogLevel, OnDisconnect};
+use crate::config::{Config, LogLevel, OnDisconnect};
 use crate::policy::admission::Refusal;
 use crate::policy::capacity::Ask as Draw;
 use crate::policy::cost;
@@ -11,7 +11,9 @@ use crate::protocol::dialect::{native, splice};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
+use crate::shard::lanes::Lanes;
 use crate::shard::paths::{self, Ask, Beside, Line};
+use crate::shard::socket::Kind;
 use crate::shard::task::Task;
 use crate::shard::video::{self, Case};
 use crate::shard::{BodyFault, Client, ClientHead, LogLine, Output, Shard, reply, socket};
@@ -41,14 +43,19 @@ impl Shard {
         }
         let dialect = match &ask {
             Ask::Do(line) => line.dialect,
-            Ask::Models { dialect } | Ask::Model { dialect, .. } => *dialect,
-            Ask::Socket | Ask::Refused { .. } => DialectName::Native,
+            Ask::Models { dialect } | Ask::Model { dialect, .. } | Ask::Socket { dialect } => {
+                *dialect
+            }
+            Ask::Refused { .. } => DialectName::Native,
+        };
+        let native = Ask::Socket {
+            dialect: DialectName::Native,
         };
         let array = matches!(&ask, Ask::Do(line) if line.array);
         let key = match self.authenticate(&head) {
             Ok(key) => Some(key),
-            // A WebSocket may show its key in its first message.
-            Err(_) if ask == Ask::Socket && shown_key(&head).is_none() => None,
+            // A native WebSocket may show its key in its first message.
+            Err(_) if ask == native && shown_key(&head).is_none() => None,
             Err(fault) => {
                 self.desk.meters.unauthenticated += 1;
                 let fields = vec![("peer", head.peer.to_string())];
@@ -79,7 +86,7 @@ impl Shard {
                     out,
                 );
             }
-            (Ask::Socket, key) => self.open_socket(client, &head, key, out),
+            (Ask::Socket { dialect }, _) => self.open_socket(now, client, dialect, &head, out),
             (Ask::Do(line), Some(key)) => {
                 if let Err(fault) = self.open(now, client, &head, line, key, out) {
                     self.desk.meters.failed(fault.class);
@@ -98,7 +105,7 @@ impl Shard {
                 Fault::new(FaultClass::Unauthenticated, message).with_code("missing_api_key")
             );
         };
-        self.desk.client_key(key)
+        self.desk.client_key(&key_hash(key))
     }
 
     fn open(
@@ -164,6 +171,7 @@ impl Shard {
                 phase: Phase::Reading,
                 down: opened.down,
                 parted: None,
+                turn: None,
                 dropped_socket: None,
                 dialect: opened.line.dialect,
                 task: opened.line.task,
@@ -203,9 +211,10 @@ impl Shard {
 
     fn open_socket(
         &mut self,
+        now: Now,
         client: ClientId,
+        dialect: DialectName,
         head: &ClientHead,
-        key: Option<ClientKeyId>,
         out: &mut Vec<Output>,
     ) {
         let headers = head.headers.iter().map(|(name, value)| (name, value));
@@ -216,21 +225,26 @@ impl Shard {
         match controls.and_then(|controls| Ok((socket::accept(head)?, controls))) {
             Ok((accept, controls)) => {
                 let bytes_max = self.desk.config().limits.body_bytes_max.0;
-                let session = socket::SocketSession::new(
-                    key,
+                let (kind, until) = match dialect {
+                    DialectName::Responses => {
+                        let lanes = Lanes::new(without_upgrade(passing(head)));
+                        let until = self.ends_at(now.instant, client);
+                        (Kind::Responses(Box::new(lanes)), until)
+                    }
+                    _ => (Kind::native(), Instant::NEVER),
+                };
+                let session = socket::SocketSession::new(socket::Opening {
+                    key: shown_key(head).map(key_hash),
+                    kind,
                     controls,
-                    usize::try_from(bytes_max).unwrap_or(usize::MAX),
-                );
+                    message_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
+                    hold: self.bodies().hold(),
+                    until,
+                });
                 self.keep_client(client, Client::Socket(Box::new(session)));
                 out.push(Output::Upgrade { client, accept });
             }
-            Err(fault) => reply::refuse(
-                client,
-                DialectName::Native,
-                &fault,
-                &self.desk.name_exchange(),
-                out,
-            ),
+            Err(fault) => reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out),
         }
     }
 }
@@ -256,12 +270,18 @@ pub(super) struct Opened {
     pub passing: PassingHeaders,
 }
 
+/// A client's key as the tables know it.
+pub(super) type KeyHash = [u8; 32];
+
+/// The tables are looked up by hash, so that the time it takes says nothing about how much of a key was right.
+pub(super) fn key_hash(key: &[u8]) -> KeyHash {
+    Sha256::digest(key).into()
+}
+
 impl Desk {
     /// Whose key this is.
-    pub fn client_key(&self, key: &[u8]) -> Result<ClientKeyId, Fault> {
-        // The table is looked up by hash, so that the time it takes says nothing about how much of a key was right.
-        let hash: [u8; 32] = Sha256::digest(key).into();
-        self.newest().client_key(&hash).ok_or_else(|| {
+    pub fn client_key(&self, hash: &KeyHash) -> Result<ClientKeyId, Fault> {
+        self.newest().client_key(hash).ok_or_else(|| {
             Fault::new(
                 FaultClass::Unauthenticated,
                 "this client key is not known here",
@@ -358,7 +378,7 @@ impl Exchange {
         if let Some(model) = &self.path_model {
             peek.model = model.clone();
         }
-        let model = self.find_model(&peek.model)?;
+        let model = find_model(&self.config, &peek.model, self.begun.wall)?;
         self.asked.model = ModelIdOrNone(Some(model));
         if self.task == Task::Generate && self.is_film() {
             return self.order_video();
@@ -395,32 +415,6 @@ impl Exchange {
             .ok_or_else(|| Fault::new(FaultClass::Internal, "the request was not read"))?;
         request.stream = self.path_streams.unwrap_or(request.stream);
         Ok(splice::peek_of(request))
-    }
-
-    pub(super) fn find_model(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
-        let unknown = |message: String| Fault {
-            field: Some("model".to_owned()),
-            ..Fault::new(FaultClass::ModelNotFound, message).with_code("model_not_found")
-        };
-        let shown: String = name.chars().take(100).collect();
-        let Some(id) = self.config.model_names.get(name) else {
-            return Err(unknown(format!(
-                "the model `{shown}` does not exist here; GET /v1/models lists those that do"
-            )));
-        };
-        let model = &self.config.models[id.0 as usize];
-        let over = |r: &&crate::config::Retired| r.is_over(self.begun.wall);
-        if let Some(retired) = model.retired.as_ref().filter(over) {
-            let instead = retired
-                .successor
-                .as_ref()
-                .map_or(String::new(), |s| format!("; use `{s}`"));
-            return Err(unknown(format!(
-                "the model `{shown}` was retired by its provider on {}{instead}",
-                retired.on
-            )));
-        }
-        Ok(*id)
     }
 
     pub(super) fn can_take(&self, peek: &splice::Peek) -> Result<(), Fault> {
@@ -533,6 +527,47 @@ impl Exchange {
             }
         }
     }
+}
+
+/// The model that a client calls so. `Err`: there is none, or its provider has retired it.
+pub(super) fn find_model(
+    config: &Config,
+    name: &str,
+    now: WallTime,
+) -> Result<crate::base::ModelId, Fault> {
+    let unknown = |message: String| Fault {
+        field: Some("model".to_owned()),
+        ..Fault::new(FaultClass::ModelNotFound, message).with_code("model_not_found")
+    };
+    let shown: String = name.chars().take(100).collect();
+    let Some(id) = config.model_names.get(name) else {
+        return Err(unknown(format!(
+            "the model `{shown}` does not exist here; GET /v1/models lists those that do"
+        )));
+    };
+    let model = &config.models[id.0 as usize];
+    let over = |r: &&crate::config::Retired| r.is_over(now);
+    if let Some(retired) = model.retired.as_ref().filter(over) {
+        let instead = retired
+            .successor
+            .as_ref()
+            .map_or(String::new(), |s| format!("; use `{s}`"));
+        return Err(unknown(format!(
+            "the model `{shown}` was retired by its provider on {}{instead}",
+            retired.on
+        )));
+    }
+    Ok(*id)
+}
+
+/// What belongs to the upgrade and not to its requests: Codex CLI names the WebSocket's own version there (openai/codex, read 2026-11).
+fn without_upgrade(mut passing: PassingHeaders) -> PassingHeaders {
+    passing.openai_beta = passing.openai_beta.and_then(|said| {
+        let stays = |token: &&str| !token.starts_with("responses_websockets=");
+        let rest: Vec<&str> = said.split(',').map(str::trim).filter(stays).collect();
+        (!rest.is_empty()).then(|| rest.join(", "))
+    });
+    passing
 }
 
 /// The first value of a header.

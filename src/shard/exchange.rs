@@ -12,6 +12,7 @@ use crate::protocol::provider::hints::Hints;
 use crate::shard::desk::{Desk, Hold};
 use crate::shard::issued::Place;
 use crate::shard::kept::Kept;
+use crate::shard::lanes::Turn;
 use crate::shard::line::Ticket;
 use crate::shard::relay::Relay;
 use crate::shard::task::Task;
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     pub down: Down,
     /// Who listened until now, for the shard to forget.
     pub parted: Option<Down>,
+    /// On a WebSocket of Responses: what the next request there may build upon.
+    pub turn: Option<Box<Turn>>,
     /// The connection that was broken off for all who share it.
     pub dropped_socket: Option<ClientId>,
     pub dialect: DialectName,
@@ -91,7 +94,8 @@ pub(super) enum Down {
     Http(ClientId),
     Socket {
         client: ClientId,
-        request_id: Str,
+        /// The client's own id of the request, which its events repeat: in the native dialect always one, in Responses that of the lane.
+        request_id: Option<Str>,
     },
     /// The client left; what still comes is counted, not sent.
     Gone,
@@ -368,6 +372,13 @@ impl Exchange {
 
     pub fn down(&self) -> Down {
         self.down.clone()
+    }
+
+    /// All is said to a client on a WebSocket: it may go on there, whatever is still missing of HTTP behind.
+    pub fn part_when_told(&mut self) {
+        if self.ended && matches!(self.down, Down::Socket { .. }) {
+            self.part();
+        }
     }
 
     /// Nobody listens any more.

@@ -24,6 +24,10 @@ mod issued;
 mod kept;
 /// Who waits for headroom, and whose turn it is.
 mod line;
+/// What is asked on a WebSocket of Responses.
+mod lane_asks;
+/// Requests and kept answers of a WebSocket of Responses.
+mod lanes;
 /// What a client may ask for, by method and path.
 mod paths;
 /// How one answer is read and written, by form.
@@ -51,11 +55,13 @@ pub use gossip::Gossip;
 mod meters;
 pub use meters::Meters;
 
-use crate::base::{AttemptId, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab};
+use crate::base::{AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab};
 use crate::config::Config;
 use desk::Desk;
 use exchange::{Exchange, Happening};
+use lanes::Turn;
 use socket::SocketSession;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One core's exchanges, pools, breakers and random numbers.
@@ -64,6 +70,12 @@ pub struct Shard {
     exchanges: Slab<Box<Exchange>>,
     /// By the slot's index of a client: who it is now.
     clients: Vec<Option<(ClientId, Client)>>,
+    /// WebSockets whose time is bounded, by its end.
+    ends: BTreeSet<(Instant, ClientId)>,
+    /// WebSockets on which a request has ended, or which shall be looked at for another reason.
+    stirred: Vec<ClientId>,
+    /// Bytes of clients' requests in memory: those that are read for us as well as those of WebSockets.
+    bodies: Budget,
     desk: Desk,
 }
 
@@ -93,6 +105,9 @@ impl Shard {
         Self {
             exchanges: Slab::new(exchanges_max),
             clients: Vec::new(),
+            ends: BTreeSet::new(),
+            stirred: Vec::new(),
+            bodies: Budget::default(),
             desk: Desk::new(setup.config, setup.id, setup.shards, rng),
         }
     }
@@ -131,13 +146,22 @@ impl Shard {
             Input::Gossip(gossip) => self.desk.hear(now, gossip),
             Input::Drain => self.drain(now, out),
         }
+        self.look_at_stirred(now, out);
         self.dispatch_waiting(now, out);
+        self.look_at_stirred(now, out);
     }
 
     /// When `Input::Tick` is wanted next; `None` when nothing is waited for.
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
-        self.desk.timers.next()
+        let end = self.ends.first().map(|(at, _)| *at);
+        self.desk.timers.next().into_iter().chain(end).min()
+    }
+
+    /// The bytes of clients' requests that are in memory; who reads them counts there.
+    #[must_use]
+    pub fn bodies(&self) -> Budget {
+        self.bodies.clone()
     }
 
     /// The rows of all attempts that are open, as interrupted by a fault of ours: for when this shard's state can no longer be believed.
@@ -179,19 +203,22 @@ impl Shard {
             return;
         };
         exchange.on(&mut self.desk, now, what, out);
+        exchange.part_when_told();
         let parted = exchange.parted.take();
         let dropped_socket = exchange.dropped_socket.take();
-        if exchange.is_settled() {
-            let down = exchange.down();
+        let settled = exchange.is_settled();
+        // Who listened to the end, or until now.
+        let left = parted.or_else(|| settled.then(|| exchange.down()));
+        let turn = left.as_ref().and_then(|_| exchange.turn.take());
+        if settled {
             self.exchanges.remove(id.0);
             self.desk.line.left(id);
-            self.forget(down);
         } else {
             let at = exchange.wants_tick();
             exchange.armed = self.desk.timers.arm(id, exchange.armed, at);
         }
-        if let Some(down) = parted {
-            self.forget(down);
+        if let Some(down) = left {
+            self.forget(down, id, turn.map(|turn| *turn));
         }
         if let Some(client) = dropped_socket {
             self.client_gone(now, client, out);
@@ -209,6 +236,9 @@ impl Shard {
         for exchange in all {
             self.step(exchange, Happening::Draining, now, out);
         }
+        let sockets = self.clients.iter().flatten();
+        let sockets = sockets.filter(|(_, client)| matches!(client, Client::Socket(_)));
+        self.stirred.extend(sockets.map(|(id, _)| *id));
     }
 
     fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Output>) {
@@ -247,6 +277,15 @@ impl Shard {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some((_, client)) = self
+            .ends
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= now.instant)
+        {
+            self.ends.pop_first();
+            self.end_of_time(client);
+        }
         while let Some((at, id)) = self.desk.timers.due(now.instant) {
             if let Some(exchange) = self.exchanges.get_mut(id.0).filter(|e| e.armed == at) {
                 exchange.armed = Instant::NEVER;
@@ -287,18 +326,29 @@ impl Shard {
     }
 
     fn drop_client(&mut self, id: ClientId) {
-        if self.client(id).is_some() {
-            self.clients[id.0.index as usize] = None;
-        }
+        let until = match self.client(id) {
+            None => return,
+            Some(Client::Socket(session)) => session.until,
+            Some(Client::Exchange(_)) => Instant::NEVER,
+        };
+        self.ends.remove(&(until, id));
+        self.clients[id.0.index as usize] = None;
     }
 
-    /// An exchange has settled: nobody may reach it through its client any more.
-    fn forget(&mut self, down: exchange::Down) {
+    /// An exchange has said its last word: nobody may reach it through its client any more.
+    fn forget(&mut self, down: exchange::Down, id: ExchangeId, turn: Option<Turn>) {
         match down {
             exchange::Down::Http(client) => self.drop_client(client),
             exchange::Down::Socket { client, request_id } => {
+                let limits = self.desk.config().clone();
+                let budget = self.bodies.clone();
+                let store = lanes::Store {
+                    budget: &budget,
+                    limits: &limits.limits,
+                };
                 if let Some(Client::Socket(session)) = self.client(client) {
-                    session.ended(&request_id);
+                    session.ended(request_id.as_ref(), id, turn, &store);
+                    self.stirred.push(client);
                 }
             }
             exchange::Down::Gone => {}

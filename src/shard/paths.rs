@@ -19,8 +19,10 @@ pub(super) enum Ask {
         dialect: DialectName,
         name: String,
     },
-    /// The native WebSocket.
-    Socket,
+    /// A WebSocket, of the native dialect or of Responses.
+    Socket {
+        dialect: DialectName,
+    },
     Refused {
         dialect: DialectName,
         fault: Fault,
@@ -68,6 +70,9 @@ pub(super) struct Beside<'a> {
     pub google: bool,
 }
 
+/// Where a WebSocket is served.
+const SOCKETS: [&[u8]; 2] = [b"/api/v1/ws", b"/v1/responses"];
+
 /// Reads method and path.
 pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
     let path = path
@@ -75,7 +80,7 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
         .filter(|p| !p.is_empty())
         .unwrap_or(path);
     // Codex falls back at once on 426, and on nothing else (FIELD-BUGS 67).
-    if beside.websocket && path != b"/api/v1/ws" {
+    if beside.websocket && !SOCKETS.contains(&path) {
         return refused(
             dialect_of(path),
             FaultClass::UpgradeRequired,
@@ -107,6 +112,8 @@ fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
     let of = |dialect, task| ("POST", Ask::Do(Line::new(dialect, task)));
     Some(match path {
         b"/v1/chat/completions" => of(Chat, Task::Generate),
+        // OpenAI docs, WebSocket mode, read 2026-11.
+        b"/v1/responses" if beside.websocket => ("GET", Ask::Socket { dialect: Responses }),
         b"/v1/responses" => of(Responses, Task::Generate),
         b"/v1/responses/input_tokens" => of(Responses, Task::CountTokens),
         b"/v1/embeddings" => of(Chat, Task::Embed),
@@ -129,7 +136,7 @@ fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
                 dialect: DialectName::Gemini,
             },
         ),
-        b"/api/v1/ws" if beside.websocket => ("GET", Ask::Socket),
+        b"/api/v1/ws" if beside.websocket => ("GET", Ask::Socket { dialect: Native }),
         b"/api/v1/ws" => (
             "GET",
             refused(
@@ -311,8 +318,13 @@ mod tests {
             class("GET", "/v1/messages", false),
             Some(FaultClass::MethodNotAllowed)
         );
+        assert_eq!(class("GET", "/v1/responses", true), None);
         assert_eq!(
-            class("GET", "/v1/responses", true),
+            class("GET", "/v1/responses", false),
+            Some(FaultClass::MethodNotAllowed)
+        );
+        assert_eq!(
+            class("GET", "/v1/chat/completions", true),
             Some(FaultClass::UpgradeRequired)
         );
         for path in [

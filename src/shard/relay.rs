@@ -12,6 +12,7 @@
 use crate::base::{Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
 use crate::protocol::dialect::numbers::Sides;
+use crate::protocol::dialect::responses::socket::{self, Said};
 use crate::protocol::dialect::splice::{self, Lift, Pass, lift_whole};
 use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
 use crate::protocol::framing::{eventstream, sse};
@@ -33,6 +34,8 @@ pub(super) struct Relay {
     pub upstream_id: Str,
     /// Pieces of an answer that came, to estimate its length by when nobody says.
     pieces: u64,
+    /// Events that went on to the client as they were.
+    passed: u64,
     /// The end mark was among what passed.
     end_told: bool,
     /// Bytes that came, where the answer is kept to be told at its end.
@@ -93,9 +96,37 @@ enum Meaning {
 #[derive(Debug)]
 enum Down {
     Pass,
+    /// As frames of a WebSocket.
+    PassFramed(Box<Framed>),
     PassWhole(Bytes),
     Encode(Box<Encoder>),
     Fold(Box<Fold>),
+}
+
+/// Events that pass to a WebSocket of Responses.
+#[derive(Debug)]
+struct Framed {
+    lane: Option<Str>,
+    /// Events of whole items, for an end that leaves them out.
+    items: Vec<Bytes>,
+    /// The event that ended the answer.
+    last: Bytes,
+}
+
+impl Framed {
+    fn pass(&mut self, event: &sse::SseEvent, out: &mut BytesMut) -> Result<(), Fault> {
+        let data = event.data.trim_ascii();
+        // Chat's mark, with which several speakers of this dialect end: no event, and here no end either.
+        if data.is_empty() || data == b"[DONE]" {
+            return Ok(());
+        }
+        if memchr::memmem::find(data, b"\"response.output_item.done\"").is_some() {
+            // A copy: a slice would keep all that came with it.
+            self.items.push(Bytes::copy_from_slice(data));
+        }
+        socket::write_passing(data, self.lane.as_deref(), out)
+            .map_err(|socket::NotText| broken("an event of the provider is no JSON in UTF-8"))
+    }
 }
 
 /// A question whose answer is numbers.
@@ -124,10 +155,12 @@ pub(super) struct Form {
     pub stream_usage: bool,
     pub event_bytes_max: usize,
     pub answer_bytes_max: usize,
-    /// The client listens on a WebSocket, where nothing can pass as it is.
+    /// The client listens on a WebSocket, where bytes cannot pass as they are.
     pub framed: bool,
     /// What comes is no answer in anybody's words: it is kept for who reads it, or passes as it is.
     pub apart: Option<Apart>,
+    /// Its lane there (Responses).
+    pub lane: Option<Str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +171,9 @@ pub(super) enum Apart {
 
 impl Relay {
     pub fn new(form: Form, opening: impl FnOnce() -> Opening) -> Self {
-        let same = form.client == form.provider && !form.framed && !form.array;
+        // The events of Responses are the same on a WebSocket; native ones carry the client's own ids there.
+        let frames = form.framed && form.client == DialectName::Responses;
+        let same = form.client == form.provider && (!form.framed || frames) && !form.array;
         let framing = match form.framing {
             // Who asked for one body is given one.
             _ if form.kept && !form.client_streams => Framing::Whole,
@@ -158,7 +193,14 @@ impl Relay {
             ),
             (true, true) if same => (
                 Meaning::Lift(Lift::new(form.client, form.stream_usage)),
-                Down::Pass,
+                match frames {
+                    true => Down::PassFramed(Box::new(Framed {
+                        lane: form.lane,
+                        items: Vec::new(),
+                        last: Bytes::new(),
+                    })),
+                    false => Down::Pass,
+                },
             ),
             (false, false) if same => (
                 Meaning::LiftWhole(form.provider),
@@ -201,6 +243,7 @@ impl Relay {
             done: false,
             upstream_id: Str::new(),
             pieces: 0,
+            passed: 0,
             end_told: false,
             kept: 0,
             answer_bytes_max: form.answer_bytes_max,
@@ -299,8 +342,11 @@ impl Relay {
             Meaning::Lift(lift) => {
                 let pass = lift.event(event, &mut self.events).map_err(malformed)?;
                 self.pieces += 1;
-                if pass == Pass::Forward {
-                    out.extend_from_slice(&event.raw);
+                self.passed += u64::from(pass == Pass::Forward);
+                match &mut self.down {
+                    _ if pass != Pass::Forward => {}
+                    Down::PassFramed(framed) => framed.pass(event, out)?,
+                    _ => out.extend_from_slice(&event.raw),
                 }
             }
             Meaning::Decode(decoder) => {
@@ -315,7 +361,25 @@ impl Relay {
             }
             Meaning::LiftWhole(_) | Meaning::Numbers(_) => {}
         }
-        self.absorb(out)
+        self.absorb(out)?;
+        if let Down::PassFramed(framed) = &mut self.down
+            && self.done
+        {
+            framed.last = event.data.clone();
+        }
+        Ok(())
+    }
+
+    /// What the answer said, once it is told: for who builds upon it on the same WebSocket of Responses. The second is true when the
+    /// provider knows it by the same id.
+    pub fn said(&self) -> Option<(Said, bool)> {
+        match &self.down {
+            Down::PassFramed(framed) => {
+                Some((socket::said_in_event(&framed.last, &framed.items)?, true))
+            }
+            Down::Encode(encoder) => Some((socket::said_in_response(encoder.told()?)?, false)),
+            Down::Pass | Down::PassWhole(_) | Down::Fold(_) => None,
+        }
     }
 
     fn finish_meaning(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
@@ -399,7 +463,7 @@ impl Relay {
             match &mut self.down {
                 Down::Encode(encoder) => encoder.event(&event, out),
                 Down::Fold(fold) => fold.event(&event),
-                Down::Pass | Down::PassWhole(_) => {}
+                Down::Pass | Down::PassFramed(_) | Down::PassWhole(_) => {}
             }
         }
         self.events = events;
@@ -419,7 +483,7 @@ impl Relay {
             Down::Pass if !self.end_told && dialect == DialectName::Chat => {
                 out.extend_from_slice(b"data: [DONE]\n\n");
             }
-            Down::Pass => {}
+            Down::Pass | Down::PassFramed(_) => {}
             Down::PassWhole(body) => out.extend_from_slice(body),
             Down::Encode(encoder) => encoder.finish(closing, out),
             Down::Fold(fold) => {
@@ -440,7 +504,15 @@ impl Relay {
     ) {
         match &mut self.down {
             Down::Encode(encoder) => encoder.fail(fault, closing, out),
-            Down::Pass | Down::PassWhole(_) | Down::Fold(_) => {
+            // The beginning is the provider's, and so is the answer's id.
+            Down::Pass | Down::PassFramed(_) if self.passed > 0 => {
+                let mut opening = opening();
+                if dialect == DialectName::Responses && !self.upstream_id.is_empty() {
+                    opening.id = self.upstream_id.clone();
+                }
+                Encoder::after(dialect, opening, self.passed).fail(fault, closing, out);
+            }
+            Down::Pass | Down::PassFramed(_) | Down::PassWhole(_) | Down::Fold(_) => {
                 Encoder::new(dialect, opening()).fail(fault, closing, out);
             }
         }
@@ -478,7 +550,7 @@ impl Relay {
     pub fn dropped(&self) -> &[String] {
         match &self.down {
             Down::Encode(encoder) => encoder.dropped(),
-            Down::Pass | Down::PassWhole(_) | Down::Fold(_) => &[],
+            Down::Pass | Down::PassFramed(_) | Down::PassWhole(_) | Down::Fold(_) => &[],
         }
     }
 }

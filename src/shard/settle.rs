@@ -1,14 +1,15 @@
 //! Phase 5: bill, release, record; reached exactly once.
 
 use crate::base::{Instant, NanoUsd, Now, Str};
-use crate::canon::{Fault, FaultClass, Usage};
+use crate::canon::{DialectName, Fault, FaultClass, Usage};
 use crate::config::LogLevel;
 use crate::policy::bill::bill;
 use crate::policy::capacity::Used;
 use crate::policy::retry::{self, AttemptError, Next};
 use crate::protocol::dialect;
+use crate::protocol::dialect::responses::socket;
 use crate::shard::credentials::Refusal;
-use crate::shard::desk::Desk;
+use crate::shard::desk::{Desk, whole_seconds};
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
 use crate::shard::gossip::{Gossip, News};
 use crate::shard::line::Claims;
@@ -433,6 +434,14 @@ impl Exchange {
     /// Tells the client `fault` as an event of its stream, and ends it.
     pub fn say_in_stream(&mut self, now: Now, fault: &Fault, out: &mut Vec<Output>) {
         let mut said = BytesMut::new();
+        if self.dialect == DialectName::Responses && matches!(self.down, Down::Socket { .. }) {
+            // OpenAI docs, WebSocket mode, read 2026-11: an error that ends a request is one event, with HTTP's status.
+            let retry_after = fault.retry_after.map(|wait| whole_seconds(wait).max(1));
+            let lane = self.request_id();
+            socket::write_error(lane.as_deref(), fault, &self.name, retry_after, &mut said);
+            self.write(said, out);
+            return self.end(out);
+        }
         let opening = self.opening_without_attempt();
         let closing = dialect::Closing {
             cost: self.tally.cost,
@@ -445,17 +454,13 @@ impl Exchange {
     }
 
     fn opening_without_attempt(&self) -> dialect::Opening {
-        let request_id = match &self.down {
-            Down::Socket { request_id, .. } => Some(request_id.clone()),
-            Down::Http(_) | Down::Gone => None,
-        };
         dialect::Opening {
             id: self.name.clone(),
             created: self.begun.wall.seconds(),
             model: self.asked.peek.model.clone(),
-            bare: request_id.is_some(),
+            bare: matches!(self.down, Down::Socket { .. }),
             array: self.array,
-            request_id,
+            request_id: self.request_id(),
             ..dialect::Opening::default()
         }
     }

@@ -100,6 +100,7 @@ impl Exchange {
                 true => Apart::Passes,
                 false => Apart::Kept,
             }),
+            lane: self.request_id(),
         }
     }
 
@@ -519,6 +520,11 @@ impl Exchange {
     ) {
         let closing = self.closing(attempt, relay, now);
         relay.finish(self.dialect, || self.opening(attempt), &closing, said);
+        if let Some(turn) = &mut self.turn {
+            let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
+            let kind = self.config.providers[provider.0 as usize].kind;
+            turn.told(relay.said(), kind);
+        }
         if !self.streams() && !matches!(self.down, Down::Socket { .. }) {
             return self.finish_whole(attempt, said.split().freeze(), out);
         }
@@ -607,10 +613,6 @@ impl Exchange {
     }
 
     pub fn opening(&self, attempt: &Attempt) -> Opening {
-        let request_id = match &self.down {
-            Down::Socket { request_id, .. } => Some(request_id.clone()),
-            Down::Http(_) | Down::Gone => None,
-        };
         Opening {
             id: self.name.clone(),
             created: self.begun.wall.seconds(),
@@ -618,9 +620,21 @@ impl Exchange {
             endpoint: self.endpoint_name(attempt),
             decision: attempt.decision.into(),
             stream_usage: self.asked.peek.stream_usage,
-            bare: request_id.is_some(),
+            bare: matches!(self.down, Down::Socket { .. }),
             array: self.array,
-            request_id,
+            request_id: self.request_id(),
+            dropped: match self.down {
+                Down::Socket { .. } => self.dropped.clone(),
+                Down::Http(_) | Down::Gone => Vec::new(),
+            },
+        }
+    }
+
+    /// What the events of this request repeat on a WebSocket.
+    pub fn request_id(&self) -> Option<Str> {
+        match &self.down {
+            Down::Socket { request_id, .. } => request_id.clone(),
+            Down::Http(_) | Down::Gone => None,
         }
     }
 

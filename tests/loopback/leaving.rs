@@ -156,7 +156,7 @@ fn an_answer_whose_client_left_is_finished_and_billed_where_the_tenant_wants_tha
 }
 
 /// A client whose kernel takes little, so that what is not read soon waits at the router.
-fn narrow(at: SocketAddr) -> TcpStream {
+pub fn narrow(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
     socket.set_recv_buffer_size(4 << 10).expect("an option");

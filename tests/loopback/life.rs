@@ -2,7 +2,9 @@
 
 use super::books::rows;
 use super::client::{Conn, is_served};
-use super::house::{House, KEY, Plan, Program, figure, on_both, on_both_crossed, until};
+use super::house::{
+    House, KEY, Plan, Program, fake, figure, on_both, on_both_crossed, quick, until,
+};
 use super::words::{Ask, Dialect, read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -226,6 +228,66 @@ fn a_shard_that_panics_is_started_again_its_exchanges_are_written_down_and_the_o
             "{:?}",
             lost.collect::<Vec<_>>()
         );
+    });
+}
+
+/// Connections of this process to `at` that are not closed by us.
+fn connections_to(at: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux");
+    let to = format!("0100007F:{:04X}", at.port());
+    let open = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // proc_net_tcp(5): the remote address is the third, the state the fourth; 01 is established, 08 closed by the other side alone.
+        fields.get(2) == Some(&&*to) && matches!(fields.get(3), Some(&"01" | &"08"))
+    };
+    table.lines().filter(open).count()
+}
+
+/// Files that this process has open.
+fn files() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("Linux").count()
+}
+
+#[test]
+fn a_shard_that_panics_leaves_no_connection_and_no_file_behind() {
+    on_both(|plan| {
+        for (more, kept) in [("", "upstream_idle"), (", http2: always", "upstream_h2")] {
+            let (fakes, far) = fake(quick());
+            let mut house = House::open(&plan.clone().other("far", far, more));
+            // Many at once, so that each shard keeps some.
+            let ask_many = |at: SocketAddr| {
+                let ask = Ask::chat("at-far", "hello");
+                let mut clients: Vec<Conn> = (0..24).map(|_| Conn::plain(at)).collect();
+                clients
+                    .iter_mut()
+                    .for_each(|client| client.send(&ask.http1()));
+                let status = |client: &mut Conn| client.answer().head.status;
+                assert!(clients.iter_mut().all(|client| status(client) == 200));
+            };
+            ask_many(house.at);
+            let mut held = Vec::new();
+            for restarts in 1..=4 {
+                let broken = impossible(&mut house);
+                house.node().inject(ShardId(1), broken);
+                until("it is started again", || {
+                    house.figure("shard_restarts") == f64::from(restarts)
+                });
+                super::house::is_empty(house.operator);
+                until("only connections of shards that live are open", || {
+                    connections_to(far) as f64 == house.figure(kept)
+                });
+                ask_many(house.at);
+                super::house::is_empty(house.operator);
+                until("what they keep is shown", || {
+                    connections_to(far) as f64 == house.figure(kept)
+                });
+                // Both ends of each are in this process.
+                held.push(files() - 2 * connections_to(far));
+            }
+            assert!(held[3] <= held[0] + 1, "{more}: files after each: {held:?}");
+            house.stop();
+            fakes.stop();
+        }
     });
 }
 

@@ -22,6 +22,8 @@ mod answers;
 mod arrays;
 /// Many requests on one WebSocket.
 mod sockets;
+/// Responses over a WebSocket.
+mod lanes;
 /// The ledger, the metrics and the fakes' own books agree.
 mod books;
 /// Clients that leave, and clients that do not read.

@@ -4,15 +4,16 @@ use super::client::dial;
 use super::house::{House, KEY, Plan, on_both_crossed, until};
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{HandshakeError, Message, WebSocket};
 
-type Socket = WebSocket<Patient>;
+pub type Socket = WebSocket<Patient>;
 
 /// A socket that goes on when a signal interrupts it, as the process's own timers do now and then.
-struct Patient(TcpStream);
+#[derive(Debug)]
+pub struct Patient(pub TcpStream);
 
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -36,25 +37,44 @@ impl Write for Patient {
 }
 
 fn open(house: &House, header: Option<&str>) -> Socket {
-    let mut ask = format!("ws://{}/api/v1/ws", house.at)
+    open_at(house.at, "/api/v1/ws", header).expect("opens")
+}
+
+/// `Err` is the status with which the upgrade is refused.
+pub fn open_at(at: SocketAddr, path: &str, header: Option<&str>) -> Result<Socket, u16> {
+    open_on(dial(at), at, path, header)
+}
+
+/// The same on a connection that is there.
+pub fn open_on(
+    stream: TcpStream,
+    at: SocketAddr,
+    path: &str,
+    header: Option<&str>,
+) -> Result<Socket, u16> {
+    let mut ask = format!("ws://{at}{path}")
         .into_client_request()
         .expect("a request");
     if let Some(key) = header {
         let value = format!("Bearer {key}").parse().expect("a value");
         ask.headers_mut().insert("authorization", value);
     }
-    tungstenite::client(ask, Patient(dial(house.at)))
-        .expect("opens")
-        .0
+    match tungstenite::client(ask, Patient(stream)) {
+        Ok((socket, _)) => Ok(socket),
+        Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+            Err(answer.status().as_u16())
+        }
+        Err(other) => panic!("{other}"),
+    }
 }
 
-fn say(socket: &mut Socket, message: &Value) {
+pub fn say(socket: &mut Socket, message: &Value) {
     socket
         .send(Message::text(message.to_string()))
         .expect("sent");
 }
 
-fn hear(socket: &mut Socket) -> Value {
+pub fn hear(socket: &mut Socket) -> Value {
     loop {
         match socket.read().expect("a message") {
             Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),

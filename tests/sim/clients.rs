@@ -48,10 +48,10 @@ impl Plan {
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);
-        let says = if dialect == DialectName::Native && rng.once_in(3) {
-            says(rng, faults)
-        } else {
-            Vec::new()
+        let says = match dialect {
+            DialectName::Native if rng.once_in(3) => says(rng, faults),
+            DialectName::Responses if rng.once_in(3) => creates(rng, faults),
+            _ => Vec::new(),
         };
         let broken = faults.bad_bodies && rng.once_in(8);
         let body = if broken {
@@ -172,6 +172,36 @@ fn says(rng: &mut Rng, faults: FaultsDrawn) -> Vec<(Duration, String)> {
         if faults.clients_leave && rng.once_in(3) {
             let cancel = serde_json::json!({"type": "cancel", "request_id": format!("r{id}")});
             says.push((at + moment(rng), cancel.to_string()));
+        }
+    }
+    says
+}
+
+/// What stands for the lane's latest answer until it is said.
+const LATEST: &str = "$latest";
+
+/// Requests on a few lanes of one socket of Responses, some of which go on with an answer before them, some wrong.
+fn creates(rng: &mut Rng, faults: FaultsDrawn) -> Vec<(Duration, String)> {
+    let mut says = Vec::new();
+    for lane in 0..1 + rng.below(3) {
+        let mut at = Duration::from_millis(rng.below(2_000));
+        for turn in 0..1 + rng.below(3) {
+            let bad = faults.bad_bodies && rng.once_in(8);
+            let mut create = serde_json::json!({
+                "type": "response.create", "model": if bad { "nope" } else { "m0" },
+                "input": text(rng), "max_output_tokens": 200, "store": rng.once_in(2),
+            });
+            if lane > 0 {
+                create["stream_id"] = serde_json::json!(format!("l{lane}"));
+            }
+            if turn > 0 && !rng.once_in(3) {
+                create["previous_response_id"] = serde_json::json!(LATEST);
+            }
+            if rng.once_in(6) {
+                create["generate"] = serde_json::json!(false);
+            }
+            says.push((at, create.to_string()));
+            at += moment(rng);
         }
     }
     says
@@ -310,15 +340,67 @@ impl Client {
 
     /// A text that it says; its frame.
     pub fn say(&mut self, text: &str) -> Bytes {
-        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+        if self.plan.dialect == DialectName::Responses {
+            self.create(&mut json);
+            return masked(&json.to_string());
+        }
         let heard = self
             .heard
             .entry(json["request_id"].as_str().unwrap().to_owned())
             .or_default();
         heard.asked |= json["type"] == "request";
-        let mut out = BytesMut::new();
-        websocket::write_masked(&Message::Text(text.into()), [7, 1, 9, 3], &mut out);
-        out.freeze()
+        masked(text)
+    }
+
+    /// Notes a request of Responses, by its lane and its place there; and names the answer that it goes on with.
+    fn create(&mut self, create: &mut serde_json::Value) {
+        let lane = create["stream_id"].as_str().unwrap_or_default().to_owned();
+        let of_lane = |key: &&String| key.rsplit_once('/').is_some_and(|(l, _)| l == lane);
+        let latest = self.heard.iter().rev().find(|(k, h)| of_lane(k) && h.done);
+        let latest = latest.map(|(_, heard)| heard.response.clone());
+        if create["previous_response_id"] == LATEST {
+            create["previous_response_id"] = latest.into();
+        }
+        let turn = self.heard.keys().filter(of_lane).count();
+        let asked = Heard {
+            asked: true,
+            ..Heard::default()
+        };
+        self.heard.insert(format!("{lane}/{turn}"), asked);
+    }
+
+    /// An event of Responses: it belongs to the first request of its lane that has no last word.
+    fn hear_on_lane(&mut self, json: &serde_json::Value) {
+        let lane = json["stream_id"].as_str().unwrap_or_default();
+        let mut of_lane = self.heard.iter_mut();
+        let heard = of_lane.find(|(key, heard)| {
+            heard.ends == 0 && key.rsplit_once('/').is_some_and(|(l, _)| l == lane)
+        });
+        let Some((_, heard)) = heard else {
+            panic!("whose is this: {json}")
+        };
+        match json["type"].as_str().unwrap() {
+            // One within an answer is followed by the answer's own end.
+            "error" if json.get("status").is_none() => {
+                assert!(!heard.response.is_empty(), "before the beginning: {json}");
+            }
+            "error" | "response.failed" => heard.ends += 1,
+            "response.completed" | "response.incomplete" => {
+                assert_eq!(json["response"]["id"], *heard.response);
+                heard.ends += 1;
+                heard.done = true;
+            }
+            "response.created" => {
+                assert!(heard.response.is_empty(), "two beginnings: {json}");
+                json["response"]["id"]
+                    .as_str()
+                    .unwrap()
+                    .clone_into(&mut heard.response);
+            }
+            "response.output_text.delta" => heard.text.push_str(json["delta"].as_str().unwrap()),
+            _ => {}
+        }
     }
 
     pub fn goodbye() -> Bytes {
@@ -341,6 +423,9 @@ impl Client {
 
     fn hear(&mut self, text: &str) {
         let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        if self.plan.dialect == DialectName::Responses {
+            return self.hear_on_lane(&json);
+        }
         let Some(id) = json["request_id"].as_str() else {
             panic!("whose is this: {text}")
         };
@@ -474,6 +559,13 @@ impl Client {
         }
         whole && self.answer().is_ok_and(|a| a.error.is_none())
     }
+}
+
+/// A client's frame.
+fn masked(text: &str) -> Bytes {
+    let mut out = BytesMut::new();
+    websocket::write_masked(&Message::Text(text.into()), [7, 1, 9, 3], &mut out);
+    out.freeze()
 }
 
 /// The words of an answer, whatever its dialect.

@@ -36,7 +36,12 @@ fn every_seed_keeps_every_promise() {
     println!("{seeds} seeds: {sum:?}");
     // A simulation in which nothing goes wrong shows nothing.
     assert!(
-        sum.answered > seeds && sum.failed > 0 && sum.retried > 0 && sum.gone > 0 && sum.waited > 0,
+        sum.answered > seeds
+            && sum.failed > 0
+            && sum.retried > 0
+            && sum.gone > 0
+            && sum.waited > 0
+            && sum.on_lanes > 0,
         "{sum:?}"
     );
     assert!(sum.films > seeds && sum.fetched > 0, "{sum:?}");

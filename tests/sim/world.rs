@@ -26,6 +26,8 @@ pub struct Sum {
     pub calls: u64,
     pub retried: u64,
     pub waited: u64,
+    /// Answers told on lanes.
+    pub on_lanes: u64,
     pub billed_tokens: u64,
     pub nano_usd: i64,
     /// Videos that were ordered, and that were fetched.
@@ -42,6 +44,7 @@ impl Sum {
         self.calls += other.calls;
         self.retried += other.retried;
         self.waited += other.waited;
+        self.on_lanes += other.on_lanes;
         self.billed_tokens += other.billed_tokens;
         self.nano_usd += other.nano_usd;
         self.films += other.films;
@@ -885,6 +888,9 @@ impl World {
         };
         for client in &self.ended {
             sum.exchanges += 1;
+            if client.plan.dialect == DialectName::Responses {
+                sum.on_lanes += client.heard.values().filter(|h| h.done).count() as u64;
+            }
             match (client.left || client.crashed, client.succeeded()) {
                 (true, _) => sum.gone += 1,
                 (false, true) => sum.answered += 1,

@@ -5,6 +5,7 @@
 //! accepts that may be dropped, writes of many slices in one call. Time-outs of glommio's streams are never used: they poison
 //! the next read.
 
+use super::ending::{self, mortal};
 use super::{Runtime, contained};
 use crate::net::ring_flags;
 use futures_lite::future::yield_now;
@@ -97,11 +98,30 @@ impl Runtime for IoUring {
         glommio::spawn_local(async move {
             // glommio polls a new task at once, inside the caller, who may hold a borrow.
             yield_now().await;
-            contained(task).await;
+            contained(mortal(task)).await;
         })
         .detach();
     }
 }
+
+/// Drops all tasks of this thread's executor, with what they hold, but the one that asks: for an executor that is given up while the process
+/// lives on. Ends within two seconds also if a task should not.
+pub(crate) async fn end_all() {
+    ending::end();
+    for _ in 0..ENDING_TURNS_MAX {
+        if ending::all_ended() {
+            break;
+        }
+        glommio::timer::sleep(Duration::from_millis(1)).await;
+    }
+    // The ring holds a file as long as something is asked of it; that it is not wanted any more must reach the kernel, and its answer us.
+    glommio::timer::sleep(ENDING_REST).await;
+    ending::begin_anew();
+}
+
+/// Of a millisecond each.
+const ENDING_TURNS_MAX: u32 = 2_000;
+const ENDING_REST: Duration = Duration::from_millis(20);
 
 /// A listening socket. glommio's own has a fixed backlog, switches the blocking mode of a socket that other shards may share, and
 /// loses a connection when an accept is dropped; so the accept is ours, and only the waiting is the ring's.

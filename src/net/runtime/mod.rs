@@ -3,6 +3,7 @@
 //! glommio (io_uring) is the default, tokio's current-thread runtime (epoll) the control and the fall-back. No other room can tell
 //! which is running.
 
+mod ending;
 pub mod glommio;
 pub mod tokio;
 

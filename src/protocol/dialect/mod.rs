@@ -74,6 +74,8 @@ pub struct Opening {
     pub bare: bool,
     /// The client's stream is a JSON array and not SSE (Gemini without `alt=sse`).
     pub array: bool,
+    /// What was left out of the request by rule, where no header can say so.
+    pub dropped: Dropped,
 }
 
 /// What is known when an answer ends.
@@ -257,6 +259,31 @@ impl Encoder {
             Self::Responses(e) => e.fail(fault, closing, out),
             Self::Gemini(e) => e.fail(fault, closing, out),
             Self::Converse(e) => e.fail(fault, closing, out),
+        }
+    }
+
+    /// The whole answer as its last event told it, where the dialect's last event does; empty before that.
+    #[must_use]
+    pub fn told(&self) -> Option<&Bytes> {
+        match self {
+            Self::Responses(e) => Some(e.told()).filter(|told| !told.is_empty()),
+            Self::Native(_)
+            | Self::Chat(_)
+            | Self::Messages(_)
+            | Self::Gemini(_)
+            | Self::Converse(_) => None,
+        }
+    }
+
+    /// Goes on with a stream of which others wrote the first `events`: where the dialect numbers them or begins with one, that is not done
+    /// again.
+    #[must_use]
+    pub fn after(dialect: DialectName, opening: Opening, events: u64) -> Self {
+        match dialect {
+            DialectName::Responses if events > 0 => {
+                Self::Responses(Box::new(responses::events::Encoder::after(opening, events)))
+            }
+            dialect => Self::new(dialect, opening),
         }
     }
 

@@ -134,6 +134,12 @@ impl Socket {
         }
     }
 
+    /// Bytes of messages that are not whole yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pending.len() + self.partial.as_ref().map_or(0, |p| p.bytes.len())
+    }
+
     fn end(&mut self, state: State) {
         self.state = state;
         self.pending = BytesMut::new();

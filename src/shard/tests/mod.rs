@@ -7,6 +7,7 @@ mod credentials;
 mod days;
 mod kept;
 mod keys;
+mod lanes;
 mod ledger;
 mod limits;
 mod matrix;
@@ -270,6 +271,7 @@ impl Rig {
     /// At rest nothing is held, and each exchange has one last row, its last.
     fn rests(&self) {
         assert_eq!(self.shard.standing(), Standing::default());
+        assert_eq!(self.shard.bodies().taken(), 0, "bytes of bodies");
         let mut last: std::collections::BTreeMap<&str, bool> = std::collections::BTreeMap::new();
         for row in &self.rows {
             let before = last.insert(&row.exchange, row.last);

@@ -5,6 +5,10 @@ use crate::protocol::framing::websocket::{Message, Side, Socket, write_masked};
 use bytes::BytesMut;
 
 fn open(rig: &mut Rig, headers: &[(&str, &str)]) -> ClientId {
+    open_at(rig, "/api/v1/ws", headers)
+}
+
+pub(super) fn open_at(rig: &mut Rig, path: &str, headers: &[(&str, &str)]) -> ClientId {
     let client = rig.client();
     let mut all = vec![
         ("sec-websocket-version", "13"),
@@ -14,13 +18,13 @@ fn open(rig: &mut Rig, headers: &[(&str, &str)]) -> ClientId {
     let head = ClientHead {
         method: Bytes::from_static(b"GET"),
         websocket: true,
-        ..Rig::head("/api/v1/ws", &all)
+        ..Rig::head(path, &all)
     };
     rig.on(Input::Head { client, head });
     client
 }
 
-fn send(rig: &mut Rig, client: ClientId, message: &Message) {
+pub(super) fn send(rig: &mut Rig, client: ClientId, message: &Message) {
     let mut out = BytesMut::new();
     write_masked(message, [1, 2, 3, 4], &mut out);
     rig.on(Input::SocketBytes {
@@ -29,7 +33,7 @@ fn send(rig: &mut Rig, client: ClientId, message: &Message) {
     });
 }
 
-fn text(rig: &mut Rig, client: ClientId, text: &str) {
+pub(super) fn text(rig: &mut Rig, client: ClientId, text: &str) {
     send(rig, client, &Message::Text(text.into()));
 }
 
@@ -40,6 +44,15 @@ fn ask(rig: &mut Rig, client: ClientId, id: &str) {
 
 /// The texts that `client` was sent since the last look, and whether the socket ended.
 fn heard(rig: &mut Rig, client: ClientId) -> (Vec<String>, bool) {
+    let (messages, ended) = heard_all(rig, client);
+    let text = |message| match message {
+        Message::Text(text) => Some(text.to_string()),
+        _ => None,
+    };
+    (messages.into_iter().filter_map(text).collect(), ended)
+}
+
+pub(super) fn heard_all(rig: &mut Rig, client: ClientId) -> (Vec<Message>, bool) {
     let (mut socket, mut ended) = (Socket::new(Side::Client, 1 << 20), false);
     for output in rig.take() {
         match output {
@@ -51,16 +64,14 @@ fn heard(rig: &mut Rig, client: ClientId) -> (Vec<String>, bool) {
             _ => {}
         }
     }
-    let mut texts = Vec::new();
+    let mut messages = Vec::new();
     while let Some(message) = socket.next().expect("frames") {
-        if let Message::Text(text) = message {
-            texts.push(text.to_string());
-        }
+        messages.push(message);
     }
-    (texts, ended)
+    (messages, ended)
 }
 
-fn calls_of(rig: &mut Rig) -> Vec<AttemptId> {
+pub(super) fn calls_of(rig: &mut Rig) -> Vec<AttemptId> {
     let calls: Vec<AttemptId> = rig
         .out
         .iter()

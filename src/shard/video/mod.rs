@@ -30,6 +30,7 @@ use crate::protocol::dialect::gemini::{video, video_native};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::multipart;
 use crate::protocol::provider::{Operation, ProviderKind};
+use crate::shard::admit::find_model;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Exchange, ModelIdOrNone};
 use crate::shard::issued::Place;
@@ -249,7 +250,7 @@ impl Exchange {
             .path_model
             .clone()
             .unwrap_or_else(|| case.job.model.clone());
-        let model = self.find_model(&name)?;
+        let model = find_model(&self.config, &name, self.begun.wall)?;
         self.asked.model = ModelIdOrNone(Some(model));
         if !self.config.models[model.0 as usize].gives.video {
             let message = format!("the model `{name}` makes no video");

@@ -137,6 +137,17 @@ impl<'a> Fields<'a> {
         found.map_or_else(|| Json::of(&()), |(_, raw)| Json::within(self.body, raw))
     }
 
+    /// All that was not taken, as written and in the order of the text, `null` too.
+    pub fn rest(mut self) -> Vec<(Str, Json)> {
+        self.entries
+            .sort_by_key(|(_, raw)| raw.get().as_ptr() as usize);
+        let body = self.body;
+        let both = |(name, raw): (Cow<'a, str>, &'a RawValue)| {
+            (slice_of(body, &name), Json::within(body, raw))
+        };
+        self.entries.into_iter().map(both).collect()
+    }
+
     /// Any JSON, `null` too.
     pub fn json_said(&mut self, name: &str) -> Option<Json> {
         let at = self.entries.iter().position(|(n, _)| n == name)?;

@@ -10,6 +10,7 @@ pub(in crate::protocol::dialect) mod usage;
 pub mod request;
 pub mod events;
 pub mod errors;
+pub mod socket;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]

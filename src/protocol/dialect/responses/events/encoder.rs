@@ -16,7 +16,7 @@ use crate::protocol::dialect::responses::reasoning::{MADE, seal_for_client};
 use crate::protocol::dialect::responses::schema::annotation;
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
 /// Writes one answer, streamed. One value an exchange.
@@ -36,6 +36,8 @@ pub struct Encoder {
     pub(super) refused: bool,
     dropped: Vec<String>,
     ended: bool,
+    /// The response object of the last event, once that is written.
+    last: Bytes,
 }
 
 impl Encoder {
@@ -57,7 +59,22 @@ impl Encoder {
             refused: false,
             dropped: Vec::new(),
             ended: false,
+            last: Bytes::new(),
         }
+    }
+
+    /// Goes on with a stream of which others wrote the first `events`.
+    #[must_use]
+    pub fn after(opening: Opening, events: u64) -> Self {
+        let mut encoder = Self::new(opening);
+        encoder.wire.skip(events);
+        encoder
+    }
+
+    /// The whole answer as the last event told it; empty before, and after a failure.
+    #[must_use]
+    pub fn told(&self) -> &Bytes {
+        &self.last
     }
 
     /// Appends `event`. `Done` and `Error` append nothing: `finish` or `fail` follows them.
@@ -109,10 +126,10 @@ impl Encoder {
             "cancelled" => "response.cancelled",
             _ => "response.completed",
         };
-        let response = self.response(status, None);
+        self.last = self.response(status, None).freeze();
         self.ended = true;
         self.wire
-            .emit(kind, out, |out| raw("response", &response, out));
+            .emit(kind, out, |out| raw("response", &self.last, out));
     }
 
     /// Appends `error` and `response.failed`, as OpenAI does.
@@ -150,8 +167,12 @@ impl Encoder {
         }
         let response = self.response("in_progress", None);
         for kind in ["response.created", "response.in_progress"] {
-            self.wire
-                .emit(kind, out, |out| raw("response", &response, out));
+            self.wire.emit(kind, out, |out| {
+                raw("response", &response, out);
+                if kind == "response.created" {
+                    left_out(&self.opening, out);
+                }
+            });
         }
     }
 
@@ -678,5 +699,15 @@ impl Encoder {
             self.block_stop(index, out);
         }
         self.close_message(out);
+    }
+}
+
+/// On a WebSocket no header can say what was left out of the request, so the first event does, as errors there carry theirs.
+fn left_out(opening: &Opening, out: &mut BytesMut) {
+    if opening.bare && !opening.dropped.is_empty() {
+        json::key("headers", out);
+        out.extend_from_slice(b"{");
+        json::field("x-stokehold-dropped", &opening.dropped.join(", "), out);
+        out.extend_from_slice(b"}");
     }
 }

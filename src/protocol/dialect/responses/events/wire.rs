@@ -28,6 +28,11 @@ impl Wire {
         }
     }
 
+    /// The first `events` were written by others.
+    pub(super) fn skip(&mut self, events: u64) {
+        self.sequence = events;
+    }
+
     pub(super) fn has_begun(&self) -> bool {
         self.sequence > 0
     }
