@@ -1,6 +1,7 @@
 //! What must hold when the world has come to rest.
 
 use super::clients::text_of;
+use super::kept;
 use super::world::World;
 use std::collections::BTreeMap;
 use stokehold::base::{Instant, NanoUsd};
@@ -13,6 +14,8 @@ use stokehold::shard::{LedgerRow, Outcome, Standing};
 pub struct Call {
     pub pool: usize,
     pub began: Instant,
+    /// After something kept: it has no row, and draws on no limit.
+    pub ask: bool,
 }
 
 pub fn all(world: &World) {
@@ -26,6 +29,7 @@ pub fn all(world: &World) {
     nobody_waits_longer_than_the_queue_allows(world);
     clients_read_what_providers_said(world);
     usage_is_told_to_who_asked_for_it(world);
+    kept::each_is_billed_once(world);
 }
 
 /// We ask providers of Chat Completions for usage whoever pays; a client that did not ask sees no chunk without choices, which its program
@@ -46,7 +50,7 @@ fn usage_is_told_to_who_asked_for_it(world: &World) {
 /// What a client has of an answer is the beginning of what one provider said, and of one only.
 fn clients_read_what_providers_said(world: &World) {
     let mut said: BTreeMap<String, String> = BTreeMap::new();
-    for heard in &world.heard {
+    for heard in world.heard.iter().filter(|heard| !heard.ask) {
         let (id, text) = heard.text();
         said.insert(id, text);
     }
@@ -72,7 +76,7 @@ fn clients_read_what_providers_said(world: &World) {
             "{exchange}, whole: {whole}: {got:?} of {texts:?}"
         );
     };
-    for client in &world.ended {
+    for client in world.ended.iter().filter(|c| c.plan.kept.is_none()) {
         for heard in client.heard.values().filter(|_| !client.crashed) {
             check(&heard.response, &heard.text, heard.done);
         }
@@ -103,7 +107,7 @@ fn no_tenant_has_more_than_its_share_at_once(world: &World) {
         for row in world
             .rows
             .iter()
-            .filter(|r| usize::from(r.tenant.0) == tenant)
+            .filter(|r| usize::from(r.tenant.0) == tenant && !kept::is_bill(r))
         {
             let end = row.started + row.total;
             edges.extend([(row.started.0, 1), (end.0, -1)]);
@@ -138,7 +142,7 @@ fn everyone_is_answered_once(world: &World) {
             assert!(client.aborted || heard.ends == ends, "{id}: {heard:?}");
         }
         assert!(client.ended, "{:?} was never answered", client.plan);
-        if client.status() == 200 && !client.aborted {
+        if client.status() == 200 && !client.aborted && client.plan.kept.is_none() {
             let answer = client.answer();
             let shown = String::from_utf8_lossy(&client.got[..client.got.len().min(3_000)]);
             assert!(
@@ -178,9 +182,11 @@ fn nothing_is_left_open(world: &World) {
 
 /// Each attempt in the ledger exactly once; of each exchange one row is the last, and it is.
 fn each_call_has_one_row(world: &World) {
-    assert_eq!(world.rows.len(), world.calls.len(), "one row for each call");
+    let rows = || world.rows.iter().filter(|row| !kept::is_bill(row));
+    let calls = world.calls.iter().filter(|call| !call.ask).count();
+    assert_eq!(rows().count(), calls, "one row for each call");
     let mut by_exchange: BTreeMap<&str, Vec<&LedgerRow>> = BTreeMap::new();
-    for row in &world.rows {
+    for row in rows() {
         by_exchange.entry(&row.exchange).or_default().push(row);
     }
     for (exchange, rows) in by_exchange {
@@ -216,7 +222,7 @@ fn no_pool_goes_over_its_rate(world: &World) {
             let mut times: Vec<u64> = world
                 .calls
                 .iter()
-                .filter(|c| c.pool == pool)
+                .filter(|c| c.pool == pool && !c.ask)
                 .map(|c| c.began.0)
                 .collect();
             times.sort_unstable();
@@ -238,9 +244,13 @@ fn no_pool_goes_over_its_rate(world: &World) {
 
 /// Every whole answer is billed as the provider billed it; every other is marked as an estimate, and no refusal costs anything.
 fn the_ledger_equals_the_books(world: &World) {
+    let backgrounds = kept::backgrounds(world);
+    let own = |row: &&LedgerRow| !kept::is_bill(row) && !kept::is_creation(row, &backgrounds);
     let mut rows: BTreeMap<&str, &LedgerRow> = BTreeMap::new();
     for row in world.rows.iter().filter(|row| !row.upstream_id.is_empty()) {
-        rows.insert(&row.upstream_id, row);
+        if own(&row) {
+            rows.insert(&row.upstream_id, row);
+        }
     }
     for fake in &world.fakes {
         assert_eq!(fake.open(), 0, "answers nobody waits for are hung up");
@@ -273,7 +283,7 @@ fn the_ledger_equals_the_books(world: &World) {
     let done = world
         .rows
         .iter()
-        .filter(|row| row.outcome == Outcome::Done)
+        .filter(|row| row.outcome == Outcome::Done && own(row))
         .count();
     assert!(
         done <= whole,
@@ -281,7 +291,7 @@ fn the_ledger_equals_the_books(world: &World) {
     );
 }
 
-fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
+pub fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
     let u = &row.usage;
     let of = |t: Option<stokehold::base::Tokens>| t.map_or(0, |t| t.0);
     let b = entry.billed;

@@ -5,6 +5,7 @@
 
 mod checks;
 mod clients;
+mod kept;
 mod network;
 mod world;
 
@@ -35,7 +36,12 @@ fn every_seed_keeps_every_promise() {
     println!("{seeds} seeds: {sum:?}");
     // A simulation in which nothing goes wrong shows nothing.
     assert!(
-        sum.answered > seeds && sum.failed > 0 && sum.retried > 0 && sum.gone > 0 && sum.waited > 0,
+        sum.answered > seeds
+            && sum.apart > 0
+            && sum.failed > 0
+            && sum.retried > 0
+            && sum.gone > 0
+            && sum.waited > 0,
         "{sum:?}"
     );
 }
