@@ -206,7 +206,9 @@ fn four_official_clients_reach_every_provider() {
         .map(|(model, ..)| *model)
         .collect();
     let counted = "via-anthropic via-bedrock-claude via-vertex-gemini via-gemini via-openai";
+    let films: Vec<&str> = router::FILMS.iter().map(|(model, ..)| *model).collect();
     let more = [
+        ("FILMS", films.join(" ")),
         ("MODELS", models.join(" ")),
         ("COUNTED", counted.to_owned()),
         ("EMBEDDED", "embed-openai embed-gemini".to_owned()),

@@ -64,6 +64,7 @@ pub struct Config {
     /// Every name and alias a client may say → the model.
     pub model_names: BTreeMap<String, ModelId>,
     pub routing: Routing,
+    pub video: Video,
     /// The built-in fake providers to start, one a `kind: fake` provider without a `base_url`.
     pub fakes: Vec<FakeProvider>,
 }
@@ -99,6 +100,15 @@ pub enum RuntimeChoice {
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// Jobs that run at a provider for minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Video {
+    /// How often a shard asks how a job of its stands: for its bill, and for who waits on a native stream.
+    pub poll: Duration,
+    /// How long it goes on asking; then what was asked for is written down as an estimate.
+    pub wait: Duration,
 }
 
 /// Bounds towards clients and within a shard. Counts are for each shard.

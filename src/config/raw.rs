@@ -20,6 +20,7 @@ pub struct RawConfig {
     pub ledger: Option<RawLedger>,
     pub timeouts: Option<RawTimeouts>,
     pub routing: Option<RawRouting>,
+    pub video: Option<RawVideo>,
     pub tenants: Vec<RawTenant>,
     pub providers: Vec<RawProvider>,
     pub prices: Vec<RawPriceEntry>,
@@ -39,6 +40,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         ledger: f.section("ledger", ledger),
         timeouts: f.section("timeouts", timeouts),
         routing: f.section("routing", routing),
+        video: f.section("video", video),
         tenants: f.list("tenants", tenant),
         providers: f.list("providers", provider),
         prices: f.list("prices", price_entry),
@@ -161,6 +163,18 @@ fn ledger(f: &mut F<'_, '_, '_>) -> RawLedger {
         commit_every: f.duration("commit_every", Duration::from_millis(1), MINUTE),
         commit_rows: f.count("commit_rows", 1, MILLION),
         backlog_rows_max: f.count("backlog_rows_max", 1, 100 * MILLION),
+    }
+}
+
+pub struct RawVideo {
+    pub poll: Option<At<Duration>>,
+    pub wait: Option<At<Duration>>,
+}
+
+fn video(f: &mut F<'_, '_, '_>) -> RawVideo {
+    RawVideo {
+        poll: f.duration("poll", TENTH, HOUR),
+        wait: f.duration("wait", Duration::from_secs(1), DAY),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
     ClientKey, Config, Endpoint, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Routing,
-    RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls,
+    RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
         endpoints: catalogue.endpoints,
         model_names: catalogue.names,
         routing: routing(raw.routing, r),
+        video: video(raw.video),
         fakes: providers.fakes,
     }
 }
@@ -443,6 +444,14 @@ fn client_key(
     })
 }
 
+fn video(raw: Option<raw::RawVideo>) -> Video {
+    let d = DEFAULT_VIDEO;
+    raw.map_or(d, |raw| Video {
+        poll: or(raw.poll, d.poll),
+        wait: or(raw.wait, d.wait),
+    })
+}
+
 /// SHA-256 of a client key, as `Config::client_keys` holds it.
 #[must_use]
 pub fn hash(key: &str) -> [u8; 32] {
@@ -503,6 +512,11 @@ const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
     first_byte: Duration::from_secs(300),
     stall: Duration::from_secs(60),
     total: Duration::from_secs(1_800),
+};
+
+const DEFAULT_VIDEO: Video = Video {
+    poll: Duration::from_secs(10),
+    wait: Duration::from_secs(3_600),
 };
 
 const DEFAULT_ROUTING: Routing = Routing {

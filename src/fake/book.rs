@@ -34,6 +34,8 @@ pub struct Billed {
     /// All output, reasoning included.
     pub output: u64,
     pub reasoning: u64,
+    /// Of all videos of a job together.
+    pub video_seconds: u64,
 }
 
 impl Billed {
@@ -44,6 +46,7 @@ impl Billed {
         self.written_1h += other.written_1h;
         self.output += other.output;
         self.reasoning += other.reasoning;
+        self.video_seconds += other.video_seconds;
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Faults {
     pub wrong_content_type: bool,
     /// An event and members that nobody knows, among the others.
     pub unknown_event: bool,
+    /// A video's job ends in an error, which costs nothing.
+    pub video_fails: bool,
+    /// So many videos of a job are withheld, and cost nothing.
+    pub video_withheld: Option<u64>,
     /// Instead of the settings' own.
     pub output_tokens: Option<u64>,
     pub first_token: Option<Duration>,
@@ -80,6 +84,8 @@ impl Faults {
             "empty_body" => self.empty_body = true,
             "wrong_content_type" => self.wrong_content_type = true,
             "unknown_event" => self.unknown_event = true,
+            "video_fails" => self.video_fails = true,
+            "video_withheld" => self.video_withheld = Some(number.unwrap_or(1)),
             "output_tokens" => self.output_tokens = number.map(|n| n.min(OUTPUT_MAX)),
             "first_token" => self.first_token = millis,
             "between_tokens" => self.between_tokens = millis,

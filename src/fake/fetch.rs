@@ -4,7 +4,6 @@ use super::answer::letters;
 use super::ask::{Ask, Wrong};
 use super::book::Wire;
 use super::fault::Faults;
-use super::gemini_ask::either;
 use super::head::{blank, plain, typed};
 use super::inputs;
 use super::json::{Tree, quoted};
@@ -13,7 +12,7 @@ use super::refuse::Refusal;
 use super::reply::{Body, Live};
 use super::route::{Deed, Platform, query_value};
 use super::serve::Caller;
-use super::store::{Stored, Video, last_bill, movie, operation};
+use super::store::{Stored, last_bill};
 use super::tokens;
 use super::voice_responses::Standing;
 use super::{Fake, Request};
@@ -57,15 +56,13 @@ impl Fake {
                 json(page.map_err(Refusal::bad_request)?)
             }
             Deed::Deferred(id) => self.deferred(now, caller, id, faults),
-            Deed::Video => json(self.film(now, caller, tree)?),
-            Deed::VideoPoll => {
-                let name = either(tree, "operationName")
-                    .and_then(Tree::text)
-                    .unwrap_or("");
-                json(self.filmed(now, caller, name)?)
-            }
-            Deed::Operation(name) => json(self.filmed(now, caller, name)?),
-            Deed::File(id) => Ok(typed(now.instant, caller, "video/mp4", movie(id), faults)),
+            Deed::Video
+            | Deed::VideoPoll
+            | Deed::Operation(_)
+            | Deed::File(_)
+            | Deed::Videos
+            | Deed::VideoObject(_)
+            | Deed::VideoContent(_) => self.cinema(now, caller, request, tree, faults),
             _ => self.engine_or_credentials(now, caller, request, faults),
         }
     }
@@ -263,53 +260,6 @@ impl Fake {
         self.bill(now);
         self.store.forget(id);
         Ok(typed(now.instant, caller, "application/json", body, faults))
-    }
-
-    fn film(&mut self, now: Now, caller: &Caller<'_>, tree: &Tree<'_>) -> Result<String, Refusal> {
-        let instance = tree.get("instances").and_then(|i| i.items().first());
-        let wanted = ["prompt", "image", "video"];
-        if !instance.is_some_and(|i| wanted.iter().any(|w| i.get(w).is_some())) {
-            return Err(Refusal::bad_request(Wrong::plain(
-                "instances: a prompt is required",
-            )));
-        }
-        let model = self.known_model(Wire::Gemini, caller.route.model.as_deref().unwrap_or(""))?;
-        let parameters = tree.get("parameters").unwrap_or(&Tree::Null);
-        let count = either(parameters, "sampleCount").and_then(Tree::whole);
-        let root = caller
-            .path
-            .split_once("/models/")
-            .map_or("", |(root, _)| root);
-        let root = root
-            .trim_start_matches('/')
-            .split_once('/')
-            .map_or("", |(_, rest)| rest);
-        let slash = if root.is_empty() { "" } else { "/" };
-        let name = format!(
-            "{root}{slash}models/{model}/operations/{}",
-            letters(caller.salt, 20).to_lowercase()
-        );
-        self.store.film(
-            name.clone(),
-            Video {
-                organisation: caller.organisation.clone(),
-                done: now.instant + self.settings.video,
-                bucket: either(parameters, "storageUri")
-                    .and_then(Tree::text)
-                    .map(str::to_owned),
-                count: count.unwrap_or(1).clamp(1, 4),
-            },
-        );
-        Ok(format!("{{\"name\":{}}}", quoted(&name)))
-    }
-
-    fn filmed(&self, now: Now, caller: &Caller<'_>, name: &str) -> Result<String, Refusal> {
-        let video = self.store.video(name, &caller.organisation);
-        let video =
-            video.ok_or_else(|| Refusal::not_found(format!("Operation {name} not found")))?;
-        let vertex = caller.route.platform == Platform::Vertex;
-        let base = format!("http://{}", caller.host);
-        Ok(operation(name, video, now.instant, vertex, &base))
     }
 
     fn engine_or_credentials(

@@ -27,6 +27,7 @@ pub use tokens::{GoogleAccount, Verify};
 mod cache;
 mod embed;
 mod fetch;
+mod film;
 mod head;
 mod refuse;
 mod inputs;

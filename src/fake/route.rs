@@ -48,6 +48,10 @@ pub(super) enum Deed {
     VideoPoll,
     Operation(String),
     File(String),
+    /// Orders at OpenAI, and how one stands, and its bytes.
+    Videos,
+    VideoObject(String),
+    VideoContent(String),
     GoogleToken,
     GoogleMetadata,
     AwsImdsToken,
@@ -92,13 +96,14 @@ impl Route {
     /// The methods that are taken.
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self.deed {
-            Deed::Stored(_) => &["GET", "DELETE"],
+            Deed::Stored(_) | Deed::VideoObject(_) => &["GET", "DELETE"],
             Deed::Models
             | Deed::Model(_)
             | Deed::Inputs(_)
             | Deed::Deferred(_)
             | Deed::Operation(_)
             | Deed::File(_)
+            | Deed::VideoContent(_)
             | Deed::GoogleMetadata
             | Deed::AwsImdsRoles
             | Deed::AwsImdsRole
@@ -293,6 +298,19 @@ fn openais(path: &str, messages: bool) -> Route {
     }
     if let Some((_, id)) = path.split_once("/v1/responses/") {
         return Route::of(Wire::Responses, stored(id));
+    }
+    if ends("/v1/videos") {
+        return Route::of(Wire::Chat, Deed::Videos);
+    }
+    if let Some((_, id)) = path.split_once("/v1/videos/") {
+        return Route::of(
+            Wire::Chat,
+            match id.split_once('/') {
+                None => Deed::VideoObject(id.to_owned()),
+                Some((id, "content")) => Deed::VideoContent(id.to_owned()),
+                Some(_) => Deed::Nothing,
+            },
+        );
     }
     if let Some((_, id)) = path.split_once("/v1/chat/deferred-completion/") {
         return Route::of(Wire::Chat, Deed::Deferred(id.to_owned()));

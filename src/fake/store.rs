@@ -79,10 +79,37 @@ impl Stored {
 /// A video being made.
 pub(super) struct Video {
     pub organisation: String,
+    pub begun: Instant,
     pub done: Instant,
     /// Where the caller wants it, on Vertex.
     pub bucket: Option<String>,
-    pub count: u64,
+    /// Videos that come of it.
+    pub made: u64,
+    pub withheld: u64,
+    pub fails: bool,
+    /// What OpenAI's object repeats.
+    pub asked: Asked,
+    /// What is billed when it is done.
+    pub pending: Option<Entry>,
+}
+
+/// The words of an order.
+pub(super) struct Asked {
+    pub model: String,
+    pub prompt: String,
+    pub seconds: u64,
+    pub size: String,
+    /// Seconds since 1970.
+    pub created: i64,
+}
+
+impl Video {
+    /// In percent, as far as the time tells.
+    pub(super) fn percent(&self, now: Instant) -> u64 {
+        let whole = self.done.since(self.begun).as_millis().max(1);
+        let past = now.since(self.begun).as_millis();
+        (past * 100 / whole).min(99) as u64
+    }
 }
 
 #[derive(Default)]
@@ -135,20 +162,34 @@ impl Store {
 
     /// Bills of answers that were made without a listener and are done.
     pub(super) fn bills(&mut self, now: Instant) -> Vec<Entry> {
-        self.kept
-            .values_mut()
-            .filter_map(|s| s.finished(now))
-            .collect()
+        let films = self.videos.values_mut().filter(|v| v.done <= now);
+        let films: Vec<Entry> = films.filter_map(|v| v.pending.take()).collect();
+        let kept = self.kept.values_mut();
+        kept.filter_map(|s| s.finished(now)).chain(films).collect()
     }
 
-    pub(super) fn film(&mut self, name: String, video: Video) {
+    /// Keeps the job; one that had to leave for it is returned, since it may not have been billed.
+    pub(super) fn film(&mut self, name: String, video: Video) -> Option<Video> {
         self.video_order.push_back(name.clone());
         self.videos.insert(name, video);
-        if self.video_order.len() > VIDEOS_MAX
-            && let Some(oldest) = self.video_order.pop_front()
-        {
-            self.videos.remove(&oldest);
+        if self.video_order.len() <= VIDEOS_MAX {
+            return None;
         }
+        let oldest = self.video_order.pop_front()?;
+        self.videos.remove(&oldest)
+    }
+
+    pub(super) fn unfilm(&mut self, name: &str, organisation: &str) -> Option<Video> {
+        self.video(name, organisation)?;
+        self.video_order.retain(|kept| kept != name);
+        self.videos.remove(name)
+    }
+
+    /// Whose job made the file of that name; `None` for one that no job here made.
+    pub(super) fn video_of_file(&self, id: &str) -> Option<&str> {
+        let mut jobs = self.videos.iter();
+        let job = jobs.find(|(name, _)| name.rsplit('/').next() == Some(id));
+        job.map(|(_, video)| &*video.organisation)
     }
 
     pub(super) fn video(&self, name: &str, organisation: &str) -> Option<&Video> {
@@ -181,7 +222,17 @@ pub(super) fn operation(
     base: &str,
 ) -> String {
     if now < video.done {
-        return format!("{{\"name\":{}}}", quoted(name));
+        let percent = video.percent(now);
+        return format!(
+            "{{\"name\":{},\"metadata\":{{\"progressPercent\":{percent}}}}}",
+            quoted(name)
+        );
+    }
+    if video.fails {
+        return format!(
+            "{{\"name\":{},\"done\":true,\"error\":{{\"code\":13,\"message\":\"Video generation failed due to an internal server issue.\"}}}}",
+            quoted(name)
+        );
     }
     let id = name.rsplit('/').next().unwrap_or("");
     let one = |n: u64| match (vertex, &video.bucket) {
@@ -202,19 +253,55 @@ pub(super) fn operation(
             quoted(&format!("{base}/v1beta/files/{id}:download?alt=media"))
         ),
     };
-    let all: Vec<String> = (0..video.count).map(one).collect();
+    let all: Vec<String> = (0..video.made).map(one).collect();
+    let withheld = match video.withheld {
+        0 => String::new(),
+        n => format!(
+            "\"raiMediaFilteredCount\":{n},\"raiMediaFilteredReasons\":[\"The video was filtered for its content.\"],"
+        ),
+    };
     let response = match vertex {
         true => format!(
-            "{{\"@type\":\"type.googleapis.com/cloud.ai.large_models.vision.GenerateVideoResponse\",\"raiMediaFilteredCount\":0,\"videos\":[{}]}}",
+            "{{\"@type\":\"type.googleapis.com/cloud.ai.large_models.vision.GenerateVideoResponse\",{withheld}\"videos\":[{}]}}",
             all.join(",")
         ),
         false => format!(
-            "{{\"@type\":\"type.googleapis.com/google.ai.generativelanguage.v1beta.PredictLongRunningResponse\",\"generateVideoResponse\":{{\"generatedSamples\":[{}]}}}}",
+            "{{\"@type\":\"type.googleapis.com/google.ai.generativelanguage.v1beta.PredictLongRunningResponse\",\"generateVideoResponse\":{{{withheld}\"generatedSamples\":[{}]}}}}",
             all.join(",")
         ),
     };
     format!(
         "{{\"name\":{},\"done\":true,\"response\":{response}}}",
         quoted(name)
+    )
+}
+
+/// How a job stands, as OpenAI's video object (API reference, Videos, read 2026-08).
+pub(super) fn video_object(id: &str, video: &Video, now: Instant) -> String {
+    let asked = &video.asked;
+    let (status, percent) = match (now < video.done, video.fails || video.made == 0) {
+        (true, _) if video.percent(now) < 5 => ("queued", 0),
+        (true, _) => ("in_progress", video.percent(now)),
+        (false, true) => ("failed", 0),
+        (false, false) => ("completed", 100),
+    };
+    let error = match status {
+        "failed" => {
+            "{\"code\":\"video_generation_failed\",\"message\":\"The video could not be made.\"}"
+        }
+        _ => "null",
+    };
+    let completed = match status {
+        "completed" => (asked.created + 1).to_string(),
+        _ => "null".to_owned(),
+    };
+    format!(
+        "{{\"id\":{},\"object\":\"video\",\"created_at\":{},\"completed_at\":{completed},\"status\":\"{status}\",\"model\":{},\"progress\":{percent},\"prompt\":{},\"seconds\":\"{}\",\"size\":{},\"error\":{error}}}",
+        quoted(id),
+        asked.created,
+        quoted(&asked.model),
+        quoted(&asked.prompt),
+        asked.seconds,
+        quoted(&asked.size)
     )
 }

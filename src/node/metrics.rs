@@ -61,6 +61,11 @@ pub fn text(shown: &[Shown], ledger: &Counters) -> String {
         sum(|m| m.retries),
     );
     page.counter(
+        "video_questions_total",
+        "Calls about videos within an attempt, after its first.",
+        sum(|m| m.video_questions),
+    );
+    page.counter(
         "waited_total",
         "Requests that waited for headroom.",
         sum(|m| m.waited),

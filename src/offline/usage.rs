@@ -102,6 +102,8 @@ fn table(query: &Query, groups: &[Group]) -> Vec<Vec<String>> {
         "cache_write",
         "output",
         "reasoning",
+        "images",
+        "video_s",
         "first_byte_ms",
         "total_ms",
         "usd",
@@ -135,13 +137,22 @@ fn line(group: &Group) -> Vec<String> {
         .map(count),
     );
     line.push(writes.to_string());
-    line.extend(["output", "reasoning"].map(count));
+    line.extend(["output", "reasoning", "output_images"].map(count));
+    line.push(seconds(totals.get("output_video_millis")));
     line.extend([
         ms(totals.first_byte()),
         ms(totals.total()),
         totals.cost().to_string(),
     ]);
     line
+}
+
+/// Whole where it is whole, as videos are.
+fn seconds(millis: i64) -> String {
+    match millis % 1_000 {
+        0 => (millis / 1_000).to_string(),
+        _ => format!("{:.3}", millis as f64 / 1_000.0),
+    }
 }
 
 fn aligned(table: &[Vec<String>], names: usize, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -69,6 +69,12 @@ impl Allowance {
         self.limit.settle(held, used, now);
     }
 
+    /// Adds the cost of what outlasted its request.
+    pub fn charge(&mut self, cost: NanoUsd, wall: WallTime) {
+        self.turn_day(wall);
+        self.spent += cost;
+    }
+
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.limit.in_flight()
@@ -109,5 +115,15 @@ mod tests {
             .expect("a new day");
         tenant.settle(held, None, NanoUsd::ZERO, Instant(10), evening + wait);
         assert_eq!(tenant.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_is_charged_later_counts_for_its_day() {
+        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), 0, 1);
+        tenant.charge(NanoUsd(100), WallTime(DAY * 5));
+        let refused = tenant.admit(Ask::default(), Instant(0), WallTime(DAY * 5));
+        assert!(matches!(refused, Err(Refusal::Budget { .. })));
+        let next = tenant.admit(Ask::default(), Instant(0), WallTime(DAY * 6));
+        assert!(next.is_ok(), "a new day");
     }
 }

@@ -4,4 +4,5 @@ pub mod dialect;
 pub mod framing;
 pub mod fuzz;
 pub mod json;
+pub mod multipart;
 pub mod provider;

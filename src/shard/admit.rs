@@ -13,6 +13,7 @@ use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeader
 use crate::shard::kept::Kept;
 use crate::shard::paths::{self, Ask, Beside, Line};
 use crate::shard::task::Task;
+use crate::shard::video::{self, Case};
 use crate::shard::{BodyFault, Client, ClientHead, LogLine, Output, Shard, reply, socket};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -118,13 +119,22 @@ impl Shard {
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
         }
-        let exchange = Opened {
+        let mut exchange = Opened {
             down: Down::Http(client),
             line,
             key,
             controls,
+            video: None,
             passing: passing(head),
         };
+        let tls = self.desk.config().server.tls.is_some();
+        exchange.video = match (exchange.line.task, exchange.line.video.take()) {
+            (Task::Video(deed), Some(wanted)) => Some(Case::of(deed, *wanted, head, tls)),
+            _ => None,
+        };
+        if exchange.line.dialect == DialectName::Native {
+            exchange.passing.origin = video::origin(head, tls);
+        }
         let id = self.begin_exchange(now, exchange)?;
         self.keep_client(client, Client::Exchange(id));
         out.push(Output::ReadBody { client, bytes_max });
@@ -160,6 +170,7 @@ impl Shard {
                 path_streams: opened.line.stream,
                 path_model: opened.line.model,
                 array: opened.line.array,
+                video: opened.video,
                 kept: opened.line.kept.map(|wanted| Box::new(Kept::new(*wanted))),
                 pin: None,
                 issues: false,
@@ -241,6 +252,7 @@ pub(super) struct Opened {
     pub line: Line,
     pub key: ClientKeyId,
     pub controls: Controls,
+    pub video: Option<Box<Case>>,
     pub passing: PassingHeaders,
 }
 
@@ -295,7 +307,7 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         self.body = body;
-        let understood = self.understand().and_then(|()| self.locate(desk));
+        let understood = self.understand(desk).and_then(|()| self.locate(desk));
         match understood.and_then(|()| self.admit(desk, now)) {
             Ok(()) => self.route(desk, now, now.instant, out),
             Err(fault) => self.refuse(desk, now, &fault, out),
@@ -326,7 +338,7 @@ impl Exchange {
         self.refuse(desk, now, &fault, out)
     }
 
-    fn understand(&mut self) -> Result<(), Fault> {
+    fn understand(&mut self, desk: &mut Desk) -> Result<(), Fault> {
         if self.kept.is_some() {
             // It names no model, and costs a request and no tokens.
             self.asked.peek.stream = self.path_streams.unwrap_or_default();
@@ -337,6 +349,7 @@ impl Exchange {
             (Task::Generate, _) => splice::peek(self.dialect, &self.body)?,
             (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
+            (Task::Video(_), _) => return self.understand_video(desk),
             (Task::Kept(_), _) => splice::Peek::default(),
         };
         if let Some(stream) = self.path_streams {
@@ -347,6 +360,9 @@ impl Exchange {
         }
         let model = self.find_model(&peek.model)?;
         self.asked.model = ModelIdOrNone(Some(model));
+        if self.task == Task::Generate && self.is_film() {
+            return self.order_video();
+        }
         self.can_take(&peek)?;
         self.asked.ask = match self.task {
             Task::Generate => Draw {
@@ -354,7 +370,7 @@ impl Exchange {
                 output: Tokens(cost::output_of(peek.max_output).0),
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens | Task::Kept(_) => Draw::default(),
+            Task::CountTokens | Task::Video(_) | Task::Kept(_) => Draw::default(),
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output: Tokens::ZERO,
@@ -381,7 +397,7 @@ impl Exchange {
         Ok(splice::peek_of(request))
     }
 
-    fn find_model(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
+    pub(super) fn find_model(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
         let unknown = |message: String| Fault {
             field: Some("model".to_owned()),
             ..Fault::new(FaultClass::ModelNotFound, message).with_code("model_not_found")
@@ -407,7 +423,7 @@ impl Exchange {
         Ok(*id)
     }
 
-    fn can_take(&self, peek: &splice::Peek) -> Result<(), Fault> {
+    pub(super) fn can_take(&self, peek: &splice::Peek) -> Result<(), Fault> {
         let takes = self.config.models[self.model().0 as usize].takes;
         let name = &peek.model;
         for (given, taken, what) in [
@@ -473,6 +489,10 @@ impl Exchange {
             "the request was cancelled by its client",
         )
         .with_code("cancelled");
+        let underway = !matches!(phase, Phase::Reading | Phase::Waiting { .. });
+        if underway && self.video.is_some() {
+            return self.film_cancelled(desk, phase, &fault, now, out);
+        }
         match phase {
             Phase::Streaming(attempt, mut relay) => {
                 self.fail_stream(&attempt, &mut relay, &fault, now, out);
@@ -494,8 +514,12 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Output>,
     ) -> Phase {
+        if self.video.as_ref().is_some_and(|case| !case.follows()) {
+            return self.film_unwatched(desk, phase, now, out);
+        }
         desk.meters.clients_gone += 1;
-        if self.on_disconnect() == OnDisconnect::Cancel {
+        // Bytes that nobody takes are worth nothing: they lie at the provider still.
+        if self.on_disconnect() == OnDisconnect::Cancel || self.carries() {
             self.part();
             self.phase = phase;
             return self.abandon(desk, now, crate::shard::Outcome::Cancelled, out);
@@ -549,6 +573,7 @@ fn key_of_query(query: &[u8]) -> Option<&[u8]> {
 
 fn passing(head: &ClientHead) -> PassingHeaders {
     PassingHeaders {
+        origin: None,
         anthropic_version: text_header(head, b"anthropic-version"),
         anthropic_beta: text_header(head, b"anthropic-beta"),
         openai_beta: text_header(head, b"openai-beta"),

@@ -15,6 +15,7 @@ use crate::shard::kept::Kept;
 use crate::shard::line::Ticket;
 use crate::shard::relay::Relay;
 use crate::shard::task::Task;
+use crate::shard::video::Case;
 use crate::shard::{BodyFault, Headers, LedgerRow, LogLine, Outcome, Output, UpstreamFault};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -43,6 +44,8 @@ pub(super) struct Exchange {
     pub path_model: Option<Str>,
     /// The client wants its stream as a JSON array.
     pub array: bool,
+    /// The job that makes a video, where it is about one.
+    pub video: Option<Box<Case>>,
     /// The kept answer that something is asked of.
     pub kept: Option<Box<Kept>>,
     /// Who keeps what the request goes on from: nobody else can answer it.
@@ -102,6 +105,8 @@ pub(super) struct PassingHeaders {
     pub openai_beta: Option<String>,
     pub openrouter_referer: Option<String>,
     pub openrouter_title: Option<String>,
+    /// Where a native client found this router: answers may name a place to fetch from.
+    pub origin: Option<Str>,
 }
 
 /// What is asked, as far as routing needs it.
@@ -177,7 +182,8 @@ pub(super) struct Attempt {
     /// Which of the key's credentials it was sent with.
     pub credential: u64,
     pub dialect: DialectName,
-    pub hold: Hold,
+    /// `None` between the calls of an attempt that makes several.
+    pub hold: Option<Hold>,
     pub timeouts: Timeouts,
     pub began: Now,
     pub queued: Duration,
@@ -224,6 +230,8 @@ pub(super) enum Phase {
     /// The provider refuses, and says why.
     Refused(Box<Attempt>, BytesMut),
     Streaming(Box<Attempt>, Box<Relay>),
+    /// A job runs at the provider, which is asked again then.
+    Filming(Box<Attempt>, Instant),
     /// All is said; only HTTP's own end is missing.
     Closing(Box<Attempt>, Box<Relay>),
     #[default]
@@ -251,13 +259,15 @@ pub(super) enum Happening {
     End,
     Failed(UpstreamFault),
     Timer,
+    /// The node is about to stop.
+    Draining,
 }
 
 impl Exchange {
     /// Takes one step. All branching of an exchange's life is here; the methods named do the work and return the next phase.
     pub fn on(&mut self, desk: &mut Desk, now: Now, what: Happening, out: &mut Vec<Output>) {
         use Happening as H;
-        use Phase::{Calling, Closing, Reading, Refused, Settled, Streaming, Waiting};
+        use Phase::{Calling, Closing, Filming, Reading, Refused, Settled, Streaming, Waiting};
         self.flow(&what, now);
         let woken = matches!(what, H::Timer);
         let phase = std::mem::take(&mut self.phase);
@@ -290,7 +300,7 @@ impl Exchange {
             (Closing(a, r), H::End | H::Failed(_)) => self.close(desk, a, &r, now, out),
 
             // The answer is paid for: read on to its end, for whom it may be kept.
-            (phase @ (Calling(_) | Refused(..) | Streaming(..)), H::ClientGone) => {
+            (phase @ (Calling(_) | Refused(..) | Streaming(..) | Filming(..)), H::ClientGone) => {
                 self.unwatched(desk, phase, now, out)
             }
             (phase @ Closing(..), H::ClientGone) => {
@@ -298,7 +308,12 @@ impl Exchange {
                 phase
             }
             (
-                phase @ (Reading | Waiting { .. } | Calling(_) | Refused(..) | Streaming(..)),
+                phase @ (Reading
+                | Waiting { .. }
+                | Calling(_)
+                | Refused(..)
+                | Streaming(..)
+                | Filming(..)),
                 H::Cancelled,
             ) => self.cancelled(desk, phase, now, out),
             (phase @ Closing(..), H::Cancelled) => phase,
@@ -312,12 +327,16 @@ impl Exchange {
             (Closing(a, r), H::Timer) if now.instant >= a.deadline.at => {
                 self.cut_tail(desk, a, &r, now, out)
             }
+            (Filming(a, until), H::Timer) => self.film_timer(desk, a, until, now, out),
+            (phase, H::Draining) => self.film_leaves(desk, phase, now, out),
 
             // Early timers, and flow control of a client whose answer is not flowing.
             (
                 phase @ (Reading | Waiting { .. } | Calling(_) | Refused(..) | Closing(..)),
                 H::Timer | H::Congested | H::Eased | H::Retry,
             ) => phase,
+            // How a call ended that was given up for good or for bad.
+            (phase @ Filming(..), H::Congested | H::Eased | H::Retry | H::Sent) => phase,
             // A repeated word about what is known already.
             (phase @ (Refused(..) | Streaming(..) | Closing(..)), H::Sent | H::Retry) => phase,
             // Bytes after the end mark: a provider's business.
@@ -367,6 +386,7 @@ impl Exchange {
                 Some(since) => (since + self.config.limits.slow_client).min(a.deadline.total_at),
                 None => a.deadline.at.min(a.deadline.total_at),
             },
+            Phase::Filming(_, until) => self.film_wakes(*until),
             Phase::Reading | Phase::Settled => Instant::NEVER,
         };
         phase.min(self.comments_at())
@@ -375,9 +395,13 @@ impl Exchange {
     fn comments_at(&self) -> Instant {
         let waits = matches!(
             self.phase,
-            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..) | Phase::Filming(..)
         );
-        let quiet = self.streams() && !self.ended && self.congested_since.is_none() && waits;
+        let quiet = self.streams()
+            && !self.carries()
+            && !self.ended
+            && self.congested_since.is_none()
+            && waits;
         if quiet && matches!(self.down, Down::Http(_)) {
             self.comment_at
         } else {
@@ -389,6 +413,12 @@ impl Exchange {
     #[must_use]
     pub fn streams(&self) -> bool {
         self.asked.peek.stream
+    }
+
+    /// Whether bytes pass in which nothing of ours may stand.
+    #[must_use]
+    pub fn carries(&self) -> bool {
+        self.video.as_ref().is_some_and(|case| case.carries())
     }
 
     #[must_use]
@@ -493,6 +523,7 @@ impl Phase {
             Self::Refused(..) => "refused",
             Self::Streaming(..) => "streaming",
             Self::Closing(..) => "closing",
+            Self::Filming(..) => "filming",
             Self::Settled => "settled",
         }
     }
@@ -514,6 +545,7 @@ impl Happening {
             Self::End => "end",
             Self::Failed(_) => "failed",
             Self::Timer => "timer",
+            Self::Draining => "draining",
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Meters {
     pub attempts_failed: BTreeMap<FaultClass, u64>,
     pub attempts_cancelled: u64,
     pub retries: u64,
+    /// Calls within an attempt after its first: how a job stands that it started, and the file of one.
+    pub video_questions: u64,
     pub waited: u64,
     pub unauthenticated: u64,
     pub broken_promises: u64,
@@ -50,6 +52,7 @@ impl Default for Meters {
             attempts_failed: BTreeMap::new(),
             attempts_cancelled: 0,
             retries: 0,
+            video_questions: 0,
             waited: 0,
             unauthenticated: 0,
             broken_promises: 0,

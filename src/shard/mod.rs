@@ -42,6 +42,8 @@ mod socket;
 mod stream;
 /// What a model is asked to do.
 mod task;
+/// Jobs that make video, which outlast the request that starts them.
+mod video;
 pub use desk::Standing;
 /// What shards tell each other.
 mod gossip;
@@ -127,7 +129,7 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Gossip(gossip) => self.desk.hear(now, gossip),
-            Input::Drain => self.desk.draining = true,
+            Input::Drain => self.drain(now, out),
         }
         self.dispatch_waiting(now, out);
     }
@@ -193,6 +195,19 @@ impl Shard {
         }
         if let Some(client) = dropped_socket {
             self.client_gone(now, client, out);
+        }
+    }
+
+    /// Takes nothing new; what nobody waits for does not hold the node up.
+    fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.desk.draining = true;
+        let all: Vec<ExchangeId> = self
+            .exchanges
+            .iter()
+            .map(|(slot, _)| ExchangeId(slot))
+            .collect();
+        for exchange in all {
+            self.step(exchange, Happening::Draining, now, out);
         }
     }
 

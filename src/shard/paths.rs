@@ -3,8 +3,9 @@
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::protocol::provider::Deed;
-use crate::shard::kept::Wanted;
+use crate::shard::kept;
 use crate::shard::task::Task;
+use crate::shard::video;
 
 /// What a request line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +37,10 @@ pub(super) struct Line {
     pub model: Option<Str>,
     /// A stream is a JSON array and not SSE (Gemini without `alt=sse`).
     pub array: bool,
+    /// Of which video, where it is about one.
+    pub video: Option<Box<video::paths::Wanted>>,
     /// A kept answer that something is asked of.
-    pub kept: Option<Box<Wanted>>,
+    pub kept: Option<Box<kept::Wanted>>,
 }
 
 impl Line {
@@ -48,6 +51,7 @@ impl Line {
             stream: None,
             model: None,
             array: false,
+            video: None,
             kept: None,
         }
     }
@@ -81,6 +85,7 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
     let Some((needs, ask)) = fixed(path, beside)
         .or_else(|| kept(method, path, beside.query))
         .or_else(|| gemini(path, beside.query))
+        .or_else(|| video::paths::read(method, path, beside.query))
         .or_else(|| listed(path, beside))
     else {
         return unknown(path);
@@ -194,7 +199,7 @@ fn kept(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)>
     };
     let mut pairs = query.split(|b| *b == b'&');
     let stream = deed == Deed::Fetch && pairs.any(|pair| pair == b"stream=true");
-    let wanted = Wanted {
+    let wanted = kept::Wanted {
         deed,
         id: id.into(),
         query: without_key(query)?.into(),
@@ -236,7 +241,7 @@ fn unknown(path: &[u8]) -> Ask {
     )
 }
 
-fn refused(dialect: DialectName, class: FaultClass, message: impl Into<String>) -> Ask {
+pub(super) fn refused(dialect: DialectName, class: FaultClass, message: impl Into<String>) -> Ask {
     Ask::Refused {
         dialect,
         fault: Fault::new(class, message),
@@ -259,7 +264,7 @@ pub(super) fn dialect_of(path: &[u8]) -> DialectName {
 }
 
 /// `None` for what is not UTF-8 in the end.
-fn percent_decode(text: &[u8]) -> Option<String> {
+pub(super) fn percent_decode(text: &[u8]) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

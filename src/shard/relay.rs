@@ -47,6 +47,8 @@ enum Up {
     Frames(Box<eventstream::Events>),
     /// What came so far: nearly always one piece, which is then not copied.
     Whole(Whole),
+    /// Bytes that mean nothing to us.
+    Bytes,
 }
 
 #[derive(Debug)]
@@ -124,6 +126,14 @@ pub(super) struct Form {
     pub answer_bytes_max: usize,
     /// The client listens on a WebSocket, where nothing can pass as it is.
     pub framed: bool,
+    /// What comes is no answer in anybody's words: it is kept for who reads it, or passes as it is.
+    pub apart: Option<Apart>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apart {
+    Kept,
+    Passes,
 }
 
 impl Relay {
@@ -136,6 +146,7 @@ impl Relay {
         };
         let provider_streams = framing != Framing::Whole;
         let (meaning, down) = match (form.client_streams, provider_streams) {
+            _ if form.apart.is_some() => (Meaning::LiftWhole(form.client), Down::Pass),
             (true, _) if form.kept => (Meaning::Kept(None), Down::Pass),
             (false, _) if form.kept => (Meaning::Kept(None), Down::PassWhole(Bytes::new())),
             _ if form.numbers.is_some() => (
@@ -166,6 +177,8 @@ impl Relay {
             ),
         };
         let up = match framing {
+            _ if form.apart == Some(Apart::Passes) => Up::Bytes,
+            _ if form.apart == Some(Apart::Kept) => Up::Whole(Whole::Piece(Bytes::new())),
             Framing::Sse => Up::Stream(sse::Decoder::new(form.event_bytes_max)),
             Framing::EventStream(of) => {
                 let holds = match of {
@@ -199,7 +212,7 @@ impl Relay {
     pub fn feed(&mut self, bytes: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
         if !matches!(
             (&self.up, &self.down),
-            (Up::Stream(_) | Up::Frames(_), Down::Pass)
+            (Up::Stream(_) | Up::Frames(_) | Up::Bytes, Down::Pass)
         ) {
             self.kept = self.kept.saturating_add(bytes.len());
             if self.kept > self.answer_bytes_max {
@@ -214,6 +227,10 @@ impl Relay {
             Up::Frames(frames) => frames.feed(bytes),
             Up::Whole(body) => {
                 body.add(bytes);
+                return Ok(());
+            }
+            Up::Bytes => {
+                out.extend_from_slice(&bytes);
                 return Ok(());
             }
         }
@@ -246,7 +263,21 @@ impl Relay {
                 let body = body.take();
                 self.whole(body, out)
             }
+            Up::Bytes => Ok(()),
         }
+    }
+
+    /// What was kept, for who reads it himself.
+    pub fn take_whole(&mut self) -> Bytes {
+        match &mut self.up {
+            Up::Whole(body) => body.take(),
+            Up::Stream(_) | Up::Frames(_) | Up::Bytes => Bytes::new(),
+        }
+    }
+
+    /// What it amounts to that `body` is not what was asked for.
+    pub fn no_answer(&self, body: &[u8]) -> Fault {
+        self.refused(body, Malformed::at("no video's job"))
     }
 
     fn next_event(&mut self) -> Result<Option<sse::SseEvent>, Fault> {
@@ -255,7 +286,7 @@ impl Relay {
                 .next()
                 .map_err(|sse::TooLong| broken("an event of the provider is too long")),
             Up::Frames(frames) => frames.next().map_err(malformed),
-            Up::Whole(_) => Ok(None),
+            Up::Whole(_) | Up::Bytes => Ok(None),
         }
     }
 

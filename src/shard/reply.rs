@@ -189,6 +189,9 @@ fn methods(model: &Model) -> Vec<&'static str> {
     if model.gives.embeddings {
         return vec!["embedContent", "batchEmbedContents"];
     }
+    if model.gives.video && !model.gives.text {
+        return vec!["predictLongRunning"];
+    }
     vec!["generateContent", "streamGenerateContent", "countTokens"]
 }
 

@@ -295,7 +295,16 @@ impl Exchange {
             let Some(preference) = self.controls.providers.preference(provider) else {
                 continue;
             };
-            if self.tally.incapable.contains(endpoint) || config.is_retired(self.begun.wall) {
+            if self.tally.incapable.contains(endpoint) {
+                continue;
+            }
+            let follows = match &self.video {
+                Some(case) if !case.may_ask(*endpoint) => continue,
+                Some(case) => case.follows(),
+                None => false,
+            };
+            // Of what was made before its end one may ask after it.
+            if config.is_retired(self.begun.wall) && !follows {
                 continue;
             }
             if self
@@ -308,9 +317,15 @@ impl Exchange {
                 input: self.asked.ask.input,
                 output: self.asked.ask.output,
             };
-            let cost = cost::expected(of, config.price.on(self.begun.wall));
+            let cost = match &self.video {
+                Some(case) => case.cost(config, self.begun),
+                None => cost::expected(of, config.price.on(self.begun.wall)),
+            };
             for pool in &config.pools {
-                if self.pin.is_some_and(|pin| pin.pool != *pool) {
+                let passed_over = |case: &crate::shard::video::Case| !case.may_draw(*pool);
+                if self.video.as_deref().is_some_and(passed_over)
+                    || self.pin.is_some_and(|pin| pin.pool != *pool)
+                {
                     continue;
                 }
                 let Some(key) = self.key(desk, *pool, now) else {
@@ -377,7 +392,10 @@ impl Exchange {
         };
         // Another key may be of another organisation, which does not see what the first one's keeps.
         let own = |at: &usize| self.pin.is_none_or(|pin| pin.key == Some(keys[*at]));
-        let at = turn.into_iter().find(|at| own(at) && live(at))?;
+        let issuer = self.video.as_ref().and_then(|case| case.key());
+        let ordered = issuer.and_then(|key| keys.iter().position(|k| *k == key));
+        let mut turn = ordered.into_iter().chain(turn);
+        let at = turn.find(|at| own(at) && live(at))?;
         Some(Some(keys[at]))
     }
 

@@ -1,11 +1,11 @@
 //! Phase 3: encode, begin the attempt; retry lands here.
 
-use crate::base::{Now, Secret, Str};
+use crate::base::{AttemptId, EndpointId, KeyId, Now, Secret, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::numbers::{Form, Question, Sides};
-use crate::protocol::dialect::{self, Target, splice};
+use crate::protocol::dialect::{self, Rules, Target, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{
     Asking, CallHead, ClientHeaders, Credential, Envelope, Operation, ProviderKind, Signing, form,
@@ -34,41 +34,17 @@ impl Exchange {
         let streams = match self.task {
             Task::Generate => self.streams() || dialect != self.dialect,
             Task::Kept(_) => self.streams(),
-            Task::CountTokens | Task::Embed | Task::EmbedMany => false,
+            _ => self.carries(),
         };
         self.issues = self.is_kept_by(provider.kind, dialect)?;
-        let client = self.client_headers();
-        let asking = Asking {
-            operation: self.operation_in(dialect),
-            dialect,
-            stream: streams,
-            model: &endpoint.name,
-            place: &provider.place,
-            client: &client,
-            affinity: None,
-            operation_name: self.kept.as_ref().map_or("", |kept| &kept.wanted.id),
-        };
-        let (head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
-        let body = self.body_for(endpoint, dialect, streams, envelope.as_ref())?;
+        let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
         };
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
-        let credential = decision
-            .key
-            .and_then(|key| desk.credential(self.epoch, key));
-        let origin = &config.origins[provider.origin.0 as usize];
-        let query = self.kept.as_ref().map_or("", |kept| &kept.wanted.query);
-        let head = addressed(provider, origin, (head, query), credential, &body, now);
-        out.push(Output::Call(Box::new(Call {
-            attempt: id,
-            origin: provider.origin,
-            method: head.method,
-            path: head.path.into_owned(),
-            headers: head.headers,
-            body,
-        })));
+        let place = (decision.endpoint, decision.key);
+        self.push_call(desk, id, place, (head, body), now, out);
         let epoch = desk.epoch(self.epoch);
         let hold = match &self.kept {
             // No limit of the model is drawn on.
@@ -107,7 +83,7 @@ impl Exchange {
             key: decision.key,
             credential: generation,
             dialect,
-            hold,
+            hold: Some(hold),
             timeouts,
             began: now,
             queued: self.tally.queued,
@@ -125,6 +101,126 @@ impl Exchange {
                 what: Limit::Connect,
             },
         })))
+    }
+
+    /// Head and body of a call to `endpoint`, without its credential. `Err`: this endpoint cannot be asked this.
+    fn question_for(
+        &mut self,
+        endpoint: EndpointId,
+        dialect: DialectName,
+        streams: bool,
+    ) -> Result<(CallHead, Slices), Fault> {
+        let config = self.config.clone();
+        let endpoint = &config.endpoints[endpoint.0 as usize];
+        let provider = &config.providers[endpoint.provider.0 as usize];
+        let name = match &self.kept {
+            Some(kept) => kept.wanted.id.clone(),
+            None => self.video_name(provider, endpoint)?,
+        };
+        let client = self.client_headers();
+        let asking = Asking {
+            operation: self.operation_in(dialect),
+            dialect,
+            stream: streams,
+            model: &endpoint.name,
+            place: &provider.place,
+            client: &client,
+            affinity: None,
+            operation_name: &name,
+        };
+        let (mut head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
+        let body = match &self.video {
+            Some(case) => {
+                self.video_head(case, dialect, &mut head);
+                self.video_body(case, provider, endpoint, &name)?
+            }
+            None => self.body_for(endpoint, dialect, streams, envelope.as_ref())?,
+        };
+        Ok((head, body))
+    }
+
+    fn push_call(
+        &self,
+        desk: &mut Desk,
+        attempt: AttemptId,
+        (endpoint, key): (EndpointId, Option<KeyId>),
+        (head, body): (CallHead, Slices),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let provider = self.config.endpoints[endpoint.0 as usize].provider;
+        let provider = &self.config.providers[provider.0 as usize];
+        let credential = key.and_then(|key| desk.credential(self.epoch, key));
+        let origin = &self.config.origins[provider.origin.0 as usize];
+        let query = self.kept.as_ref().map_or("", |kept| &kept.wanted.query);
+        let head = addressed(provider, origin, (head, query), credential, &body, now);
+        out.push(Output::Call(Box::new(Call {
+            attempt,
+            origin: provider.origin,
+            method: head.method,
+            path: head.path.into_owned(),
+            headers: head.headers,
+            body,
+        })));
+    }
+
+    /// Another call within an attempt, with the same key. `Err`: there can be none, and nothing was begun.
+    pub fn call_again(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &mut Attempt,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let question = self.question_for(attempt.endpoint, attempt.dialect, attempt.streams)?;
+        self.ask_again(desk, attempt, question, now, out)
+    }
+
+    /// The same of another path, which the provider gave us.
+    pub fn call_path(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &mut Attempt,
+        path: String,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let question = self.question_for(attempt.endpoint, attempt.dialect, attempt.streams)?;
+        let (mut head, body) = question;
+        let provider = self.config.endpoints[attempt.endpoint.0 as usize].provider;
+        let base = &*self.config.providers[provider.0 as usize].base_path;
+        head.path = path.strip_prefix(base).unwrap_or(&path).to_owned().into();
+        self.ask_again(desk, attempt, (head, body), now, out)
+    }
+
+    fn ask_again(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &mut Attempt,
+        question: (CallHead, Slices),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        desk.end_attempt(attempt.id);
+        let Some(id) = desk.new_attempt(self.id) else {
+            return Err(Fault::new(FaultClass::Internal, "no room for a call"));
+        };
+        attempt.id = id;
+        desk.meters.video_questions += 1;
+        let place = (attempt.endpoint, attempt.key);
+        self.push_call(desk, id, place, question, now, out);
+        let epoch = desk.epoch(self.epoch);
+        let hold = epoch.hold(attempt.endpoint, attempt.pool, self.asked.ask, now.instant);
+        attempt.hold = Some(hold);
+        attempt.credential = attempt
+            .key
+            .map_or(0, |key| epoch.credentials.generation(key));
+        attempt.deadline = Deadline {
+            at: now.instant + attempt.timeouts.connect,
+            total_at: now.instant + attempt.timeouts.total,
+            what: Limit::Connect,
+        };
+        Ok(())
     }
 
     fn begun_attempt(&mut self, desk: &mut Desk) {
@@ -155,6 +251,9 @@ impl Exchange {
 
     /// OpenAI's embeddings may have several inputs, for which Google has a method of its own.
     fn operation_in(&self, dialect: DialectName) -> Operation {
+        if let Some(case) = &self.video {
+            return case.operation;
+        }
         if self.task == Task::Embed
             && dialect == DialectName::Gemini
             && self.dialect != DialectName::Gemini
@@ -178,6 +277,9 @@ impl Exchange {
             let preferred = endpoint.speaks.first().copied();
             let found = kind.dialect_for(self.dialect, name, place, preferred);
             return Ok(endpoint.dialect(found));
+        }
+        if let Some(case) = &self.video {
+            return self.video_dialect(case, provider);
         }
         let operation = self.task.operation();
         let googles = matches!(kind, ProviderKind::Gemini | ProviderKind::Vertex);
@@ -234,7 +336,10 @@ impl Exchange {
             self.dropped = dropped;
             return shaped(body, envelope);
         }
-        if dialect == self.dialect && !self.is_sealed() {
+        let passes = dialect == self.dialect && !self.is_sealed();
+        // A rule on content cannot be kept by bytes that pass; what is kept at one provider can be asked for in no other form.
+        let ruled = !self.asked.peek.server_state && endpoint.rules.reach_content(&self.asked.peek);
+        if passes && !ruled {
             return self.own_words(endpoint, dialect, envelope);
         }
         if self.asked.peek.server_state && dialect != self.dialect {
@@ -262,20 +367,22 @@ impl Exchange {
 
     /// The client's own bytes, with what must change.
     fn own_words(
-        &self,
+        &mut self,
         endpoint: &config::Endpoint,
         dialect: DialectName,
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
-        let spliced =
-            || splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name);
-        match envelope {
-            None => spliced(),
-            Some(envelope) if envelope.remove.contains(&"model") => {
-                shaped(self.body.clone(), Some(envelope))
-            }
-            Some(envelope) => shaped(spliced()?.concat().into(), Some(envelope)),
-        }
+        let none = Rules::default();
+        // Only what is asked of a model has parameters that a rule could name.
+        let rules = match self.task {
+            Task::Generate => &endpoint.rules,
+            _ => &none,
+        };
+        let (body, peek) = (&self.body, &self.asked.peek);
+        let shape = envelope.map(|e| (e.remove, &*e.insert));
+        let (slices, told) = splice::own_words(dialect, body, peek, &endpoint.name, rules, shape)?;
+        self.dropped = told;
+        Ok(slices.into_iter().collect())
     }
 
     fn target<'a>(&'a self, endpoint: &'a config::Endpoint, stream: bool) -> Target<'a> {
@@ -293,7 +400,7 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate | Task::Kept(_) => None,
+            Task::Generate | Task::Video(_) | Task::Kept(_) => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),

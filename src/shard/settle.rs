@@ -26,7 +26,11 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Output>,
     ) -> Phase {
-        let usage = self.usage_at_end(desk, &attempt, relay, now, out);
+        let usage = match self.video {
+            // Questions about a job cost nothing.
+            Some(_) => Usage::default(),
+            None => self.usage_at_end(desk, &attempt, relay, now, out),
+        };
         let id = relay.upstream_id.clone();
         self.settle_attempt(desk, attempt, usage, id, Outcome::Done, now);
         desk.meters.exchanges_done += 1;
@@ -59,6 +63,9 @@ impl Exchange {
         failure: LastFailure,
         out: &mut Vec<Output>,
     ) -> Phase {
+        if self.video.as_ref().is_some_and(|case| case.runs()) {
+            return self.look_failed(desk, attempt, &failure.fault, now, out);
+        }
         let error = self.error_of(&attempt, &failure.fault);
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
         let next = match self.kept_next(desk, error, &failure) {
@@ -219,7 +226,7 @@ impl Exchange {
 
     /// A credential that expires was refused: it may have been revoked or be older than it said. The first time within an exchange it is
     /// fetched anew and the exchange may try again; then the key counts as dead like any other.
-    fn renews(
+    pub(super) fn renews(
         &mut self,
         desk: &mut Desk,
         attempt: &Attempt,
@@ -300,6 +307,8 @@ impl Exchange {
     /// What a failed attempt is billed: nothing when the provider refused or was not reached; what came when it broke off.
     fn usage_of_failed(&self, attempt: &Attempt, relay: Option<&Relay>) -> Usage {
         match relay {
+            _ if self.video.as_ref().is_some_and(|case| case.runs()) => self.usage_unsaid(),
+            Some(_) if self.video.is_some() => self.usage_unsaid(),
             // Asks after kept answers cost nothing.
             _ if self.kept.is_some() => Usage::default(),
             Some(relay) if attempt.first_byte.is_some() => {
@@ -312,11 +321,12 @@ impl Exchange {
 
     /// The provider has the request and said nothing of it: it may have read it all, and bill that.
     fn usage_unsaid(&self) -> Usage {
-        Usage {
+        // An order that was perhaps taken is perhaps paid for.
+        self.ordered().unwrap_or_else(|| Usage {
             input_uncached: Some(self.asked.ask.input),
             estimated: true,
             ..Usage::default()
-        }
+        })
     }
 
     /// The client has seen a beginning: it is told in its stream that there is no more.
@@ -328,6 +338,14 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Output>,
     ) {
+        if self.carries() {
+            // Whoever has a part of a file must not take it for the whole.
+            if let Down::Http(client) = self.down {
+                out.push(Output::Abort { client });
+            }
+            self.ended = true;
+            return;
+        }
         let mut said = BytesMut::new();
         let closing = self.closing(attempt, relay, now);
         let told = for_client(fault);
@@ -471,11 +489,18 @@ impl Exchange {
                 self.unprobed(desk, &attempt, now);
                 self.settle_attempt(desk, attempt, usage, Str::new(), outcome, now);
             }
+            Phase::Filming(attempt, _) => {
+                let usage = self.usage_unsaid();
+                self.settle_attempt(desk, attempt, usage, Str::new(), outcome, now);
+            }
             Phase::Streaming(attempt, relay) | Phase::Closing(attempt, relay) => {
                 out.push(Output::Cancel {
                     attempt: attempt.id,
                 });
-                let usage = self.usage_at_end(desk, &attempt, &relay, now, out);
+                let usage = match self.ordered() {
+                    Some(usage) => usage,
+                    None => self.usage_at_end(desk, &attempt, &relay, now, out),
+                };
                 self.unprobed(desk, &attempt, now);
                 let id = relay.upstream_id.clone();
                 self.settle_attempt(desk, attempt, usage, id, outcome, now);
@@ -497,7 +522,7 @@ impl Exchange {
     }
 
     /// Bills, releases, records: the one place where an attempt ends.
-    fn settle_attempt(
+    pub(super) fn settle_attempt(
         &mut self,
         desk: &mut Desk,
         attempt: Box<Attempt>,
@@ -513,8 +538,9 @@ impl Exchange {
         self.add_up(used, cost);
         desk.end_attempt(attempt.id);
         self.open = None;
-        desk.epoch(self.epoch)
-            .release(attempt.hold, used, now.instant);
+        if let Some(hold) = attempt.hold {
+            desk.epoch(self.epoch).release(hold, used, now.instant);
+        }
         desk.line.stir();
         desk.meters.attempt(outcome, &usage, cost);
         let first_byte = attempt.first_byte.map(|at| at - attempt.began.instant);
@@ -626,6 +652,10 @@ impl Exchange {
                 now.instant,
                 now.wall,
             );
+        } else if self.tally.cost > NanoUsd::ZERO {
+            // What it held was given back before its cost was known.
+            let mut allowance = desk.epoch(self.epoch).tenant(self.tenant);
+            allowance.charge(self.tally.cost, now.wall);
         }
         if std::mem::take(&mut self.tally.counted_as_retrying) {
             desk.retrying = desk.retrying.saturating_sub(1);
@@ -647,7 +677,7 @@ pub(super) fn used(usage: &Usage) -> Used {
 }
 
 /// A failure between us and a provider, as its client may hear of it: that our key is dead or our money spent there is not the client's doing.
-fn for_client(fault: &Fault) -> Fault {
+pub(super) fn for_client(fault: &Fault) -> Fault {
     let ours = match fault.class {
         FaultClass::Unauthenticated | FaultClass::Forbidden => {
             "the provider refused every key this router has for the model"

@@ -246,6 +246,7 @@ impl Shard {
                 },
                 key,
                 controls,
+                video: None,
                 passing: PassingHeaders::default(),
             },
         )?;

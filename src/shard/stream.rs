@@ -10,7 +10,7 @@ use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{Asking, ClientHeaders};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase};
-use crate::shard::relay::{Form, Numbers, Relay};
+use crate::shard::relay::{Apart, Form, Numbers, Relay};
 use crate::shard::{Headers, LogLine, Outcome, Output, ResponseHead, UpstreamFault};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -37,12 +37,18 @@ impl Exchange {
         self.heed(desk, &attempt, now);
         attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
         attempt.deadline.what = Limit::Stall;
+        if (300..400).contains(&status) && self.carries() {
+            return self.redirected(desk, attempt, now, (status, headers), out);
+        }
         if !(200..300).contains(&status) {
             attempt.refusal = headers.clone();
             return Phase::Refused(attempt, BytesMut::new());
         }
         if !attempt.streams {
             attempt.deadline.at = attempt.deadline.total_at;
+        }
+        if self.carries() {
+            self.carry(headers);
         }
         let form = self.form(&attempt, headers);
         let relay = Relay::new(form, || self.opening(&attempt));
@@ -90,6 +96,10 @@ impl Exchange {
             event_bytes_max: self.config.limits.event_bytes_max,
             answer_bytes_max: self.config.limits.answer_bytes_max,
             framed: matches!(self.down, Down::Socket { .. }),
+            apart: self.video.as_ref().map(|case| match case.carries() {
+                true => Apart::Passes,
+                false => Apart::Kept,
+            }),
         }
     }
 
@@ -185,6 +195,9 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Output>,
     ) -> Phase {
+        if self.video.is_some() {
+            return self.video_answered(desk, attempt, relay, now, out);
+        }
         attempt.first_byte.get_or_insert(now.instant);
         let mut said = std::mem::take(&mut desk.scratch);
         let ended = relay.end(&mut said);
@@ -456,7 +469,13 @@ impl Exchange {
     }
 
     /// Sends the client what `said` holds, and leaves it empty.
-    fn tell(&mut self, attempt: &Attempt, now: Now, said: &mut BytesMut, out: &mut Vec<Output>) {
+    pub(super) fn tell(
+        &mut self,
+        attempt: &Attempt,
+        now: Now,
+        said: &mut BytesMut,
+        out: &mut Vec<Output>,
+    ) {
         if said.is_empty() {
             return;
         }
@@ -476,7 +495,9 @@ impl Exchange {
             Down::Http(client) => {
                 let client = *client;
                 self.head_sent = true;
-                let head = self.response_head(Some(attempt), 200, self.stream_kind(), &[]);
+                let head = self.carried_head(attempt).unwrap_or_else(|| {
+                    self.response_head(Some(attempt), 200, self.stream_kind(), &[])
+                });
                 out.push(Output::Respond {
                     client,
                     head,
@@ -552,10 +573,11 @@ impl Exchange {
         };
         let runs = matches!(
             self.phase,
-            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..)
+            Phase::Waiting { .. } | Phase::Calling(_) | Phase::Streaming(..) | Phase::Filming(..)
         );
         if !runs
             || !self.streams()
+            || self.carries()
             || self.ended
             || self.congested_since.is_some()
             || now.instant < self.comment_at

@@ -135,14 +135,33 @@ pub const EVERYWHERE: [(&str, &str, &str, &str, &str); 15] = [
 const SECRET: &str = "secret: sk-fake-upstream";
 const SIGNS: &str = "aws: {access_key_id: AKIDFAKE, secret_access_key: fake-secret}";
 
-/// Every model of `EVERYWHERE`, and two that embed; `at` tells where a kind of provider is played.
+/// Models that make video, at each kind of provider that can be asked for it.
+pub const FILMS: [(&str, &str, &str, &str, &str); 3] = [
+    (
+        "film-gemini",
+        "gemini",
+        "",
+        SECRET,
+        "veo-3.1-generate-preview",
+    ),
+    (
+        "film-vertex",
+        "vertex",
+        "project: p, region: us-east5, ",
+        SECRET,
+        "veo-3.1-generate-001",
+    ),
+    ("film-openai", "openai", "", SECRET, "sora-2"),
+];
+
+/// Every model of `EVERYWHERE`, two that embed, and those of `FILMS`; `at` tells where a kind of provider is played.
 pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
     let (mut providers, mut models) = (String::new(), String::new());
     let embed = [
         ("embed-openai", "openai", "", SECRET, "text-embedding-4"),
         ("embed-gemini", "gemini", "", SECRET, "gemini-embedding-2"),
     ];
-    for (model, kind, more, key, name) in EVERYWHERE.iter().chain(&embed) {
+    for (model, kind, more, key, name) in EVERYWHERE.iter().chain(&embed).chain(&FILMS) {
         let address = at(kind);
         let _ = writeln!(
             providers,
@@ -150,6 +169,8 @@ pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
         );
         let shape = if model.starts_with("embed") {
             "gives: [embeddings]"
+        } else if model.starts_with("film") {
+            "takes: [images], gives: [video]"
         } else {
             "takes: [images, documents, tools], context: 200_000, output_max: 8_000"
         };
@@ -162,6 +183,7 @@ pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
         "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 2, pin: false, drain: 5s}}\n\
          data_dir: DATA\n\
          log: {{level: error}}\n\
+         video: {{poll: 100ms}}\n\
          tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n\
          providers:\n{providers}models:\n{models}"
     )

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import time
+import urllib.request
 
 import anthropic
 import openai
@@ -202,6 +204,155 @@ def texts_are_embedded_in_both_dialects():
         vectors = gemini.models.embed_content(model=model, contents="a").embeddings
         equal(len(vectors), 1, model)
         equal(len(vectors[0].values), len(answer.data[0].embedding), model)
+
+
+def for_each_film(run):
+    """One check a model that makes video."""
+    for model in os.environ.get("FILMS", "").split():
+
+        def one(model=model):
+            run(model)
+
+        one.__name__ = f"{run.__name__}_at_{model}"
+        checks._checks.append(one)
+    return run
+
+
+def fetched(url):
+    request = urllib.request.Request(url, headers={"x-goog-api-key": KEY})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.headers["content-type"], answer.read()
+
+
+def is_movie(bytes):
+    holds(bytes[:12].decode("latin-1"), "ftyp")
+
+
+def until_done(ask):
+    """Asks as long as a job runs."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        job = ask()
+        if job is not None:
+            return job
+        time.sleep(0.1)
+    raise AssertionError("the video is never done")
+
+
+def started_by_google(model):
+    """By hand: this package starts videos on Google Cloud only."""
+    url = f"{BASE_URL}/v1beta/models/{model}:predictLongRunning"
+    asked = {"instances": [{"prompt": "a cat"}], "parameters": {"durationSeconds": 4}}
+    request = urllib.request.Request(
+        url, json.dumps(asked).encode(), {"x-goog-api-key": KEY, "content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)["name"]
+
+
+@for_each_film
+def gemini_operations_are_asked_after(model):
+    name = started_by_google(model)
+    equal(name.rsplit("/", 1)[0], f"models/{model}/operations")
+
+    def ask():
+        job = gemini.operations.get(types.GenerateVideosOperation(name=name))
+        return job if job.done else None
+
+    video = until_done(ask).response.generated_videos[0].video
+    if video.video_bytes:
+        return is_movie(video.video_bytes)
+    kind, bytes = fetched(video.uri)
+    equal(kind, "video/mp4")
+    is_movie(bytes)
+    if "/files/" in video.uri:
+        is_movie(gemini.files.download(file=video))
+        name = video.uri.split("/files/")[1].split(":")[0]
+        is_movie(gemini.files.download(file="files/" + name))
+
+
+@for_each_film
+def google_clouds_videos_are_made_and_asked_after(model):
+    from google.oauth2.credentials import Credentials
+
+    options = {"base_url": BASE_URL}
+    with genai.Client(
+        vertexai=True, project="p1", location="global", credentials=Credentials(KEY), http_options=options
+    ) as there:
+        source = types.GenerateVideosSource(
+            prompt="a cat", image=types.Image(image_bytes=png(), mime_type="image/png")
+        )
+        config = types.GenerateVideosConfig(duration_seconds=4, resolution="720p", number_of_videos=1)
+        job = there.models.generate_videos(model=model, source=source, config=config)
+        holds(job.name, f"projects/p1/locations/global/publishers/google/models/{model}/operations/")
+
+        def ask():
+            now = there.operations.get(job)
+            return now if now.done else None
+
+        video = until_done(ask).response.generated_videos[0].video
+    is_movie(video.video_bytes or fetched(video.uri)[1])
+
+
+@for_each_film
+def openai_videos_are_made_and_fetched(model):
+    videos = openai_client.videos
+    job = videos.create(model=model, prompt="a cat", seconds="4", size="1280x720")
+    equal((job.object, job.seconds, job.size), ("video", "4", "1280x720"))
+    assert job.status in ("queued", "in_progress"), job
+    early = lambda: videos.download_content(job.id)
+    assert isinstance(raises(openai.APIStatusError, early), (openai.ConflictError, openai.NotFoundError))
+    job = videos.poll(job.id, poll_interval_ms=50)
+    equal((job.status, job.progress), ("completed", 100))
+    is_movie(videos.download_content(job.id).read())
+
+
+@for_each_film
+def openai_videos_begin_with_an_uploaded_picture(model):
+    videos = openai_client.videos
+    job = videos.create_and_poll(
+        model=model, prompt="a cat", seconds="8", input_reference=("a.png", png(), "image/png"), poll_interval_ms=50
+    )
+    equal(job.status, "completed")
+    is_movie(videos.download_content(job.id).read())
+    if model == "film-openai":
+        equal(videos.delete(job.id).deleted, True)
+        raises(openai.NotFoundError, lambda: videos.retrieve(job.id))
+    else:
+        raises(openai.BadRequestError, lambda: videos.delete(job.id))
+
+
+@for_each_film
+def native_streams_tell_of_progress_and_where_the_video_is(model):
+    asked = {"model": model, "input": "a cat", "video": {"seconds": 4}}
+    request = urllib.request.Request(
+        BASE_URL + "/api/v1/stream",
+        json.dumps(asked).encode(),
+        {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        lines = [line[6:] for line in answer.read().decode().split("\n") if line.startswith("data: ")]
+    events = [json.loads(line) for line in lines]
+    kinds = [e["type"] for e in events]
+    equal((kinds[0], kinds[-1]), ("response.created", "response.done"))
+    assert [e for e in events if e["type"] == "other" and e["name"] == "progress"], kinds
+    block = next(e["block"] for e in events if e["type"] == "block.start")
+    equal((block["type"], block["media_type"]), ("video", "video/mp4"))
+    is_movie(fetched(block["url"])[1])
+    equal(events[-1]["usage"]["output_video_millis"], 4000)
+
+
+@check
+def what_cannot_be_done_with_videos_says_so():
+    films = os.environ.get("FILMS", "").split()
+    if not films:
+        return
+    videos = openai_client.videos
+    raises(openai.NotFoundError, lambda: list(videos.list()))
+    raises(openai.NotFoundError, lambda: videos.remix("video_1", prompt="again"))
+    raises(openai.BadRequestError, lambda: videos.create(model=MODELS[0], prompt="a cat"))
+    said = [{"role": "user", "content": "a cat"}]
+    raises(openai.BadRequestError, lambda: openai_client.chat.completions.create(model=films[0], messages=said))
 
 
 @check

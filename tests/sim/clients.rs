@@ -1,5 +1,6 @@
 //! Who asks, and what they got.
 
+use super::films::{self, Film};
 use super::kept::Ask;
 use super::network::moment;
 use super::world::FaultsDrawn;
@@ -33,10 +34,15 @@ pub struct Plan {
     pub kept: Option<Ask>,
     /// On a WebSocket: what it says there, and how long after the upgrade. Empty for HTTP.
     pub says: Vec<(Duration, String)>,
+    /// What it wants of a job that makes a video.
+    pub film: Option<Film>,
 }
 
 impl Plan {
     pub fn drawn(rng: &mut Rng, faults: FaultsDrawn) -> Self {
+        if rng.once_in(8) {
+            return films::plan(rng, faults);
+        }
         let dialect = [
             DialectName::Chat,
             DialectName::Messages,
@@ -89,6 +95,7 @@ impl Plan {
             must_succeed: false,
             comes_back: false,
             kept: None,
+            film: None,
         };
         if comes_back {
             plan.in_the_background();
@@ -104,6 +111,7 @@ impl Plan {
 
     pub fn head(&self) -> ClientHead {
         let path = match self.dialect {
+            _ if self.film.is_some() => "",
             DialectName::Chat => "/v1/chat/completions",
             DialectName::Messages => "/v1/messages",
             DialectName::Native if self.is_socket() => "/api/v1/ws",
@@ -138,6 +146,18 @@ impl Plan {
                 query: Bytes::from(ask.query.clone()),
                 headers,
                 content_length: None,
+                websocket: false,
+                peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            };
+        }
+        if let Some(film) = &self.film {
+            let (path, query) = film.path.split_once('?').unwrap_or((&film.path, ""));
+            return ClientHead {
+                method: Bytes::from_static(film.method.as_bytes()),
+                path: Bytes::copy_from_slice(path.as_bytes()),
+                query: Bytes::copy_from_slice(query.as_bytes()),
+                headers,
+                content_length: Some(self.body.len() as u64),
                 websocket: false,
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             };
@@ -428,6 +448,16 @@ impl Client {
         Ok(fold.into_answer())
     }
 
+    /// What it got, where that is JSON.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.got).ok()
+    }
+
+    /// Whether it reads answers in its dialect, and not what is said of jobs or their bytes.
+    pub fn reads_answers(&self) -> bool {
+        self.plan.film.is_none() || self.plan.dialect == DialectName::Native
+    }
+
     pub fn events(&self) -> Result<Vec<Event>, String> {
         let mut decoder = Decoder::new(self.plan.dialect);
         let mut events: Vec<Event> = Vec::new();
@@ -458,10 +488,14 @@ impl Client {
         if self.plan.is_socket() {
             return self.heard.values().all(|h| h.done);
         }
-        self.ended
-            && !self.aborted
-            && self.status() == 200
-            && self.answer().is_ok_and(|a| a.error.is_none())
+        let whole = self.ended && !self.aborted && self.status() == 200;
+        match &self.plan.film {
+            Some(film) if self.plan.dialect != DialectName::Native => {
+                return whole && (!film.is_json() || self.json().is_some());
+            }
+            _ => {}
+        }
+        whole && self.answer().is_ok_and(|a| a.error.is_none())
     }
 }
 

@@ -58,6 +58,7 @@ impl Plan {
             slow: None,
             must_succeed: false,
             says: Vec::new(),
+            film: None,
             comes_back: false,
             kept: Some(Ask {
                 method,

@@ -5,6 +5,7 @@
 
 mod checks;
 mod clients;
+mod films;
 mod kept;
 mod network;
 mod world;
@@ -44,6 +45,7 @@ fn every_seed_keeps_every_promise() {
             && sum.waited > 0,
         "{sum:?}"
     );
+    assert!(sum.films > seeds && sum.fetched > 0, "{sum:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is under way, in the order of its time; and the shapes that seeds draw.
 
 use super::clients::Plan;
+use super::films;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
@@ -160,7 +161,10 @@ pub fn config(rng: &mut Rng) -> Config {
             writeln!(yaml, "    limits: {limits}").unwrap();
         }
     }
+    yaml.push_str(&films::provider(rng));
+    yaml.push_str("video: {poll: 5s, wait: 5m}\n");
     yaml.push_str("models:\n");
+    yaml.push_str(&films::model());
     for m in 0..2 {
         let endpoints: Vec<String> = (0..fakes)
             .map(|f| {

@@ -2,6 +2,7 @@
 
 use super::checks::{self, Call};
 use super::clients::{Client, Plan, text_of};
+use super::films;
 use super::kept::is_bill;
 use super::network::{Events, What};
 use bytes::Bytes;
@@ -30,6 +31,9 @@ pub struct Sum {
     pub nano_usd: i64,
     /// Answers made in the background that were billed.
     pub apart: u64,
+    /// Videos that were ordered, and that were fetched.
+    pub films: u64,
+    pub fetched: u64,
 }
 
 impl Sum {
@@ -44,6 +48,8 @@ impl Sum {
         self.billed_tokens += other.billed_tokens;
         self.nano_usd += other.nano_usd;
         self.apart += other.apart;
+        self.films += other.films;
+        self.fetched += other.fetched;
     }
 }
 
@@ -137,6 +143,8 @@ pub struct World {
     pub crashed: bool,
     /// The calendar jumps in this run.
     pub jumped: bool,
+    /// Calls within attempts that lost shards had made.
+    lost_questions: u64,
     out: Vec<Output>,
 }
 
@@ -188,7 +196,7 @@ impl World {
             .providers
             .iter()
             .enumerate()
-            .map(|(i, _)| fake(&mut rng, i, faults))
+            .map(|(i, provider)| fake(&mut rng, i, &provider.name, faults))
             .collect();
         let nodes = (0..shards)
             .map(|id| Node {
@@ -220,6 +228,7 @@ impl World {
             told_all: BTreeSet::new(),
             crashed: false,
             jumped: faults.clock_jumps,
+            lost_questions: 0,
             out: Vec::new(),
         };
         world.draw_traffic();
@@ -265,6 +274,10 @@ impl World {
         self.live();
         self.heal();
         self.live();
+        let now = self.wall();
+        for fake in &mut self.fakes {
+            fake.settle_background(now);
+        }
         checks::all(&self);
         self.sum()
     }
@@ -429,6 +442,7 @@ impl World {
     /// All that a shard held is lost but the rows of what it had begun.
     fn crash(&mut self, shard: usize) {
         self.crashed = true;
+        self.lost_questions += self.nodes[shard].shard.meters().video_questions;
         let (now, mut out) = (self.wall(), Vec::new());
         self.nodes[shard].shard.interrupted(now, &mut out);
         for output in out {
@@ -457,6 +471,27 @@ impl World {
         });
         // What was on its way to the old one finds nobody.
         self.events.forget_calls(shard);
+    }
+
+    /// Calls that are no attempts of their own: how a job stands that an attempt started, and its file.
+    pub fn calls_within_attempts(&self) -> u64 {
+        let nodes = self.nodes.iter();
+        let live: u64 = nodes.map(|n| n.shard.meters().video_questions).sum();
+        live + self.lost_questions
+    }
+
+    /// Who had a video started, or asked after it, comes back; to any shard.
+    fn comes_back(&mut self, client: &Client) {
+        if client.left || client.status() != 200 || client.aborted {
+            return;
+        }
+        let Some(plan) = films::next(&client.plan, &client.got) else {
+            return;
+        };
+        let at = self.now + films::pause(&mut self.rng);
+        let shard = self.rng.below(self.nodes.len() as u64) as usize;
+        let plan = Box::new(plan);
+        self.events.push(at, What::Arrive { shard, plan });
     }
 
     fn tick_all(&mut self) {
@@ -632,6 +667,7 @@ impl World {
             .get(client.0)
             .is_some_and(|c| c.ended && !c.congested);
         if done && let Some(client) = self.nodes[shard].clients.remove(client.0) {
+            self.comes_back(&client);
             self.gone(client);
         }
     }
@@ -872,6 +908,7 @@ impl World {
             }
         }
         sum.retried = self.rows.iter().filter(|row| row.attempt > 1).count() as u64;
+        (sum.films, sum.fetched) = films::count(self);
         sum.waited = self.nodes.iter().map(|n| n.shard.meters().waited).sum();
         sum.apart = self.rows.iter().filter(|row| is_bill(row)).count() as u64;
         sum.nano_usd = self.rows.iter().map(|row| row.cost.0).sum();
@@ -887,13 +924,18 @@ impl World {
     }
 }
 
-fn fake(rng: &mut Rng, index: usize, faults: FaultsDrawn) -> Fake {
+fn fake(rng: &mut Rng, index: usize, name: &str, faults: FaultsDrawn) -> Fake {
+    // A job is known to the project that it was started in, and to no other.
+    let keys = films::KEYS.map(|(key, whose)| (key.to_owned(), whose.to_owned()));
+    let films = name == "films";
     let settings = Settings {
         first_token: Duration::from_millis(rng.below(800)),
         between_tokens: Duration::from_millis(rng.below(60)),
         output_tokens: 1 + rng.below(80),
         book_entries: 100_000,
         seed: rng.bits() ^ index as u64,
+        video: Duration::from_millis(100 + rng.below(90_000)),
+        keys: films.then(|| keys.to_vec()),
         ..Settings::default()
     };
     let mut fake = Fake::new(settings);

@@ -87,7 +87,7 @@ pub struct Group {
 
 /// Sums, in the order of the ledger's columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals([i64; 23]);
+pub struct Totals([i64; schema::SUMS.len()]);
 
 impl Totals {
     /// The sum named as in the ledger (`attempts`, `exchanges`, `failed`, `input_uncached`, …); 0 for another name.

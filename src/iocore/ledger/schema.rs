@@ -16,7 +16,7 @@ pub const NAMES: [&str; 9] = [
 ];
 
 /// What is summed.
-pub const SUMS: [&str; 23] = [
+pub const SUMS: [&str; 27] = [
     "attempts",
     "exchanges",
     "failed",
@@ -40,6 +40,10 @@ pub const SUMS: [&str; 23] = [
     "first_byte_us",
     "first_byte_count",
     "total_us",
+    "input_video",
+    "output_video",
+    "output_images",
+    "output_video_millis",
 ];
 
 /// One attempt as a row of sums, in the order of `SUMS`.
@@ -49,12 +53,14 @@ pub const ATTEMPT_AS_SUMS: &str = "1 attempts, last exchanges, failed, ifnull(in
  ifnull(reasoning,0) reasoning, ifnull(input_audio,0) input_audio, ifnull(output_audio,0) output_audio,
  ifnull(input_image,0) input_image, ifnull(output_image,0) output_image, ifnull(web_searches,0) web_searches,
  ifnull(web_fetches,0) web_fetches, ifnull(provider_cost,0) provider_cost, cost, queued_us,
- ifnull(first_byte_us,0) first_byte_us, first_byte_us IS NOT NULL first_byte_count, total_us";
+ ifnull(first_byte_us,0) first_byte_us, first_byte_us IS NOT NULL first_byte_count, total_us, ifnull(input_video,0) input_video,
+ ifnull(output_video,0) output_video, ifnull(output_images,0) output_images,
+ ifnull(output_video_millis,0) output_video_millis";
 
 /// The version this program writes: the number of migrations.
 pub const VERSION: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // STRICT: an integer that overflowed into a float is an error, not a wrong sum. Times are nanoseconds since 1970.
     "CREATE TABLE migration (version INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT (unixepoch())) STRICT;
      CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
@@ -93,6 +99,16 @@ const MIGRATIONS: [&str; 2] = [
        sum(ifnull(web_fetches,0)), sum(ifnull(provider_cost,0)), sum(cost), sum(queued_us),
        sum(ifnull(first_byte_us,0)), count(first_byte_us), sum(total_us)
        FROM attempt GROUP BY 1,2,3,4,5,6,7,8,9,10;",
+    // What costs by the piece or by the second. Of older rows nobody knows it: NULL, and 0 in their sums.
+    "ALTER TABLE attempt ADD COLUMN input_video INTEGER;
+     ALTER TABLE attempt ADD COLUMN output_video INTEGER;
+     ALTER TABLE attempt ADD COLUMN output_images INTEGER;
+     ALTER TABLE attempt ADD COLUMN output_video_millis INTEGER;
+     ALTER TABLE attempt ADD COLUMN output_video_resolution INTEGER;
+     ALTER TABLE hourly ADD COLUMN input_video INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE hourly ADD COLUMN output_video INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE hourly ADD COLUMN output_images INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE hourly ADD COLUMN output_video_millis INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version of an open file; 0 for an empty one.

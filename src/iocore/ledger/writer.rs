@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::{names, schema};
-use crate::base::{FixedHasher, NanoUsd, Tokens};
+use crate::base::{FixedHasher, NanoUsd, Str, Tokens};
 use crate::shard::{LedgerRow, Outcome};
 use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params_from_iter};
 use std::collections::{BTreeMap, HashMap};
@@ -42,7 +42,9 @@ pub struct Committed {
     pub duplicates: usize,
 }
 
-type Hourly = BTreeMap<[i64; 10], [i64; 23]>;
+type Hourly = BTreeMap<[i64; 10], [i64; SUMS]>;
+
+const SUMS: usize = schema::SUMS.len();
 
 impl Writer {
     /// Opens or makes the ledger and brings its tables up to date. Another program's lock is waited for up to `patience`. An error for
@@ -109,24 +111,29 @@ fn fill(
     dictionary: &mut Dictionary,
     rows: &[Box<LedgerRow>],
 ) -> rusqlite::Result<Committed> {
-    let marks = ["?"; 39].join(",");
+    let marks = ["?"; COLUMNS].join(",");
     let mut insert = transaction.prepare_cached(&format!(
         "INSERT INTO attempt VALUES ({marks}) ON CONFLICT (exchange, attempt) DO NOTHING"
     ))?;
     let (mut committed, mut hourly) = (Committed::default(), Hourly::new());
+    let mut bound = Bound::nothing();
     for row in rows {
         let ids = ids_of(transaction, dictionary, row)?;
         let decision = intern(transaction, dictionary, row.decision)?;
-        let tier = match &row.usage.service_tier {
+        let mut word = |said: &Option<Str>| match said {
             // A provider's word: cut, since nobody vouches for its length.
-            Some(tier) => Some(intern(
-                transaction,
-                dictionary,
-                &tier.chars().take(64).collect::<String>(),
-            )?),
-            None => None,
+            Some(said) => {
+                let said: String = said.chars().take(64).collect();
+                intern(transaction, dictionary, &said).map(Some)
+            }
+            None => Ok(None),
         };
-        bind(&mut insert, row, &ids, decision, tier)?;
+        let words = Words {
+            decision,
+            tier: word(&row.usage.service_tier)?,
+            resolution: word(&row.usage.output_video_resolution)?,
+        };
+        bound.bind(&mut insert, row, numbers(row, &ids, &words))?;
         if insert.raw_execute()? == 0 {
             committed.duplicates += 1;
             continue;
@@ -173,48 +180,76 @@ fn intern(
     Ok(id)
 }
 
-/// Binds all columns of `attempt`, in its order; nothing is copied.
-fn bind(
-    insert: &mut Statement<'_>,
-    row: &LedgerRow,
-    ids: &[i64; 9],
+/// Ids of the words of a row that are no names.
+struct Words {
     decision: i64,
     tier: Option<i64>,
-) -> rusqlite::Result<()> {
-    let mut columns = Columns { insert, bound: 0 };
-    columns.add(&*row.exchange)?;
-    columns.add(row.attempt)?;
-    columns.add(row.last)?;
-    columns.add(row.started.0)?;
-    for id in ids {
-        columns.add(id)?;
-    }
-    columns.add(failed(row))?;
-    columns.add(row.streamed)?;
-    columns.add(row.status)?;
-    columns.add(&*row.upstream_id)?;
-    columns.add(decision)?;
-    columns.add(tier)?;
-    columns.add(row.usage.estimated)?;
-    for count in counts(row) {
-        columns.add(count)?;
-    }
-    columns.add(row.cost.0)?;
-    columns.add(micros(row.queued))?;
-    columns.add(row.first_byte.map(micros))?;
-    columns.add(micros(row.total))
+    resolution: Option<i64>,
 }
 
-struct Columns<'a, 'c> {
-    insert: &'a mut Statement<'c>,
-    bound: usize,
+/// The columns of `attempt`.
+const COLUMNS: usize = 44;
+/// Those that hold text; all others are whole numbers.
+const EXCHANGE: usize = 0;
+const UPSTREAM_ID: usize = 16;
+
+/// What is bound to an insertion's columns. A statement keeps its bindings from row to row, and most numbers of a row are those of the row
+/// before: only what differs is bound again, which is a third of the work of a row.
+struct Bound([Option<i64>; COLUMNS]);
+
+impl Bound {
+    /// Of a statement from the cache, whose columns are all null.
+    fn nothing() -> Self {
+        Self([None; COLUMNS])
+    }
+
+    fn bind(
+        &mut self,
+        insert: &mut Statement<'_>,
+        row: &LedgerRow,
+        numbers: [Option<i64>; COLUMNS],
+    ) -> rusqlite::Result<()> {
+        insert.raw_bind_parameter(EXCHANGE + 1, &*row.exchange)?;
+        insert.raw_bind_parameter(UPSTREAM_ID + 1, &*row.upstream_id)?;
+        for (at, (number, bound)) in numbers.iter().zip(&mut self.0).enumerate() {
+            if number != bound {
+                insert.raw_bind_parameter(at + 1, number)?;
+                *bound = *number;
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Columns<'_, '_> {
-    fn add(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
-        self.bound += 1;
-        self.insert.raw_bind_parameter(self.bound, value)
-    }
+/// The columns of `attempt` in its order; none where text stands.
+fn numbers(row: &LedgerRow, ids: &[i64; 9], words: &Words) -> [Option<i64>; COLUMNS] {
+    let mut numbers = [None; COLUMNS];
+    numbers[1..4].copy_from_slice(&[
+        Some(i64::from(row.attempt)),
+        Some(i64::from(row.last)),
+        Some(row.started.0),
+    ]);
+    numbers[4..13].copy_from_slice(&ids.map(Some));
+    numbers[13..16].copy_from_slice(&[
+        Some(i64::from(failed(row))),
+        Some(i64::from(row.streamed)),
+        row.status.map(i64::from),
+    ]);
+    numbers[17..20].copy_from_slice(&[
+        Some(words.decision),
+        words.tier,
+        Some(i64::from(row.usage.estimated)),
+    ]);
+    numbers[20..35].copy_from_slice(&counts(row));
+    numbers[35..39].copy_from_slice(&[
+        Some(row.cost.0),
+        Some(micros(row.queued)),
+        row.first_byte.map(micros),
+        Some(micros(row.total)),
+    ]);
+    numbers[39..43].copy_from_slice(&pieces(row));
+    numbers[43] = words.resolution;
+    numbers
 }
 
 fn failed(row: &LedgerRow) -> bool {
@@ -243,6 +278,17 @@ fn counts(row: &LedgerRow) -> [Option<i64>; 15] {
     ]
 }
 
+/// What the third version added.
+fn pieces(row: &LedgerRow) -> [Option<i64>; 4] {
+    let usage = &row.usage;
+    [
+        usage.input_video.map(|Tokens(count)| bounded(count)),
+        usage.output_video.map(|Tokens(count)| bounded(count)),
+        usage.output_images.map(bounded),
+        usage.output_video_millis.map(bounded),
+    ]
+}
+
 /// 2⁴⁰ tokens in one attempt are a provider's nonsense, and eight million such attempts still add up in 63 bits.
 fn bounded(count: u64) -> i64 {
     count.min(1 << 40) as i64
@@ -258,24 +304,25 @@ fn add(hourly: &mut Hourly, row: &LedgerRow, ids: &[i64; 9]) {
     // Truncating, as SQLite divides when a migration sums old rows.
     place[0] = row.started.0 / 3_600_000_000_000;
     place[1..].copy_from_slice(ids);
-    let mut sums = [0; 23];
+    let mut sums = [0; SUMS];
     sums[..3].copy_from_slice(&[1, i64::from(row.last), i64::from(failed(row))]);
     sums[3..18].copy_from_slice(&counts(row).map(Option::unwrap_or_default));
-    sums[18..].copy_from_slice(&[
+    sums[18..23].copy_from_slice(&[
         row.cost.0,
         micros(row.queued),
         row.first_byte.map_or(0, micros),
         i64::from(row.first_byte.is_some()),
         micros(row.total),
     ]);
-    let into = hourly.entry(place).or_insert([0; 23]);
+    sums[23..].copy_from_slice(&pieces(row).map(Option::unwrap_or_default));
+    let into = hourly.entry(place).or_insert([0; SUMS]);
     for (into, sum) in into.iter_mut().zip(sums) {
         *into = into.saturating_add(sum);
     }
 }
 
 fn write_hourly(transaction: &Transaction<'_>, hourly: &Hourly) -> rusqlite::Result<()> {
-    let marks = ["?"; 33].join(",");
+    let marks = ["?"; 10 + SUMS].join(",");
     let sums = schema::SUMS
         .map(|s| format!("{s} = {s} + excluded.{s}"))
         .join(", ");

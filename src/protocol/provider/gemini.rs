@@ -25,6 +25,12 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
     if asking.operation == Operation::VideoPoll {
         return CallHead::get(format!("/v1beta/{}", in_path(asking.operation_name)));
     }
+    if asking.operation == Operation::VideoContent {
+        let file = in_path(asking.operation_name);
+        let mut head = CallHead::get(format!("/v1beta/files/{file}:download?alt=media"));
+        head.headers.clear();
+        return head;
+    }
     let (folder, model) = match asking.model.split_once('/') {
         Some(("tunedModels", model)) => ("tunedModels", model),
         _ => ("models", bare(asking.model)),
@@ -48,7 +54,10 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
         (Operation::Embed, _) => "embedContent",
         (Operation::EmbedMany, _) => "batchEmbedContents",
         (Operation::VideoStart, _) => "predictLongRunning",
-        (Operation::VideoPoll, _) => "fetchPredictOperation",
+        // The last two have no method of a model's: `call` and `offers` know.
+        (Operation::VideoPoll | Operation::VideoContent | Operation::VideoDelete, _) => {
+            "fetchPredictOperation"
+        }
         // Nobody asks this of Google: it keeps no answers in Responses.
         (Operation::Kept(_), _) => "generateContent",
     }

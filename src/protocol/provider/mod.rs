@@ -112,6 +112,10 @@ pub enum Operation {
     VideoStart,
     /// Asks how an operation stands.
     VideoPoll,
+    /// Fetches the bytes of a video.
+    VideoContent,
+    /// Takes a video off the provider's disks.
+    VideoDelete,
     /// Asks after an answer in Responses that the provider keeps, by its id.
     Kept(Deed),
 }
@@ -208,10 +212,21 @@ impl ProviderKind {
             (Operation::VideoStart | Operation::VideoPoll, Self::Vertex | Self::Gemini) => {
                 dialect == Gemini
             }
-            (Operation::VideoStart | Operation::VideoPoll, Self::OpenAi | Self::Xai) => {
-                dialect != Gemini
-            }
-            (Operation::VideoStart | Operation::VideoPoll, _) => false,
+            (Operation::VideoContent, Self::Gemini) => dialect == Gemini,
+            (
+                Operation::VideoStart
+                | Operation::VideoPoll
+                | Operation::VideoContent
+                | Operation::VideoDelete,
+                Self::OpenAi | Self::Xai,
+            ) => dialect != Gemini,
+            (
+                Operation::VideoStart
+                | Operation::VideoPoll
+                | Operation::VideoContent
+                | Operation::VideoDelete,
+                _,
+            ) => false,
             (Operation::Kept(_), kind) => dialect == Responses && kind.keeps_answers(),
         }
     }
@@ -245,6 +260,15 @@ impl ProviderKind {
             (Self::Fireworks, _) => fireworks::call(asking),
             (Self::OpenRouter, _) => openrouter::call(asking),
             (Self::SelfHosted, _) => selfhosted::call(asking),
+        }
+    }
+
+    /// What the name of a video's operation begins with, before `models/`; empty but on Google Cloud.
+    #[must_use]
+    pub fn operations_root(self, place: &Place) -> String {
+        match self {
+            Self::Vertex => vertex::operations_root(place),
+            _ => String::new(),
         }
     }
 

@@ -20,9 +20,8 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
 /// What all speakers of OpenAI's paths want: JSON there, JSON or a stream back. Where they also speak Messages it is under the same root, with
 /// its version.
 pub(super) fn compatible(asking: &Asking<'_>) -> CallHead {
-    if asking.operation == Operation::VideoPoll {
-        let id = in_path(asking.operation_name);
-        return CallHead::get(rooted(asking, format!("/v1/videos/{id}").into()));
+    if let Some(head) = video(asking) {
+        return head;
     }
     if let Operation::Kept(deed) = asking.operation {
         return kept(asking, deed);
@@ -41,6 +40,27 @@ pub(super) fn compatible(asking: &Asking<'_>) -> CallHead {
         anthropic::speak(&mut head, asking.client);
     }
     head
+}
+
+/// Calls about a video that was ordered. The name of its bytes may have a query, which says what of it is wanted.
+fn video(asking: &Asking<'_>) -> Option<CallHead> {
+    let name = asking.operation_name;
+    let of = |id: &str| format!("/v1/videos/{}", in_path(id));
+    let (method, path) = match (asking.operation, name.split_once('?')) {
+        (Operation::VideoPoll, _) => ("GET", of(name)),
+        (Operation::VideoDelete, _) => ("DELETE", of(name)),
+        (Operation::VideoContent, None) => ("GET", of(name) + "/content"),
+        (Operation::VideoContent, Some((id, query))) => {
+            ("GET", format!("{}/content?{query}", of(id)))
+        }
+        _ => return None,
+    };
+    let mut head = CallHead::get(rooted(asking, path.into()));
+    head.method = method;
+    if asking.operation == Operation::VideoContent {
+        head.headers.clear();
+    }
+    Some(head)
 }
 
 /// OpenAI API reference, responses, read 2026-11.
@@ -154,6 +174,18 @@ mod tests {
             (Operation::Embed, Chat, "POST", "/v1/embeddings"),
             (Operation::VideoStart, Chat, "POST", "/v1/videos"),
             (Operation::VideoPoll, Chat, "GET", "/v1/videos/video_1%3F"),
+            (
+                Operation::VideoDelete,
+                Chat,
+                "DELETE",
+                "/v1/videos/video_1%3F",
+            ),
+            (
+                Operation::VideoContent,
+                Chat,
+                "GET",
+                "/v1/videos/video_1/content?",
+            ),
             (
                 Operation::Kept(Deed::Fetch),
                 Responses,

@@ -80,6 +80,17 @@ fn root(place: &Place) -> String {
     }
 }
 
+/// `projects/…/locations/…/publishers/google/`, as operations are named.
+pub(super) fn operations_root(place: &Place) -> String {
+    match &place.project {
+        Some(project) => format!(
+            "projects/{project}/locations/{}/publishers/google/",
+            location(place)
+        ),
+        None => "publishers/google/".to_owned(),
+    }
+}
+
 fn claude(asking: &Asking<'_>) -> CallHead {
     let name = asking.model.rsplit('/').next().unwrap_or(asking.model);
     let (model, method) = match (asking.operation, asking.stream) {

@@ -9,9 +9,11 @@ mod kept;
 mod keys;
 mod ledger;
 mod limits;
+mod matrix;
 mod queue;
 mod reload;
 mod sockets;
+mod video;
 
 use super::*;
 use crate::base::{Slot, WallTime};

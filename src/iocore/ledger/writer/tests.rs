@@ -110,6 +110,10 @@ pub fn config() -> Config {
             breaker_failures: 1,
             breaker_open: zero,
         },
+        video: Video {
+            poll: zero,
+            wait: zero,
+        },
         fakes: vec![],
     }
 }
@@ -274,7 +278,12 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
     let old = Writer::open_at(&path, Duration::ZERO, 1).expect("version 1");
     let sql = format!("INSERT INTO attempt VALUES ({})", ["?"; 39].join(","));
     let mut insert = old.connection.prepare(&sql).expect("39 columns");
-    bind(&mut insert, &row("a", 5), &[1; 9], 1, None).expect("bound");
+    let words = Words {
+        decision: 1,
+        tier: None,
+        resolution: None,
+    };
+    bind_first(&mut insert, &row("a", 5), &[1; 9], &words).expect("bound");
     insert.raw_execute().expect("a row");
     drop(insert);
     drop(old);
@@ -282,6 +291,34 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
         Reader::open(&path),
         Err(crate::iocore::ledger::ReadError::Version(1))
     ));
-    drop(Writer::open(&path, Duration::ZERO).expect("migrated"));
+    let mut writer = Writer::open(&path, Duration::ZERO).expect("migrated");
     assert_eq!(sums(&path, 0, HOUR), (1, 3));
+    // And what the older one had no place for is summed with it.
+    let mut film = row("film", 6);
+    film.usage.output_video_millis = Some(8_000);
+    film.usage.output_video_resolution = Some("720p".into());
+    film.usage.output_images = Some(2);
+    writer.commit(&[film]).expect("written");
+    for (since, until) in [(0, HOUR), (1, HOUR - 1)] {
+        let query = Query {
+            since: WallTime(since),
+            until: WallTime(until),
+            by: vec![],
+            tenant: None,
+        };
+        let report = Reader::open(&path).expect("there").report(&query);
+        let totals = &report.expect("readable")[0].totals;
+        let of = |name| totals.get(name);
+        assert_eq!((of("attempts"), of("output_images")), (2, 2));
+        assert_eq!(of("output_video_millis"), 8_000);
+    }
+    let word: String = writer
+        .connection
+        .query_row(
+            "SELECT text FROM attempt JOIN name ON id = output_video_resolution",
+            [],
+            |r| r.get(0),
+        )
+        .expect("one row has it");
+    assert_eq!(word, "720p");
 }

@@ -11,6 +11,8 @@ pub mod array;
 pub mod errors;
 pub mod count;
 pub mod video;
+pub mod video_name;
+pub mod video_native;
 mod video_openai;
 #[cfg(test)]
 mod recorded;

@@ -6,12 +6,15 @@
 
 use super::errors;
 use crate::base::{Json, Str};
-use crate::canon::{Fault, FaultClass, Source};
+use crate::canon::{Fault, FaultClass, Source, Usage};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 
-pub use super::video_openai::{Job, read_openai, read_openai_job, write_openai, write_openai_job};
+pub use super::video_openai::{
+    Job, read_openai, read_openai_form, read_openai_job, resolution_of, size, write_openai,
+    write_openai_job,
+};
 
 /// What a video is to be made of. What is `None` was not said, and the provider's default holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,9 +91,27 @@ impl Resolution {
 }
 
 // Veo's own, where a request does not say (Vertex AI docs, Veo, read 2026-08).
-const SECONDS_DEFAULT: u32 = 8;
+pub const SECONDS_DEFAULT: u32 = 8;
+pub const RESOLUTION_DEFAULT: Resolution = Resolution::P720;
 
 impl VideoJob {
+    /// What a bill needs of `seconds` of this job's video.
+    #[must_use]
+    pub fn usage(&self, seconds: u64) -> Usage {
+        let resolution = self.resolution.unwrap_or(RESOLUTION_DEFAULT);
+        Usage {
+            output_video_millis: Some(seconds * 1_000),
+            output_video_resolution: Some(Str::from_static(resolution.as_str())),
+            ..Usage::default()
+        }
+    }
+
+    /// Seconds of each of its videos.
+    #[must_use]
+    pub fn seconds_each(&self) -> u64 {
+        u64::from(self.seconds.unwrap_or(SECONDS_DEFAULT))
+    }
+
     /// Seconds of video that are paid for when `state` is where the job ended: withheld videos are not charged.
     #[must_use]
     pub fn seconds_billed(&self, state: &VideoState) -> u64 {
@@ -528,6 +549,38 @@ fn code_of(status: u16) -> u64 {
         429 => 8,
         502 | 503 => 14,
         _ => 13,
+    }
+}
+
+/// The provider's operation under the name by which its client knows it, and with its files where the client can fetch them: `address` gives
+/// the new place of an old one. Everything else stays as it was said. `None` for what is no operation.
+#[must_use]
+pub fn retell(body: &[u8], name: &str, address: &dyn Fn(&str) -> Option<String>) -> Option<Bytes> {
+    let mut value: Value = serde_json::from_slice(body).ok()?;
+    value.get("name")?;
+    value["name"] = name.into();
+    if let Some(response) = value.get_mut("response") {
+        move_files(response, address);
+    }
+    Some(Bytes::from(value.to_string()))
+}
+
+fn move_files(value: &mut Value, address: &dyn Fn(&str) -> Option<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(place) if name == "uri" => {
+                        if let Some(new) = address(place) {
+                            *place = new;
+                        }
+                    }
+                    other => move_files(other, address),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_files(item, address)),
+        _ => {}
     }
 }
 

@@ -1,10 +1,11 @@
-//! OpenAI's `/v1/videos` (API reference, read 2026-08) ⇄ the same jobs: JSON bodies alone, an upload is not read here.
+//! OpenAI's `/v1/videos` (API reference, read 2026-08) ⇄ the same jobs: as JSON, or as the form that official clients send.
 
 use super::video::{ImageRole, Resolution, VideoImage, VideoJob, VideoState};
 use crate::base::{Json, Str};
 use crate::canon::{Fault, FaultClass, Source};
 use crate::protocol::dialect::chat::errors;
 use crate::protocol::json;
+use crate::protocol::multipart::Part;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
@@ -38,6 +39,10 @@ pub fn read_openai(body: &[u8]) -> Result<VideoJob, Fault> {
             "the body is not a JSON object",
         ));
     }
+    of_object(&value)
+}
+
+fn of_object(value: &Value) -> Result<VideoJob, Fault> {
     let text = |name: &str| {
         value[name]
             .as_str()
@@ -67,6 +72,51 @@ pub fn read_openai(body: &[u8]) -> Result<VideoJob, Fault> {
         }
     }
     Ok(job)
+}
+
+/// Reads the fields of the form that official clients make of the same request: a reference is a file, or its members stand in brackets.
+pub fn read_openai_form(parts: &[Part], body: &[u8]) -> Result<VideoJob, Fault> {
+    let mut object = serde_json::Map::new();
+    let mut uploads = Vec::new();
+    for part in parts {
+        let bytes = &body[part.bytes.clone()];
+        if part.name == "input_reference" && part.file_name.is_some() {
+            uploads.push(upload(part, bytes));
+            continue;
+        }
+        let wrong = || Fault::invalid(&*part.name, "expected text");
+        let text = std::str::from_utf8(bytes).map_err(|_| wrong())?;
+        match part.name.strip_prefix("input_reference[") {
+            Some(member) => {
+                let into = object.entry("input_reference");
+                let into = into.or_insert_with(|| Value::Object(serde_json::Map::new()));
+                into[member.trim_end_matches(']')] = text.into();
+            }
+            None => {
+                object.insert(part.name.clone(), text.into());
+            }
+        }
+    }
+    if uploads.len() > 1 {
+        return Err(Fault::invalid("input_reference", "expected one image"));
+    }
+    let mut job = of_object(&Value::Object(object))?;
+    if !uploads.is_empty() {
+        job.images = uploads;
+    }
+    Ok(job)
+}
+
+fn upload(part: &Part, bytes: &[u8]) -> VideoImage {
+    use base64::Engine as _;
+    let media_type = part.media_type.as_deref();
+    VideoImage {
+        role: ImageRole::First,
+        source: Source::Base64 {
+            media_type: Str::from(media_type.unwrap_or("application/octet-stream")),
+            data: Str::from(base64::engine::general_purpose::STANDARD.encode(bytes)),
+        },
+    }
 }
 
 /// OpenAI has it as a string.
@@ -100,8 +150,15 @@ fn picture(size: &str) -> Result<(Option<Resolution>, Option<Str>), Fault> {
     Ok((Some(resolution), Some(Str::from_static(aspect))))
 }
 
+/// The resolution of a size that a provider names; `None` for what is no size.
+#[must_use]
+pub fn resolution_of(size: &str) -> Option<Resolution> {
+    picture(size).ok()?.0
+}
+
 /// The width and height of a job; `None` where neither was said.
-fn size(job: &VideoJob) -> Option<&'static str> {
+#[must_use]
+pub fn size(job: &VideoJob) -> Option<&'static str> {
     let portrait = job.aspect.as_deref() == Some("9:16");
     let resolution = job
         .resolution
@@ -240,7 +297,10 @@ pub fn write_openai_job(job: &Job, state: &VideoState) -> Bytes {
         json::key("completed_at", &mut out);
         json::integer(completed, &mut out);
     }
-    json::field("prompt", &job.prompt, &mut out);
+    // Who asks later is not told again what the job was ordered with.
+    if !job.prompt.is_empty() {
+        json::field("prompt", &job.prompt, &mut out);
+    }
     if let Some(seconds) = job.seconds {
         json::field("seconds", &seconds.to_string(), &mut out);
     }

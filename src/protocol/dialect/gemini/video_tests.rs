@@ -244,3 +244,41 @@ fn openais_video_object_tells_every_state() {
     assert_eq!(*again, fault);
     assert_eq!(read_openai_job(b"{}"), None);
 }
+
+#[test]
+fn a_form_of_openais_clients_is_the_same_job() {
+    use crate::protocol::multipart;
+    let body = b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nveo\r\n--b\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n--b\r\nContent-Disposition: form-data; name=\"seconds\"\r\n\r\n4\r\n--b\r\nContent-Disposition: form-data; name=\"input_reference\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n\x00\x00\x00\r\n--b--\r\n";
+    let parts = multipart::read("multipart/form-data; boundary=b", body).expect("a form");
+    let job = read_openai_form(&parts, body).expect("a job");
+    let same = r#"{"model":"veo","prompt":"a cat","seconds":"4","input_reference":{"image_url":"data:image/png;base64,AAAA"}}"#;
+    assert_eq!(Ok(job), read_openai(same.as_bytes()));
+    let bracketed = b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nveo\r\n--b\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na\r\n--b\r\nContent-Disposition: form-data; name=\"input_reference[file_id]\"\r\n\r\nf1\r\n--b--";
+    let parts = multipart::read("multipart/form-data; boundary=b", bracketed).expect("a form");
+    let job = read_openai_form(&parts, bracketed).expect("a job");
+    assert_eq!(job.images[0].source, Source::File { id: "f1".into() });
+}
+
+#[test]
+fn an_operation_is_retold_with_all_that_it_said() {
+    let body = br#"{"name":"a","done":true,"metadata":{"x":[1]},"response":{"new":2,"generateVideoResponse":{"generatedSamples":[{"video":{"uri":"https://g/files/1:download"}},{"video":{"uri":"gs://b/v"}}]}}}"#;
+    let address = |place: &str| {
+        place
+            .starts_with("https://g")
+            .then(|| "https://us/1".to_owned())
+    };
+    let told = retell(body, "b", &address).expect("an operation");
+    let value: Value = serde_json::from_slice(&told).expect("json");
+    let samples = &value["response"]["generateVideoResponse"]["generatedSamples"];
+    assert_eq!(
+        (
+            &value["name"],
+            &value["metadata"]["x"][0],
+            &value["response"]["new"]
+        ),
+        (&"b".into(), &1.into(), &2.into())
+    );
+    assert_eq!(samples[0]["video"]["uri"], "https://us/1");
+    assert_eq!(samples[1]["video"]["uri"], "gs://b/v");
+    assert_eq!(retell(b"[]", "b", &address), None);
+}

@@ -8,8 +8,8 @@ use super::schema::{Fields, ROLES, TextOr, text_of, word_of};
 use crate::base::{NanoUsd, Str, Tokens};
 use crate::canon::controls::{CACHE_MODES, ON_DISCONNECT, PRIORITIES, id};
 use crate::canon::{
-    Block, CacheHints, Controls, Effort, Fault, OutputFormat, ProviderWishes, Reasoning,
-    ReasoningMode, Request, Role, Sampling, Tool, ToolChoice, Turn,
+    Block, CacheHints, Controls, DialectName, Effort, Extra, Fault, OutputFormat, ProviderWishes,
+    Reasoning, ReasoningMode, Request, Role, Sampling, Tool, ToolChoice, Turn,
 };
 use crate::protocol::dialect::{Dropped, Rules, Target};
 use crate::protocol::json;
@@ -51,11 +51,22 @@ pub(super) fn read_fields(mut f: Fields<'_>) -> Result<(Request, Controls), Faul
         user: f.text("user")?,
         metadata: f.json_object("metadata")?,
         service_tier: f.text("service_tier")?,
-        extra: read_extras(&mut f)?,
+        extra: extras(&mut f)?,
     };
     let controls = controls(&mut f)?;
     f.end()?;
     Ok((request, controls))
+}
+
+/// What only one dialect can say; `video`, which only a model that makes video can be told, is the native one's own.
+fn extras(f: &mut Fields<'_>) -> Result<Vec<Extra>, Fault> {
+    let mut extras = read_extras(f)?;
+    extras.extend(f.json_object("video")?.map(|value| Extra {
+        dialect: DialectName::Native,
+        name: "video".into(),
+        value,
+    }));
+    Ok(extras)
 }
 
 fn model(f: &mut Fields<'_>) -> Result<Str, Fault> {
