@@ -82,9 +82,9 @@ mod tests {
             let (mut texts, mut after) = (Vec::new(), String::new());
             loop {
                 let query = format!("order={order}&limit=2{after}");
-                let page = page(input.as_bytes(), "resp_1", &query)
-                    .ok()
-                    .expect("a page");
+                let Ok(page) = page(input.as_bytes(), "resp_1", &query) else {
+                    panic!("{query} is refused")
+                };
                 let page: Value = serde_json::from_str(&page).expect("JSON");
                 for item in page["data"].as_array().expect("items") {
                     texts.push(item["content"][0]["text"].clone());

@@ -529,7 +529,24 @@ impl Exchange {
             return self.finish_whole(attempt, said.split().freeze(), out);
         }
         self.tell(attempt, now, said, out);
+        self.open_empty(attempt, out);
         self.end(out);
+    }
+
+    /// A stream that ends without a word (a kept one, resumed after its last event) has a head all the same.
+    fn open_empty(&mut self, attempt: &Attempt, out: &mut Vec<Output>) {
+        if let (Down::Http(client), false) = (&self.down, self.head_sent) {
+            let client = *client;
+            let head = self.response_head(Some(attempt), 200, self.stream_kind(), &[]);
+            self.head_sent = true;
+            self.ended = true;
+            out.push(Output::Respond {
+                client,
+                head,
+                body: Bytes::new(),
+                end: true,
+            });
+        }
     }
 
     fn finish_whole(&mut self, attempt: &Attempt, body: Bytes, out: &mut Vec<Output>) {

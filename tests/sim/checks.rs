@@ -2,6 +2,7 @@
 
 use super::clients::text_of;
 use super::films;
+use super::kept;
 use super::world::World;
 use std::collections::BTreeMap;
 use stokehold::base::{Instant, NanoUsd};
@@ -14,6 +15,8 @@ use stokehold::shard::{LedgerRow, Outcome, Standing};
 pub struct Call {
     pub pool: usize,
     pub began: Instant,
+    /// After something kept: it has no row, and draws on no limit.
+    pub ask: bool,
 }
 
 pub fn all(world: &World) {
@@ -27,6 +30,7 @@ pub fn all(world: &World) {
     nobody_waits_longer_than_the_queue_allows(world);
     clients_read_what_providers_said(world);
     usage_is_told_to_who_asked_for_it(world);
+    kept::each_is_billed_once(world);
     films::each_job_is_paid_once(world);
 }
 
@@ -48,7 +52,7 @@ fn usage_is_told_to_who_asked_for_it(world: &World) {
 /// What a client has of an answer is the beginning of what one provider said, and of one only.
 fn clients_read_what_providers_said(world: &World) {
     let mut said: BTreeMap<String, String> = BTreeMap::new();
-    for heard in &world.heard {
+    for heard in world.heard.iter().filter(|heard| !heard.ask) {
         let (id, text) = heard.text();
         said.insert(id, text);
     }
@@ -74,7 +78,7 @@ fn clients_read_what_providers_said(world: &World) {
             "{exchange}, whole: {whole}: {got:?} of {texts:?}"
         );
     };
-    for client in &world.ended {
+    for client in world.ended.iter().filter(|c| c.plan.kept.is_none()) {
         for heard in client.heard.values().filter(|_| !client.crashed) {
             check(exchange_of(world, &heard.response), &heard.text, heard.done);
         }
@@ -113,7 +117,7 @@ fn no_tenant_has_more_than_its_share_at_once(world: &World) {
         for row in world
             .rows
             .iter()
-            .filter(|r| usize::from(r.tenant.0) == tenant)
+            .filter(|r| usize::from(r.tenant.0) == tenant && !kept::is_bill(r))
             // A job goes on when its tenant's hold of it is given back.
             .filter(|r| r.usage.output_video_millis.is_none())
         {
@@ -150,6 +154,9 @@ fn everyone_is_answered_once(world: &World) {
             assert!(client.aborted || heard.ends == ends, "{id}: {heard:?}");
         }
         assert!(client.ended, "{:?} was never answered", client.plan);
+        if client.plan.kept.is_some() {
+            continue;
+        }
         if !client.reads_answers() {
             let whole = client.status() != 200 || client.aborted || client.succeeded();
             assert!(whole, "{:?}: {:?}", client.plan, client.got);
@@ -202,14 +209,16 @@ fn nothing_is_left_open(world: &World) {
 
 /// Each attempt in the ledger exactly once; of each exchange one row is the last, and it is.
 fn each_call_has_one_row(world: &World) {
+    let rows = || world.rows.iter().filter(|row| !kept::is_bill(row));
+    let calls = world.calls.iter().filter(|call| !call.ask).count();
     let within = world.calls_within_attempts();
     assert_eq!(
-        world.rows.len() as u64 + within,
-        world.calls.len() as u64,
+        rows().count() as u64 + within,
+        calls as u64,
         "one row for each call"
     );
     let mut by_exchange: BTreeMap<&str, Vec<&LedgerRow>> = BTreeMap::new();
-    for row in &world.rows {
+    for row in rows() {
         by_exchange.entry(&row.exchange).or_default().push(row);
     }
     for (exchange, rows) in by_exchange {
@@ -245,7 +254,7 @@ fn no_pool_goes_over_its_rate(world: &World) {
             let mut times: Vec<u64> = world
                 .calls
                 .iter()
-                .filter(|c| c.pool == pool)
+                .filter(|c| c.pool == pool && !c.ask)
                 .map(|c| c.began.0)
                 .collect();
             times.sort_unstable();
@@ -267,9 +276,13 @@ fn no_pool_goes_over_its_rate(world: &World) {
 
 /// Every whole answer is billed as the provider billed it; every other is marked as an estimate, and no refusal costs anything.
 fn the_ledger_equals_the_books(world: &World) {
+    let backgrounds = kept::backgrounds(world);
+    let own = |row: &&LedgerRow| !kept::is_bill(row) && !kept::is_creation(row, &backgrounds);
     let mut rows: BTreeMap<&str, &LedgerRow> = BTreeMap::new();
     for row in world.rows.iter().filter(|row| !row.upstream_id.is_empty()) {
-        rows.insert(&row.upstream_id, row);
+        if own(&row) {
+            rows.insert(&row.upstream_id, row);
+        }
     }
     for fake in &world.fakes {
         assert_eq!(fake.open(), 0, "answers nobody waits for are hung up");
@@ -305,7 +318,7 @@ fn the_ledger_equals_the_books(world: &World) {
     let done = world
         .rows
         .iter()
-        .filter(|row| row.outcome == Outcome::Done && !films::is_film(world, row))
+        .filter(|row| row.outcome == Outcome::Done && own(row) && !films::is_film(world, row))
         .count();
     assert!(
         done <= whole,
@@ -313,7 +326,7 @@ fn the_ledger_equals_the_books(world: &World) {
     );
 }
 
-fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
+pub fn equal(world: &World, entry: &Entry, row: &LedgerRow) {
     let u = &row.usage;
     let of = |t: Option<stokehold::base::Tokens>| t.map_or(0, |t| t.0);
     let b = entry.billed;

@@ -1,6 +1,7 @@
 //! Who asks, and what they got.
 
 use super::films::{self, Film};
+use super::kept::Ask;
 use super::network::moment;
 use super::world::FaultsDrawn;
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,10 @@ pub struct Plan {
     /// Reads its buffer only after such pauses.
     pub slow: Option<Duration>,
     pub must_succeed: bool,
+    /// Asks for an answer in the background, and comes back for it.
+    pub comes_back: bool,
+    /// Comes back for an answer.
+    pub kept: Option<Ask>,
     /// On a WebSocket: what it says there, and how long after the upgrade. Empty for HTTP.
     pub says: Vec<(Duration, String)>,
     /// What it wants of a job that makes a video.
@@ -75,7 +80,8 @@ impl Plan {
         if rng.once_in(12) {
             headers.push(("x-stokehold-providers", "order=f1,f0".to_owned()));
         }
-        Self {
+        let comes_back = dialect == DialectName::Responses && !broken && rng.once_in(2);
+        let mut plan = Self {
             dialect,
             says,
             stream,
@@ -87,8 +93,14 @@ impl Plan {
             slow: (faults.slow_clients && rng.once_in(4))
                 .then(|| Duration::from_millis(1 + rng.below(8_000))),
             must_succeed: false,
+            comes_back: false,
+            kept: None,
             film: None,
+        };
+        if comes_back {
+            plan.in_the_background();
         }
+        plan
     }
 
     /// In Chat Completions.
@@ -126,6 +138,17 @@ impl Plan {
             ] {
                 headers.push((Bytes::from_static(name.as_bytes()), Bytes::from(value)));
             }
+        }
+        if let Some(ask) = &self.kept {
+            return ClientHead {
+                method: Bytes::from_static(ask.method.as_bytes()),
+                path: Bytes::from(ask.path.clone()),
+                query: Bytes::from(ask.query.clone()),
+                headers,
+                content_length: None,
+                websocket: false,
+                peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            };
         }
         if let Some(film) = &self.film {
             let (path, query) = film.path.split_once('?').unwrap_or((&film.path, ""));

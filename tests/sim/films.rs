@@ -117,6 +117,8 @@ pub fn plan(rng: &mut Rng, faults: FaultsDrawn) -> Plan {
         slow: None,
         must_succeed: false,
         says: Vec::new(),
+        comes_back: false,
+        kept: None,
         film: Some(Film {
             method: "POST",
             path,

@@ -6,6 +6,7 @@
 mod checks;
 mod clients;
 mod films;
+mod kept;
 mod network;
 mod world;
 
@@ -37,6 +38,7 @@ fn every_seed_keeps_every_promise() {
     // A simulation in which nothing goes wrong shows nothing.
     assert!(
         sum.answered > seeds
+            && sum.apart > 0
             && sum.failed > 0
             && sum.retried > 0
             && sum.gone > 0

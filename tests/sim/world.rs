@@ -3,6 +3,7 @@
 use super::checks::{self, Call};
 use super::clients::{Client, Plan, text_of};
 use super::films;
+use super::kept::is_bill;
 use super::network::{Events, What};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,8 @@ pub struct Sum {
     pub on_lanes: u64,
     pub billed_tokens: u64,
     pub nano_usd: i64,
+    /// Answers made in the background that were billed.
+    pub apart: u64,
     /// Videos that were ordered, and that were fetched.
     pub films: u64,
     pub fetched: u64,
@@ -47,6 +50,7 @@ impl Sum {
         self.on_lanes += other.on_lanes;
         self.billed_tokens += other.billed_tokens;
         self.nano_usd += other.nano_usd;
+        self.apart += other.apart;
         self.films += other.films;
         self.fetched += other.fetched;
     }
@@ -78,7 +82,9 @@ pub struct OpenCall {
 pub struct Heard {
     dialect: DialectName,
     streams: bool,
-    bytes: Vec<u8>,
+    /// It was asked after something kept.
+    pub ask: bool,
+    pub bytes: Vec<u8>,
 }
 
 impl Heard {
@@ -130,6 +136,10 @@ pub struct World {
     pub calls: Vec<Call>,
     pub rows: Vec<LedgerRow>,
     pub heard: Vec<Heard>,
+    /// Answers made in the background that a client knows of, and whose they are.
+    pub kept: BTreeMap<String, &'static str>,
+    /// The ledger had no room for a while.
+    pub was_short_of_rows: bool,
     /// Clients that had their last word, by shard: nothing may be said to them any more.
     pub told_all: BTreeSet<(usize, Slot)>,
     /// A shard was lost in this run.
@@ -216,6 +226,8 @@ impl World {
             calls: Vec::new(),
             rows: Vec::new(),
             heard: Vec::new(),
+            kept: BTreeMap::new(),
+            was_short_of_rows: faults.ledger_stalls,
             told_all: BTreeSet::new(),
             crashed: false,
             jumped: faults.clock_jumps,
@@ -282,13 +294,17 @@ impl World {
         // Longer than any breaker, dead key or bucket stays shut.
         self.now = self.now + Duration::from_secs(600);
         self.tick_all();
+        self.look_at_last();
         for shard in 0..self.nodes.len() {
             for nth in 0..3 {
                 let at = self.now + Duration::from_secs(30 * nth);
                 let plan = loop {
                     let drawn = Plan::drawn(&mut self.rng, FaultsDrawn::default());
                     // Sockets cancel some of their own requests: of them it cannot be said what must succeed.
-                    if !drawn.is_socket() {
+                    // And where nobody keeps answers, none is made in the background.
+                    // A film holds its share of a limit longer than another may wait for it.
+                    let film = drawn.film.is_some();
+                    if !drawn.is_socket() && !drawn.comes_back && !film {
                         break drawn;
                     }
                 };
@@ -520,7 +536,7 @@ impl World {
     fn leave(&mut self, shard: usize, client: ClientId) {
         if let Some(mut gone) = self.nodes[shard].clients.remove(client.0) {
             gone.left = true;
-            self.ended.push(gone);
+            self.gone(gone);
             self.give(shard, Input::ClientGone { client });
         }
     }
@@ -657,7 +673,7 @@ impl World {
             .is_some_and(|c| c.ended && !c.congested);
         if done && let Some(client) = self.nodes[shard].clients.remove(client.0) {
             self.comes_back(&client);
-            self.ended.push(client);
+            self.gone(client);
         }
     }
 
@@ -680,6 +696,7 @@ impl World {
         });
         self.calls.push(Call {
             pool: pool.expect("a call carries a key of ours"),
+            ask: call.path.contains("/v1/responses/"),
             began: self.now,
         });
         let open = OpenCall {
@@ -691,6 +708,7 @@ impl World {
             heard: Heard {
                 dialect: dialect_of(&call.path),
                 streams: false,
+                ask: call.path.contains("/v1/responses/"),
                 bytes: Vec::new(),
             },
             broken: false,
@@ -900,6 +918,7 @@ impl World {
         sum.retried = self.rows.iter().filter(|row| row.attempt > 1).count() as u64;
         (sum.films, sum.fetched) = films::count(self);
         sum.waited = self.nodes.iter().map(|n| n.shard.meters().waited).sum();
+        sum.apart = self.rows.iter().filter(|row| is_bill(row)).count() as u64;
         sum.nano_usd = self.rows.iter().map(|row| row.cost.0).sum();
         for fake in &self.fakes {
             let billed = fake.book().totals();
