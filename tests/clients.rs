@@ -12,7 +12,7 @@ use environment::Language;
 use router::Router;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use stokehold::fake::{AwsKey, Manner, Settings};
+use stokehold::fake::{AwsKey, Book, Ended, Manner, Settings};
 use stokehold::node::fakes;
 
 /// The models that the scripts name, and those they use with faults, one a kind of fault.
@@ -36,6 +36,17 @@ impl Service {
 
     /// The same with more in its environment.
     fn bears_with(&self, language: Language, script: &str, more: &[(&str, String)]) {
+        self.bears_at_least(CHECKS_MIN, language, script, more);
+    }
+
+    /// The same of a script with fewer checks than others.
+    fn bears_at_least(
+        &self,
+        least: usize,
+        language: Language,
+        script: &str,
+        more: &[(&str, String)],
+    ) {
         let mut command = language.command(script);
         command
             .envs(more.iter().map(|(name, value)| (name, value)))
@@ -56,7 +67,7 @@ impl Service {
         // A script that runs nothing has not passed.
         let passed = said.lines().last().and_then(|l| l.split(' ').next());
         let passed: usize = passed.and_then(|n| n.parse().ok()).unwrap_or(0);
-        assert!(passed >= CHECKS_MIN, "{script} ran {passed} checks only");
+        assert!(passed >= least, "{script} ran {passed} checks only");
     }
 }
 
@@ -210,6 +221,66 @@ fn four_official_clients_reach_every_provider() {
     service.bears_with(Language::Python, "through.py", &more);
     router.stop();
     fakes.into_iter().for_each(|(_, fakes)| fakes.stop());
+}
+
+/// Two accounts of OpenAI's kind at one fake, which know nothing of each other's answers.
+#[test]
+fn kept_answers_are_fetched_resumed_and_gone_on_from_through_the_official_client() {
+    if environment::left_out() {
+        return;
+    }
+    let accounts = ["one", "two"].map(|name| (format!("sk-{name}"), format!("org-{name}")));
+    let settings = Settings {
+        first_token: Duration::from_millis(30),
+        between_tokens: Duration::from_millis(1),
+        output_tokens: 24,
+        keys: Some(accounts.to_vec()),
+        ..Settings::default()
+    };
+    let fakes = fakes::serve_at((Ipv4Addr::LOCALHOST, 0).into(), settings).unwrap();
+    for (tenants, least) in [(1, 10), (2, 11)] {
+        let before = whole(&fakes.books()[0]);
+        let router = Router::start(&router::keeping(fakes.addresses[0], tenants));
+        let service = Service {
+            address: router.address(),
+            key: router::CLIENT_KEY,
+            behind: "responses",
+        };
+        let other = ("OTHER_KEY", router::OTHER_KEY.to_owned());
+        let more = [("TENANTS", tenants.to_string()), other];
+        service.bears_at_least(least, Language::Python, "kept.py", &more);
+        let ledger = router.ledger();
+        let written = ledger_sums(&ledger, || router.end());
+        let after = whole(&fakes.books()[0]);
+        // Every answer of the script is fetched to its end or has ended in the foreground, and none twice.
+        let billed = [after[0] - before[0], after[1] - before[1]];
+        assert_eq!(
+            written, billed,
+            "{tenants} tenants: the ledger, the fake's book"
+        );
+    }
+    fakes.stop();
+}
+
+/// Input and output tokens of the answers that came to their end; of the others the ledger has estimates.
+fn whole(book: &Book) -> [u64; 2] {
+    let entries = book.entries().filter(|e| e.ended == Ended::Complete);
+    entries.fold([0, 0], |[input, output], e| {
+        let b = e.billed;
+        [input + b.uncached + b.read, output + b.output]
+    })
+}
+
+/// Input and output tokens in the ledger, once `end` has seen to it that all is written.
+fn ledger_sums(ledger: &std::path::Path, end: impl FnOnce() -> tempfile::TempDir) -> [u64; 2] {
+    let folder = end();
+    let base = rusqlite::Connection::open(ledger).unwrap();
+    let sql = "SELECT sum(ifnull(input_uncached,0) + ifnull(cache_read,0)), sum(ifnull(output,0)) FROM attempt WHERE NOT estimated";
+    let sums = base.query_row(sql, [], |row| {
+        Ok([row.get::<_, u64>(0)?, row.get::<_, u64>(1)?])
+    });
+    drop(folder);
+    sums.unwrap()
 }
 
 /// Runs `script` against a router that takes the fake for a provider of `kind`.

@@ -5,6 +5,7 @@ use super::ask::{Ask, Wrong};
 use super::book::Wire;
 use super::fault::Faults;
 use super::head::{blank, plain, typed};
+use super::inputs;
 use super::json::{Tree, quoted};
 use super::manner::Manner;
 use super::refuse::Refusal;
@@ -51,10 +52,8 @@ impl Fake {
             Deed::Inputs(id) => {
                 let stored = self.store.get(id, &caller.organisation);
                 let stored = stored.ok_or_else(|| no_response(id))?;
-                let items = String::from_utf8_lossy(&stored.input);
-                json(format!(
-                    "{{\"object\":\"list\",\"data\":[{items}],\"first_id\":null,\"last_id\":null,\"has_more\":false}}"
-                ))
+                let page = inputs::page(&stored.input, id, caller.query);
+                json(page.map_err(Refusal::bad_request)?)
             }
             Deed::Deferred(id) => self.deferred(now, caller, id, faults),
             Deed::Video

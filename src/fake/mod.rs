@@ -30,6 +30,7 @@ mod fetch;
 mod film;
 mod head;
 mod refuse;
+mod inputs;
 mod store;
 pub use cache::CacheModel;
 mod limit;

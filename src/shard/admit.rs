@@ -10,6 +10,7 @@ use crate::policy::cost;
 use crate::protocol::dialect::{native, splice};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
+use crate::shard::kept::Kept;
 use crate::shard::paths::{self, Ask, Beside, Line};
 use crate::shard::task::Task;
 use crate::shard::video::{self, Case};
@@ -170,6 +171,9 @@ impl Shard {
                 path_model: opened.line.model,
                 array: opened.line.array,
                 video: opened.video,
+                kept: opened.line.kept.map(|wanted| Box::new(Kept::new(*wanted))),
+                pin: None,
+                issues: false,
                 tenant,
                 client_key: opened.key,
                 controls: opened.controls,
@@ -303,7 +307,8 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         self.body = body;
-        match self.understand(desk).and_then(|()| self.admit(desk, now)) {
+        let understood = self.understand(desk).and_then(|()| self.locate(desk));
+        match understood.and_then(|()| self.admit(desk, now)) {
             Ok(()) => self.route(desk, now, now.instant, out),
             Err(fault) => self.refuse(desk, now, &fault, out),
         }
@@ -334,12 +339,18 @@ impl Exchange {
     }
 
     fn understand(&mut self, desk: &mut Desk) -> Result<(), Fault> {
+        if self.kept.is_some() {
+            // It names no model, and costs a request and no tokens.
+            self.asked.peek.stream = self.path_streams.unwrap_or_default();
+            return Ok(());
+        }
         let mut peek = match (self.task, self.dialect) {
             (Task::Generate, DialectName::Native) => self.understand_native()?,
             (Task::Generate, _) => splice::peek(self.dialect, &self.body)?,
             (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
             (Task::Video(_), _) => return self.understand_video(desk),
+            (Task::Kept(_), _) => splice::Peek::default(),
         };
         if let Some(stream) = self.path_streams {
             peek.stream = stream;
@@ -359,7 +370,7 @@ impl Exchange {
                 output: Tokens(cost::output_of(peek.max_output).0),
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens | Task::Video(_) => Draw::default(),
+            Task::CountTokens | Task::Kept(_) | Task::Video(_) => Draw::default(),
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output: Tokens::ZERO,

@@ -435,6 +435,15 @@ impl Epoch {
         }
     }
 
+    /// A call that no limit counts.
+    pub fn hold_nothing(&mut self, pool: PoolId) -> Hold {
+        self.pools[pool.0 as usize].borrow_mut().calls += 1;
+        Hold {
+            pool,
+            held: SmallVec::new(),
+        }
+    }
+
     pub fn release(&mut self, hold: Hold, used: Option<Used>, now: Instant) {
         let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
         state.calls = state.calls.saturating_sub(1);

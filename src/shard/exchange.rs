@@ -10,6 +10,8 @@ use crate::policy::capacity::{Ask, Reservation, Used};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::provider::hints::Hints;
 use crate::shard::desk::{Desk, Hold};
+use crate::shard::issued::Place;
+use crate::shard::kept::Kept;
 use crate::shard::line::Ticket;
 use crate::shard::relay::Relay;
 use crate::shard::task::Task;
@@ -44,6 +46,12 @@ pub(super) struct Exchange {
     pub array: bool,
     /// The job that makes a video, where it is about one.
     pub video: Option<Box<Case>>,
+    /// The kept answer that something is asked of.
+    pub kept: Option<Box<Kept>>,
+    /// Who keeps what the request goes on from: nobody else can answer it.
+    pub pin: Option<Place>,
+    /// The attempt's answer will be kept by its provider, under a name that is not known yet.
+    pub issues: bool,
     pub tenant: TenantId,
     pub client_key: ClientKeyId,
     pub controls: Controls,

@@ -3,7 +3,7 @@
 //! A letter speaks of tables of one configuration; a shard that serves by another ignores it. Lost letters cost a failed call, no
 //! correctness. What was issued is told by names, and heard whatever the configuration.
 
-use crate::base::{EndpointId, KeyId, Now, PoolId};
+use crate::base::{EndpointId, KeyId, Now, PoolId, Tokens};
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(super) enum News {
         place: PlaceName,
         owed: bool,
     },
+    /// What is owed for it is this prompt at least.
+    Expected { name: Name, input: Tokens },
     /// What something kept has cost is written down.
     Paid { name: Name },
 }
@@ -42,6 +44,7 @@ impl Desk {
         match gossip.news {
             // By names, which mean the same under every configuration.
             News::Issued { name, place, owed } => return self.issued.learn(name, place, owed),
+            News::Expected { name, input } => return self.issued.expect(name, input),
             News::Paid { name } => return self.issued.paid(name),
             News::KeyDead { .. } | News::Limited { .. } => {}
         }
@@ -59,7 +62,7 @@ impl Desk {
             } => {
                 epoch.close(endpoint, pool, now.instant + rest);
             }
-            News::Issued { .. } | News::Paid { .. } => {}
+            News::Issued { .. } | News::Expected { .. } | News::Paid { .. } => {}
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Cost: a name learned is two hashes and one insertion here and at each other shard; a plain request pays nothing.
 
-use crate::base::{EndpointId, FixedHasher, KeyId, PoolId};
+use crate::base::{EndpointId, FixedHasher, KeyId, PoolId, Tokens};
 use crate::config::Config;
 use std::collections::{HashMap, VecDeque};
 use xxhash_rust::xxh3::Xxh3Default;
@@ -51,6 +51,8 @@ struct Entry {
     tenant: u64,
     place: PlaceName,
     owed: bool,
+    /// Tokens of its prompt as they were reckoned, for a bill of which nobody says more.
+    input: Tokens,
     /// Which of the places in `order` is its own.
     turn: u64,
 }
@@ -155,6 +157,7 @@ impl Issued {
             tenant: name.tenant,
             place,
             owed,
+            input: Tokens::ZERO,
             turn: self.turns,
         };
         self.entries.insert(name.name, entry);
@@ -171,6 +174,18 @@ impl Issued {
             Some(_) => Found::Anothers,
             None => Found::Unknown,
         }
+    }
+
+    /// What is owed for `name` is the prompt at least.
+    pub fn expect(&mut self, name: Name, input: Tokens) {
+        if let Some(entry) = self.own(name) {
+            entry.input = input;
+        }
+    }
+
+    /// The prompt of `name`, as it was reckoned; 0 where nobody did.
+    pub fn expected(&mut self, name: Name) -> Tokens {
+        self.own(name).map_or(Tokens::ZERO, |entry| entry.input)
     }
 
     /// What `name` cost is written down.

@@ -75,6 +75,11 @@ impl Meters {
             Outcome::Failed(class) => *self.attempts_failed.entry(class).or_default() += 1,
             Outcome::Cancelled => self.attempts_cancelled += 1,
         }
+        self.used(usage, cost);
+    }
+
+    /// What was used, and what it cost.
+    pub(super) fn used(&mut self, usage: &Usage, cost: NanoUsd) {
         self.tokens_input += usage.input_total();
         self.tokens_cache_read += usage.cache_read.unwrap_or_default();
         self.tokens_cache_write += usage.cache_write_total();

@@ -2,9 +2,10 @@
 
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
+use crate::protocol::provider::Deed;
+use crate::shard::kept::Wanted;
 use crate::shard::task::Task;
 use crate::shard::video;
-use crate::shard::video::paths::Wanted;
 
 /// What a request line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +37,10 @@ pub(super) struct Line {
     pub model: Option<Str>,
     /// A stream is a JSON array and not SSE (Gemini without `alt=sse`).
     pub array: bool,
+    /// A kept answer that something is asked of.
+    pub kept: Option<Box<Wanted>>,
     /// Of which video, where it is about one.
-    pub video: Option<Box<Wanted>>,
+    pub video: Option<Box<video::paths::Wanted>>,
 }
 
 impl Line {
@@ -48,6 +51,7 @@ impl Line {
             stream: None,
             model: None,
             array: false,
+            kept: None,
             video: None,
         }
     }
@@ -79,6 +83,7 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
         );
     }
     let Some((needs, ask)) = fixed(path, beside)
+        .or_else(|| kept(method, path, beside.query))
         .or_else(|| gemini(path, beside.query))
         .or_else(|| video::paths::read(method, path, beside.query))
         .or_else(|| listed(path, beside))
@@ -172,6 +177,51 @@ fn gemini(path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)> {
     Some(("POST", Ask::Do(line)))
 }
 
+/// `/v1/responses/ID` and what is below it (OpenAI API reference, responses, read 2026-11).
+fn kept(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)> {
+    let rest = std::str::from_utf8(path.strip_prefix(b"/v1/responses/")?).ok()?;
+    let (id, below) = match rest.split_once('/') {
+        Some((id, below)) => (id, Some(below)),
+        None => (rest, None),
+    };
+    // Ids are letters and digits of their provider. `compact` is a call of its own, which is not served.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if id.is_empty() || id.len() > ID_BYTES_MAX || !id.bytes().all(plain) || id == "compact" {
+        return None;
+    }
+    let (needs, deed) = match (below, method) {
+        (None, b"GET" | b"HEAD") => ("GET", Deed::Fetch),
+        (None, b"DELETE") => ("DELETE", Deed::Delete),
+        (None, _) => ("GET or DELETE", Deed::Fetch),
+        (Some("cancel"), _) => ("POST", Deed::Cancel),
+        (Some("input_items"), _) => ("GET", Deed::Inputs),
+        (Some(_), _) => return None,
+    };
+    let mut pairs = query.split(|b| *b == b'&');
+    let stream = deed == Deed::Fetch && pairs.any(|pair| pair == b"stream=true");
+    let wanted = Wanted {
+        deed,
+        id: id.into(),
+        query: without_key(query)?.into(),
+    };
+    let line = Line {
+        stream: Some(stream),
+        kept: Some(Box::new(wanted)),
+        ..Line::new(DialectName::Responses, Task::Kept(deed))
+    };
+    Some((needs, Ask::Do(line)))
+}
+
+/// Longer ones are no provider's.
+const ID_BYTES_MAX: usize = 256;
+
+/// A query without the client's key, which is ours to read alone.
+fn without_key(query: &[u8]) -> Option<String> {
+    let query = std::str::from_utf8(query).ok()?;
+    let pairs = query.split('&').filter(|pair| !pair.starts_with("key="));
+    Some(pairs.collect::<Vec<_>>().join("&"))
+}
+
 /// One model of a list.
 fn listed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
     let (dialect, name) = match path.strip_prefix(b"/v1beta/models/") {
@@ -183,10 +233,6 @@ fn listed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
 }
 
 fn unknown(path: &[u8]) -> Ask {
-    if path.starts_with(b"/v1/responses/") {
-        let message = "answers are not kept by this version, so there is none to be fetched, cancelled or deleted";
-        return refused(DialectName::Responses, FaultClass::NotFound, message);
-    }
     let shown: String = String::from_utf8_lossy(path).chars().take(200).collect();
     refused(
         dialect_of(path),
@@ -269,10 +315,15 @@ mod tests {
             class("GET", "/v1/responses", true),
             Some(FaultClass::UpgradeRequired)
         );
-        assert_eq!(
-            class("GET", "/v1/responses/resp_1", false),
-            Some(FaultClass::NotFound)
-        );
+        for path in [
+            "/v1/responses/compact",
+            "/v1/responses/a%2Fb",
+            "/v1/responses/a..",
+            "/v1/responses/resp_1/other",
+            "/v1/responses/resp_1/cancel/x",
+        ] {
+            assert_eq!(class("POST", path, false), Some(FaultClass::NotFound));
+        }
         assert_eq!(
             class("GET", "/api/v1/ws", false),
             Some(FaultClass::UpgradeRequired)
@@ -280,6 +331,55 @@ mod tests {
         assert_eq!(class("GET", "/api/v1/ws", true), None);
         assert_eq!(class("GET", "/", false), Some(FaultClass::NotFound));
         assert_eq!(class("HEAD", "/v1/models", false), None);
+    }
+
+    #[test]
+    fn a_kept_answer_is_asked_for_by_its_id() {
+        for (method, path, query, deed, stream, left) in [
+            ("GET", "resp_1", "", Deed::Fetch, false, ""),
+            (
+                "GET",
+                "resp_1",
+                "key=sk&stream=true&starting_after=4",
+                Deed::Fetch,
+                true,
+                "stream=true&starting_after=4",
+            ),
+            (
+                "DELETE",
+                "resp_1",
+                "stream=true",
+                Deed::Delete,
+                false,
+                "stream=true",
+            ),
+            ("POST", "resp_1/cancel", "", Deed::Cancel, false, ""),
+            (
+                "GET",
+                "resp_1/input_items",
+                "limit=2&after=msg_1",
+                Deed::Inputs,
+                false,
+                "limit=2&after=msg_1",
+            ),
+        ] {
+            let beside = Beside {
+                query: query.as_bytes(),
+                ..Beside::default()
+            };
+            let Ask::Do(line) = ask(method, &format!("/v1/responses/{path}"), beside) else {
+                panic!("{method} {path} is not served")
+            };
+            let wanted = line.kept.expect("an answer");
+            assert_eq!((line.task, line.stream), (Task::Kept(deed), Some(stream)));
+            assert_eq!((&*wanted.id, &*wanted.query), ("resp_1", left));
+        }
+        let wrong = |path| class("PUT", path, false);
+        assert_eq!(wrong("/v1/responses/r"), Some(FaultClass::MethodNotAllowed));
+        assert_eq!(
+            wrong("/v1/responses/r/cancel"),
+            Some(FaultClass::MethodNotAllowed)
+        );
     }
 
     #[test]

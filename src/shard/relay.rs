@@ -12,7 +12,7 @@
 use crate::base::{Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
 use crate::protocol::dialect::numbers::Sides;
-use crate::protocol::dialect::splice::{Lift, Pass, lift_whole};
+use crate::protocol::dialect::splice::{self, Lift, Pass, lift_whole};
 use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
 use crate::protocol::framing::{eventstream, sse};
 use crate::protocol::provider::{FramesOf, Framing, ProviderKind, hints::Hints};
@@ -86,6 +86,8 @@ enum Meaning {
     LiftWhole(DialectName),
     Decode(Decoder),
     Numbers(Box<Numbers>),
+    /// A kept answer, or what is said of it: passes whatever it is.
+    Kept(Option<Box<splice::Kept>>),
 }
 
 #[derive(Debug)]
@@ -115,6 +117,8 @@ pub(super) struct Form {
     pub client_streams: bool,
     pub framing: Framing,
     pub numbers: Option<Numbers>,
+    /// A kept answer was asked for.
+    pub kept: bool,
     /// The client's stream is a JSON array: no provider's bytes are.
     pub array: bool,
     pub stream_usage: bool,
@@ -135,9 +139,16 @@ pub(super) enum Apart {
 impl Relay {
     pub fn new(form: Form, opening: impl FnOnce() -> Opening) -> Self {
         let same = form.client == form.provider && !form.framed && !form.array;
-        let provider_streams = form.framing != Framing::Whole;
+        let framing = match form.framing {
+            // Who asked for one body is given one.
+            _ if form.kept && !form.client_streams => Framing::Whole,
+            framing => framing,
+        };
+        let provider_streams = framing != Framing::Whole;
         let (meaning, down) = match (form.client_streams, provider_streams) {
             _ if form.apart.is_some() => (Meaning::LiftWhole(form.client), Down::Pass),
+            (true, _) if form.kept => (Meaning::Kept(None), Down::Pass),
+            (false, _) if form.kept => (Meaning::Kept(None), Down::PassWhole(Bytes::new())),
             _ if form.numbers.is_some() => (
                 form.numbers
                     .map_or(Meaning::LiftWhole(form.client), |numbers| {
@@ -165,7 +176,7 @@ impl Relay {
                 Down::Fold(Box::default()),
             ),
         };
-        let up = match form.framing {
+        let up = match framing {
             _ if form.apart == Some(Apart::Passes) => Up::Bytes,
             _ if form.apart == Some(Apart::Kept) => Up::Whole(Whole::Piece(Bytes::new())),
             Framing::Sse => Up::Stream(sse::Decoder::new(form.event_bytes_max)),
@@ -295,6 +306,13 @@ impl Relay {
             Meaning::Decode(decoder) => {
                 decoder.event(event, &mut self.events).map_err(malformed)?
             }
+            Meaning::Kept(kept) => {
+                let (ends, seen) = splice::kept_event(event);
+                self.done |= ends;
+                self.pieces += 1;
+                *kept = seen.map(Box::new);
+                out.extend_from_slice(&event.raw);
+            }
             Meaning::LiftWhole(_) | Meaning::Numbers(_) => {}
         }
         self.absorb(out)
@@ -304,6 +322,9 @@ impl Relay {
         match &mut self.meaning {
             Meaning::Lift(lift) => lift.finish(&mut self.events),
             Meaning::Decode(decoder) => decoder.finish(&mut self.events),
+            // Nothing follows the event that the client has already.
+            Meaning::Kept(_) if self.done || self.pieces == 0 => Ok(()),
+            Meaning::Kept(_) => Err(Malformed::at("the stream ended before the answer did")),
             Meaning::LiftWhole(_) | Meaning::Numbers(_) => Ok(()),
         }
         .map_err(malformed)?;
@@ -317,6 +338,15 @@ impl Relay {
             Meaning::Decode(decoder) => decoder.whole(&body, &mut self.events),
             Meaning::LiftWhole(dialect) => lift_whole(*dialect, &body, &mut self.events),
             Meaning::Lift(_) => Ok(()),
+            Meaning::Kept(_) if matches!(self.down, Down::Pass) => {
+                return Err(broken(
+                    "the provider answered in one piece where a stream was asked for",
+                ));
+            }
+            Meaning::Kept(kept) => {
+                *kept = splice::kept(&body).map(Box::new);
+                Ok(())
+            }
             Meaning::Numbers(_) => {
                 return self
                     .numbers(&body)
@@ -429,6 +459,19 @@ impl Relay {
         }
         usage.estimated = silent || !self.done;
         usage
+    }
+
+    /// What a kept answer said of itself, once it was over.
+    pub fn kept(&self) -> Option<&splice::Kept> {
+        match &self.meaning {
+            Meaning::Kept(kept) => kept.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The client reads the provider's own bytes, ids included.
+    pub fn passes(&self) -> bool {
+        matches!(self.down, Down::Pass | Down::PassWhole(_))
     }
 
     /// Names of what the answer held and the client's dialect has no words for.

@@ -273,6 +273,7 @@ mod tests {
             ("PATCH", "/api/v1/stream", "POST"),
             ("POST", "/v1/models", "GET, HEAD"),
             ("DELETE", "/v1/models/m", "GET, HEAD"),
+            ("POST", "/v1/responses/resp_1", "GET, DELETE, HEAD"),
         ] {
             let asked = paths::read(method.as_bytes(), path.as_bytes(), paths::Beside::default());
             let Ask::Refused { dialect, fault } = asked else {

@@ -11,6 +11,7 @@ use crate::shard::Output;
 use crate::shard::credentials::FETCH_TIME;
 use crate::shard::desk::{Desk, Epoch};
 use crate::shard::exchange::{Exchange, Phase};
+use crate::shard::issued::Place;
 use crate::shard::line::{Claims, Waiting};
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -24,6 +25,12 @@ impl Exchange {
         since: Instant,
         out: &mut Vec<Output>,
     ) -> Phase {
+        if self.kept.is_some() {
+            return match self.look_again(desk) {
+                Ok(()) => self.route_kept(desk, now, since, out),
+                Err(fault) => self.refuse(desk, now, &fault, out),
+            };
+        }
         let candidates = self.candidates(desk, now.instant);
         let any = !candidates.is_empty();
         let affordable: Candidates = candidates.into_iter().filter(|c| self.affords(c)).collect();
@@ -54,7 +61,7 @@ impl Exchange {
         }
     }
 
-    fn go(
+    pub fn go(
         &mut self,
         desk: &mut Desk,
         now: Now,
@@ -75,7 +82,7 @@ impl Exchange {
         }
     }
 
-    fn wait(
+    pub fn wait(
         &mut self,
         desk: &mut Desk,
         now: Now,
@@ -213,6 +220,16 @@ impl Exchange {
     /// Why there is no candidate at all: the client's wishes, or dead keys (FIELD-BUGS 28).
     fn why_nobody(&self, desk: &mut Desk, now: Now) -> Fault {
         let endpoints = &self.config.models[self.model().0 as usize].endpoints;
+        if let Some(pin) = self.pin
+            && !endpoints.iter().any(|e| self.is_pinned_to(pin, *e))
+        {
+            let issuer = self.config.endpoints[pin.endpoint.0 as usize].provider;
+            let name = &self.config.providers[issuer.0 as usize].name;
+            let message = format!(
+                "the answer it names is kept by {name}, which does not serve this model here"
+            );
+            return Fault::invalid("previous_response_id", message);
+        }
         let wanted = endpoints.iter().filter(|e| {
             let provider = self.config.endpoints[e.0 as usize].provider;
             let name = &self.config.providers[provider.0 as usize].name;
@@ -259,9 +276,19 @@ impl Exchange {
         }
     }
 
+    /// Whether `endpoint` can be asked at the account of `pin`.
+    fn is_pinned_to(&self, pin: Place, endpoint: EndpointId) -> bool {
+        let of = |e: EndpointId| &self.config.endpoints[e.0 as usize];
+        of(endpoint).provider == of(pin.endpoint).provider && of(endpoint).pools.contains(&pin.pool)
+    }
+
     /// Everything `choose` needs, looked up: one candidate for each endpoint and pool that may serve this.
     fn candidates(&self, desk: &mut Desk, now: Instant) -> Candidates {
         let mut found = SmallVec::new();
+        // Who is asked for a kept answer is not chosen by price.
+        if self.kept.is_some() {
+            return found;
+        }
         for endpoint in &self.config.models[self.model().0 as usize].endpoints {
             let config = &self.config.endpoints[endpoint.0 as usize];
             let provider = &self.config.providers[config.provider.0 as usize].name;
@@ -280,6 +307,12 @@ impl Exchange {
             if config.is_retired(self.begun.wall) && !follows {
                 continue;
             }
+            if self
+                .pin
+                .is_some_and(|pin| !self.is_pinned_to(pin, *endpoint))
+            {
+                continue;
+            }
             let of = Expected {
                 input: self.asked.ask.input,
                 output: self.asked.ask.output,
@@ -289,11 +322,9 @@ impl Exchange {
                 None => cost::expected(of, config.price.on(self.begun.wall)),
             };
             for pool in &config.pools {
-                if self
-                    .video
-                    .as_ref()
-                    .is_some_and(|case| !case.may_draw(*pool))
-                {
+                let kept_elsewhere = self.pin.is_some_and(|pin| pin.pool != *pool);
+                let made_elsewhere = |case: &Box<crate::shard::video::Case>| !case.may_draw(*pool);
+                if kept_elsewhere || self.video.as_ref().is_some_and(made_elsewhere) {
                     continue;
                 }
                 let Some(key) = self.key(desk, *pool, now) else {
@@ -358,9 +389,12 @@ impl Exchange {
                 && !self.tally.dead_keys.contains(&keys[*at])
                 && epoch.credentials.is_ready(keys[*at], now)
         };
+        // Another key may be of another organisation, which does not see what the first one's keeps.
+        let own = |at: &usize| self.pin.is_none_or(|pin| pin.key == Some(keys[*at]));
         let issuer = self.video.as_ref().and_then(|case| case.key());
-        let own = issuer.and_then(|key| keys.iter().position(|k| *k == key));
-        let at = own.filter(live).or_else(|| turn.into_iter().find(live))?;
+        let issuer = issuer.and_then(|key| keys.iter().position(|k| *k == key));
+        let turn = issuer.into_iter().chain(turn);
+        let at = turn.into_iter().find(|at| own(at) && live(at))?;
         Some(Some(keys[at]))
     }
 
@@ -392,11 +426,11 @@ impl Exchange {
 type Candidates = SmallVec<[Candidate; 8]>;
 
 /// What is known of the headroom that is waited for.
-struct Headroom {
-    time: Option<Duration>,
+pub(super) struct Headroom {
+    pub time: Option<Duration>,
     /// It may come sooner, when an exchange settles.
-    freed: bool,
-    claims: Claims,
+    pub freed: bool,
+    pub claims: Claims,
 }
 
 /// Also while it is still being fetched: the provider is named, since that is where the operator has to look.

@@ -33,8 +33,11 @@ impl Exchange {
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
         let streams = match self.task {
             Task::Generate => self.streams() || dialect != self.dialect,
-            _ => self.carries(),
+            Task::Video(_) => self.carries(),
+            Task::Kept(_) => self.streams(),
+            Task::CountTokens | Task::Embed | Task::EmbedMany => false,
         };
+        self.issues = self.is_kept_by(provider.kind, dialect)?;
         let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
@@ -44,12 +47,16 @@ impl Exchange {
         let place = (decision.endpoint, decision.key);
         self.push_call(desk, id, place, (head, body), now, out);
         let epoch = desk.epoch(self.epoch);
-        let hold = epoch.hold(
-            decision.endpoint,
-            decision.pool,
-            self.asked.ask,
-            now.instant,
-        );
+        let hold = match &self.kept {
+            // No limit of the model is drawn on.
+            Some(_) => epoch.hold_nothing(decision.pool),
+            None => epoch.hold(
+                decision.endpoint,
+                decision.pool,
+                self.asked.ask,
+                now.instant,
+            ),
+        };
         epoch.used_key(decision.pool);
         let generation = decision
             .key
@@ -108,6 +115,7 @@ impl Exchange {
         let endpoint = &config.endpoints[endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
         let name = self.video_name(provider, endpoint)?;
+        let kept = self.kept.as_ref().map(|kept| &*kept.wanted.id);
         let client = self.client_headers();
         let asking = Asking {
             operation: self.operation_in(dialect),
@@ -117,7 +125,7 @@ impl Exchange {
             place: &provider.place,
             client: &client,
             affinity: None,
-            operation_name: &name,
+            operation_name: kept.unwrap_or(&name),
         };
         let (mut head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
         let body = match &self.video {
@@ -143,7 +151,8 @@ impl Exchange {
         let provider = &self.config.providers[provider.0 as usize];
         let credential = key.and_then(|key| desk.credential(self.epoch, key));
         let origin = &self.config.origins[provider.origin.0 as usize];
-        let head = addressed(provider, origin, head, credential, &body, now);
+        let query = self.kept.as_ref().map_or("", |kept| &kept.wanted.query);
+        let head = addressed(provider, origin, (head, query), credential, &body, now);
         out.push(Output::Call(Box::new(Call {
             attempt,
             origin: provider.origin,
@@ -225,6 +234,20 @@ impl Exchange {
         }
     }
 
+    /// Whether the answer of this attempt is kept by its provider, to be asked for later. `Err`: it shall be, and is not.
+    fn is_kept_by(&self, kind: ProviderKind, dialect: DialectName) -> Result<bool, Fault> {
+        if self.task != Task::Generate || self.dialect != DialectName::Responses {
+            return Ok(false);
+        }
+        let peek = &self.asked.peek;
+        let keeps = dialect == DialectName::Responses && kind.keeps_answers();
+        if peek.background && !keeps {
+            let message = "no provider of this model makes answers in the background; leave it out, or say false";
+            return Err(Fault::invalid("background", message));
+        }
+        Ok(keeps && (peek.background || !peek.unkept))
+    }
+
     /// OpenAI's embeddings may have several inputs, for which Google has a method of its own.
     fn operation_in(&self, dialect: DialectName) -> Operation {
         if let Some(case) = &self.video {
@@ -246,6 +269,9 @@ impl Exchange {
         endpoint: &config::Endpoint,
     ) -> Result<DialectName, Fault> {
         let (kind, name, place) = (provider.kind, &*endpoint.name, &provider.place);
+        if self.kept.is_some() {
+            return Ok(DialectName::Responses);
+        }
         if self.task == Task::Generate {
             let preferred = endpoint.speaks.first().copied();
             let found = kind.dialect_for(self.dialect, name, place, preferred);
@@ -296,6 +322,11 @@ impl Exchange {
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
         self.dropped.clear();
+        if self.kept.is_some() {
+            return Ok(Slices::from_iter(
+                [self.body.clone()].into_iter().filter(|b| !b.is_empty()),
+            ));
+        }
         let target = self.target(endpoint, streams);
         let provider = &self.config.providers[endpoint.provider.0 as usize];
         let sides = self.question().map(|q| self.sides(q, provider, dialect));
@@ -363,7 +394,7 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate | Task::Video(_) => None,
+            Task::Generate | Task::Kept(_) | Task::Video(_) => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),
@@ -433,12 +464,15 @@ fn shaped(body: Bytes, envelope: Option<&Envelope>) -> Result<Slices, Fault> {
 fn addressed(
     provider: &config::Provider,
     origin: &config::Origin,
-    mut head: CallHead,
+    (mut head, query): (CallHead, &str),
     credential: Option<&Credential>,
     body: &[Bytes],
     now: Now,
 ) -> CallHead {
     let shown = credential.and_then(text_of);
+    if !query.is_empty() {
+        head.path = format!("{}?{query}", head.path).into();
+    }
     if !provider.query.is_empty() {
         head.path = queried(provider, &head.path, shown).into();
     }

@@ -29,7 +29,7 @@ impl Exchange {
         let usage = match self.video {
             // Questions about a job cost nothing.
             Some(_) => Usage::default(),
-            None => relay.usage_or_estimate(self.asked.ask.input),
+            None => self.usage_at_end(desk, &attempt, relay, now, out),
         };
         let id = relay.upstream_id.clone();
         self.settle_attempt(desk, attempt, usage, id, Outcome::Done, now);
@@ -68,11 +68,19 @@ impl Exchange {
         }
         let error = self.error_of(&attempt, &failure.fault);
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
-        let next = self.next(desk, &attempt, error, failure.should_retry, now);
+        let next = match self.kept_next(desk, error, &failure) {
+            Some(next) => next,
+            None => self.next(desk, &attempt, error, failure.should_retry, now),
+        };
         let last = next == Next::GiveUp;
         let outcome = Outcome::Failed(failure.fault.class);
         self.log_outcome(desk, now.wall, outcome, &failure.fault, out);
-        let usage = self.usage_of_failed(&attempt, relay.as_deref());
+        let usage = match &relay {
+            Some(relay) if self.is_billed_apart() => {
+                self.usage_at_end(desk, &attempt, relay, now, out)
+            }
+            _ => self.usage_of_failed(&attempt, relay.as_deref()),
+        };
         let relay_id = relay
             .as_ref()
             .map_or(Str::new(), |relay| relay.upstream_id.clone());
@@ -150,6 +158,8 @@ impl Exchange {
                 }
                 self.answered(desk, attempt);
             }
+            // A limit on such asks is none of the model's.
+            AttemptError::Limited { .. } if self.kept.is_some() => self.answered(desk, attempt),
             AttemptError::Limited { .. } => {
                 let wait =
                     stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
@@ -189,7 +199,7 @@ impl Exchange {
         }
     }
 
-    fn tell_others(&self, news: News, out: &mut Vec<Output>) {
+    pub fn tell_others(&self, news: News, out: &mut Vec<Output>) {
         out.push(Output::Tell(Gossip {
             under: self.config.generation,
             news,
@@ -299,6 +309,8 @@ impl Exchange {
         match relay {
             _ if self.video.as_ref().is_some_and(|case| case.runs()) => self.usage_unsaid(),
             Some(_) if self.video.is_some() => self.usage_unsaid(),
+            // Asks after kept answers cost nothing.
+            _ if self.kept.is_some() => Usage::default(),
             Some(relay) if attempt.first_byte.is_some() => {
                 relay.usage_or_estimate(self.asked.ask.input)
             }
@@ -485,9 +497,10 @@ impl Exchange {
                 out.push(Output::Cancel {
                     attempt: attempt.id,
                 });
-                let usage = self
-                    .ordered()
-                    .unwrap_or_else(|| relay.usage_or_estimate(self.asked.ask.input));
+                let usage = match self.ordered() {
+                    Some(ordered) => ordered,
+                    None => self.usage_at_end(desk, &attempt, &relay, now, out),
+                };
                 self.unprobed(desk, &attempt, now);
                 let id = relay.upstream_id.clone();
                 self.settle_attempt(desk, attempt, usage, id, outcome, now);
@@ -538,6 +551,9 @@ impl Exchange {
         } else {
             upstream_id
         };
+        if self.kept.is_some() {
+            return;
+        }
         self.row = Some(Box::new(LedgerRow {
             under: Under(config.clone()),
             exchange: self.name.clone(),
@@ -582,7 +598,9 @@ impl Exchange {
             };
             out.push(Output::Post(Mail::Ledger(Box::new(row))));
         }
-        let Some(open) = self.open else { return };
+        let Some(open) = self.open.filter(|_| self.kept.is_none()) else {
+            return;
+        };
         let endpoint = &self.config.endpoints[open.endpoint.0 as usize];
         let usage = self.usage_unsaid();
         let cost = bill(&usage, endpoint.price.on(self.begun.wall));
@@ -612,7 +630,7 @@ impl Exchange {
         }))));
     }
 
-    fn add_up(&mut self, used: Option<Used>, cost: NanoUsd) {
+    pub fn add_up(&mut self, used: Option<Used>, cost: NanoUsd) {
         self.tally.cost += cost;
         if let Some(used) = used {
             let sum = self.tally.used.get_or_insert_default();
@@ -649,7 +667,7 @@ impl Exchange {
 }
 
 /// What a provider's limits count.
-fn used(usage: &Usage) -> Used {
+pub(super) fn used(usage: &Usage) -> Used {
     let cache_read = usage.cache_read.unwrap_or_default();
     Used {
         input: usage.input_total() - cache_read,

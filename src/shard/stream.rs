@@ -90,6 +90,7 @@ impl Exchange {
                 .kind
                 .framing(&asking, kind.map(|(_, value)| &value[..])),
             numbers,
+            kept: self.kept.is_some(),
             array: self.array,
             stream_usage: self.asked.peek.stream_usage,
             event_bytes_max: self.config.limits.event_bytes_max,
@@ -154,6 +155,9 @@ impl Exchange {
         }
         let mut said = std::mem::take(&mut desk.scratch);
         let fed = relay.feed(bytes, &mut said);
+        if self.issues {
+            self.learn(desk, &attempt, &relay, out);
+        }
         match fed {
             Ok(()) if relay.done => {
                 self.finish(&attempt, &mut relay, now, &mut said, out);
@@ -197,6 +201,9 @@ impl Exchange {
         attempt.first_byte.get_or_insert(now.instant);
         let mut said = std::mem::take(&mut desk.scratch);
         let ended = relay.end(&mut said);
+        if self.issues {
+            self.learn(desk, &attempt, &relay, out);
+        }
         if let Err(fault) = ended {
             // What came before the failure was good.
             if self.saw {

@@ -39,8 +39,17 @@ impl Router {
 
     /// Ends it, which must go well.
     pub fn stop(self) {
+        self.end().close().unwrap();
+    }
+
+    /// The same, leaving its folder.
+    pub fn end(self) -> TempDir {
         self.node.stop().unwrap();
-        self.folder.close().unwrap();
+        self.folder
+    }
+
+    pub fn ledger(&self) -> std::path::PathBuf {
+        self.folder.path().join("data/ledger.sqlite")
     }
 }
 
@@ -177,6 +186,35 @@ pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
          video: {{poll: 100ms}}\n\
          tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n\
          providers:\n{providers}models:\n{models}"
+    )
+}
+
+/// The key of a second tenant.
+pub const OTHER_KEY: &str = "sk-other";
+
+/// Two accounts at `upstream`, each in a provider of its own, behind one model `both`; `one` and `two` are at one of them; and a model of
+/// Anthropic's, which keeps nothing.
+pub fn keeping(upstream: SocketAddr, tenants: usize) -> String {
+    let second = format!(", {{id: other, keys: [{{id: other-1, secret: {OTHER_KEY}}}]}}");
+    let second = if tenants > 1 { &*second } else { "" };
+    let price = "price: {input: 1, output: 5}";
+    let provider = |name: &str| {
+        format!(
+            "  - {{id: at-{name}, kind: openai, base_url: 'http://{upstream}', pools: [{{id: pool-{name}, keys: [{{id: key-{name}, secret: sk-{name}}}]}}]}}\n"
+        )
+    };
+    let at = |name: &str| format!("{{provider: at-{name}, name: gpt-6-sol, {price}}}");
+    let (one, two) = (at("one"), at("two"));
+    format!(
+        "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 4, pin: false, drain: 5s}}\n\
+         data_dir: DATA\n\
+         log: {{level: error}}\n\
+         tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}{second}]\n\
+         providers:\n{}{}  - {{id: claude, kind: anthropic, base_url: 'http://{upstream}', pools: [{{id: pool-c, keys: [{{id: key-c, secret: sk-one}}]}}]}}\n\
+         models:\n  - {{id: both, endpoints: [{one}, {two}]}}\n  - {{id: one, endpoints: [{one}]}}\n  - {{id: two, endpoints: [{two}]}}\n  \
+         - {{id: claude, endpoints: [{{provider: claude, name: claude-sonnet-4-5, {price}}}]}}\n",
+        provider("one"),
+        provider("two")
     )
 }
 

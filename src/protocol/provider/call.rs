@@ -22,7 +22,7 @@ pub struct Asking<'a> {
     /// What calls of one conversation have in common, for providers that steer them to the machine that holds its cache. Told on as it
     /// is where it fits into a header, else as a hash: whoever does not want to show a client's word hashes it first.
     pub affinity: Option<&'a str>,
-    /// For `Operation::VideoPoll`: the operation's name as the provider gave it; else empty.
+    /// For `Operation::VideoPoll` and `Operation::Kept`: the name as the provider gave it; else empty.
     pub operation_name: &'a str,
 }
 
@@ -74,12 +74,19 @@ impl CallHead {
     /// A call without a body.
     #[must_use]
     pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
+        Self::bare("GET", path, false)
+    }
+
+    /// The same by any method.
+    #[must_use]
+    pub fn bare(method: &'static str, path: impl Into<Cow<'static, str>>, stream: bool) -> Self {
         let mut head = Self {
-            method: "GET",
+            method,
             path: path.into(),
             headers: HeaderList::new(),
         };
-        head.add("accept", "application/json");
+        let wanted = ["application/json", "text/event-stream"];
+        head.add("accept", wanted[usize::from(stream)]);
         head
     }
 

@@ -54,10 +54,14 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
         (Operation::Embed, _) => "embedContent",
         (Operation::EmbedMany, _) => "batchEmbedContents",
         (Operation::VideoStart, _) => "predictLongRunning",
-        // The last two have no method of a model's: `call` and `offers` know.
-        (Operation::VideoPoll | Operation::VideoContent | Operation::VideoDelete, _) => {
-            "fetchPredictOperation"
-        }
+        // Those of videos have no method of a model's, and Google keeps no answers in Responses: `call` and `offers` know.
+        (
+            Operation::VideoPoll
+            | Operation::VideoContent
+            | Operation::VideoDelete
+            | Operation::Kept(_),
+            _,
+        ) => "fetchPredictOperation",
     }
 }
 

@@ -116,6 +116,18 @@ pub enum Operation {
     VideoContent,
     /// Takes a video off the provider's disks.
     VideoDelete,
+    /// Asks after an answer in Responses that the provider keeps, by its id.
+    Kept(Deed),
+}
+
+/// What is asked of an answer that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Fetch,
+    Delete,
+    Cancel,
+    /// The items that it answered.
+    Inputs,
 }
 
 /// Header fields of an answer as received, names in lower case.
@@ -215,6 +227,23 @@ impl ProviderKind {
                 | Operation::VideoDelete,
                 _,
             ) => false,
+            (Operation::Kept(_), kind) => dialect == Responses && kind.keeps_answers(),
+        }
+    }
+
+    /// Whether answers in Responses are kept unless told otherwise, to be fetched and gone on from (`openai.md` 5, `xai.md` 1 and `fireworks.md` 1
+    /// of `providers/`). Engines that keep them in their own memory, if started so, are not counted: they forget with every restart.
+    #[must_use]
+    pub fn keeps_answers(self) -> bool {
+        match self {
+            Self::OpenAi | Self::Xai | Self::Fireworks => true,
+            Self::Anthropic
+            | Self::Bedrock
+            | Self::Vertex
+            | Self::Gemini
+            | Self::OpenRouter
+            | Self::SelfHosted
+            | Self::Fake => false,
         }
     }
 

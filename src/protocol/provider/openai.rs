@@ -5,7 +5,7 @@
 
 use crate::canon::DialectName;
 use crate::protocol::provider::call::in_path;
-use crate::protocol::provider::{Asking, CallHead, Operation, Tongue, anthropic};
+use crate::protocol::provider::{Asking, CallHead, Deed, Operation, Tongue, anthropic};
 use std::borrow::Cow;
 
 /// A call of Chat Completions, Responses, embeddings or the count of tokens.
@@ -22,6 +22,9 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
 pub(super) fn compatible(asking: &Asking<'_>) -> CallHead {
     if let Some(head) = video(asking) {
         return head;
+    }
+    if let Operation::Kept(deed) = asking.operation {
+        return kept(asking, deed);
     }
     let path = match (asking.operation, asking.dialect) {
         (Operation::CountTokens, DialectName::Messages) => "/v1/messages/count_tokens",
@@ -58,6 +61,22 @@ fn video(asking: &Asking<'_>) -> Option<CallHead> {
         head.headers.clear();
     }
     Some(head)
+}
+
+/// OpenAI API reference, responses, read 2026-11.
+fn kept(asking: &Asking<'_>, deed: Deed) -> CallHead {
+    let (method, after) = match deed {
+        Deed::Fetch => ("GET", ""),
+        Deed::Delete => ("DELETE", ""),
+        Deed::Cancel => ("POST", "/cancel"),
+        Deed::Inputs => ("GET", "/input_items"),
+    };
+    let id = in_path(asking.operation_name);
+    let path = rooted(asking, format!("/v1/responses/{id}{after}").into());
+    match deed {
+        Deed::Cancel => CallHead::post(path, false),
+        Deed::Fetch | Deed::Delete | Deed::Inputs => CallHead::bare(method, path, asking.stream),
+    }
 }
 
 /// `path` without `/v1` where the base URL has something else in its stead.
@@ -166,6 +185,30 @@ mod tests {
                 Chat,
                 "GET",
                 "/v1/videos/video_1/content?",
+            ),
+            (
+                Operation::Kept(Deed::Fetch),
+                Responses,
+                "GET",
+                "/v1/responses/video_1%3F",
+            ),
+            (
+                Operation::Kept(Deed::Delete),
+                Responses,
+                "DELETE",
+                "/v1/responses/video_1%3F",
+            ),
+            (
+                Operation::Kept(Deed::Cancel),
+                Responses,
+                "POST",
+                "/v1/responses/video_1%3F/cancel",
+            ),
+            (
+                Operation::Kept(Deed::Inputs),
+                Responses,
+                "GET",
+                "/v1/responses/video_1%3F/input_items",
             ),
         ] {
             let head = call(&Asking {

@@ -5,6 +5,7 @@ mod arrays;
 mod clients;
 mod credentials;
 mod days;
+mod kept;
 mod keys;
 mod ledger;
 mod limits;

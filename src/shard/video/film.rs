@@ -4,7 +4,7 @@
 //! under way, and nothing is held in between.
 
 use super::ask::bare;
-use super::{Film, Form, Teller, file_name, job_name};
+use super::{Deed, Film, Form, Teller, file_name, job_name};
 use crate::base::{Instant, NanoUsd, Now, Str};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Source, Usage};
 use crate::config::OnDisconnect;
@@ -19,7 +19,6 @@ use crate::protocol::provider::Operation;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, Phase};
 use crate::shard::relay::Relay;
-use crate::shard::task::Deed;
 use crate::shard::{Outcome, Output, ResponseHead, reply, settle, stream};
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;

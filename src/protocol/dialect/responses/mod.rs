@@ -6,7 +6,7 @@
 
 pub(in crate::protocol::dialect) mod schema;
 mod reasoning;
-mod usage;
+pub(in crate::protocol::dialect) mod usage;
 pub mod request;
 pub mod events;
 pub mod errors;

@@ -8,7 +8,7 @@ use crate::protocol::json;
 use bytes::BytesMut;
 
 /// Reads a `usage` object, and `tool_usage` beside it. `None` for what is no object.
-pub(super) fn read(raw: Json, tools: Option<&Json>) -> Option<Usage> {
+pub(in crate::protocol::dialect) fn read(raw: Json, tools: Option<&Json>) -> Option<Usage> {
     let count = &Counts::of(raw.get())?;
     let cached = count.at("/input_tokens_details/cached_tokens");
     let (write_30m, write_12h) = cache_writes(count);

@@ -20,6 +20,8 @@ pub use ask_numbers::{peek_count, peek_embed};
 mod whole;
 pub(crate) use lift::is_lifted;
 pub use whole::lift_whole;
+mod kept;
+pub use kept::{Kept, kept, kept_event};
 #[cfg(test)]
 mod recorded;
 
@@ -48,6 +50,12 @@ pub struct Peek {
     pub has_thinking: bool,
     /// The request names what lies at one provider account (a stored answer, a file, a cached prefix), and can be answered there alone.
     pub server_state: bool,
+    /// Responses: the answer shall not be kept (`store: false`).
+    pub unkept: bool,
+    /// Responses: the answer shall be made without a listener.
+    pub background: bool,
+    /// Responses: the kept answer that this one goes on from.
+    pub previous: Option<Str>,
     /// Entries of the conversation, instructions (`system`, `developer`) left out.
     pub turns: u32,
     /// Bytes of content that become input tokens (text, tools), images and other data left out.

@@ -70,6 +70,10 @@ enum Top {
     Functions,
     /// A field of Responses that names what its provider keeps.
     State,
+    /// `previous_response_id` of Responses, which is one of those.
+    Previous,
+    Store,
+    Background,
     Other,
 }
 
@@ -91,6 +95,9 @@ impl Top {
             | (Native | Responses, "max_output_tokens") => Self::MaxOutput,
             (Chat | Messages, "messages") | (Native | Responses, "input") => Self::Conversation,
             (Messages | Native, "system") | (Responses, "instructions") => Self::System,
+            (Responses, "previous_response_id") => Self::Previous,
+            (Responses, "store") => Self::Store,
+            (Responses, "background") => Self::Background,
             (Responses, name) if STATE.contains(&name) => Self::State,
             _ => Self::Other,
         }
@@ -116,6 +123,9 @@ impl Top {
             (Self::System, _) => "system",
             (Self::Tools, _) => "tools",
             (Self::Functions, _) => "functions",
+            (Self::Previous, _) => "previous_response_id",
+            (Self::Store, _) => "store",
+            (Self::Background, _) => "background",
             (Self::State | Self::Other, _) => "",
         }
     }
@@ -138,7 +148,7 @@ impl Scan<'_> {
     fn whole(self, answered: bool) -> Result<Peek, Fault> {
         self.required(Top::Model)?;
         // A stored template or an earlier answer may be all there is to say.
-        if self.seen & bit(Top::State) == 0 {
+        if self.seen & (bit(Top::State) | bit(Top::Previous)) == 0 {
             self.required(Top::Conversation)?;
         }
         // Anthropic docs, Messages API, read 2026-08: `max_tokens` is required.
@@ -239,6 +249,22 @@ impl Scan<'_> {
                 self.peek.server_state |= text != "null";
                 Some(())
             }
+            Top::Previous if text == "null" => Some(()),
+            Top::Previous => {
+                let at = self.range(raw);
+                self.peek.server_state = true;
+                self.peek.previous = Some(plain_string(self.body, text, &at)?);
+                Some(())
+            }
+            // What else may stand there is the provider's to judge.
+            Top::Store => {
+                self.peek.unkept = text == "false";
+                Some(())
+            }
+            Top::Background => {
+                self.peek.background = text == "true";
+                Some(())
+            }
             Top::Conversation | Top::System | Top::Other => Some(()),
         }
     }
@@ -260,6 +286,8 @@ fn expected(top: Top, dialect: DialectName) -> &'static str {
         Top::Conversation => "an array of objects",
         Top::System => "a string or an array of objects",
         Top::Tools | Top::Functions => "an array",
+        Top::Previous => "a string",
+        Top::Store | Top::Background => "true or false",
         Top::State | Top::Other => "JSON",
     }
 }

@@ -99,7 +99,7 @@ fn message(body: &Bytes) -> Option<[Event; 3]> {
     Some(answer(id, model, None, usage))
 }
 
-fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
+pub(super) fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
     let text: Cow<'_, str> = Deserialize::deserialize(raw?).ok()?;
     Some(slice_of(body, &text))
 }

@@ -294,8 +294,8 @@ impl Writer<'_> {
     pub(in crate::protocol::dialect) fn extra(&mut self, extra: &Extra) -> Result<(), Fault> {
         if !is_chat(extra) {
             if responses::is_aside(extra) {
-                // Unless asked otherwise Responses keeps answers, so that it does not here is no news.
-                if !(&*extra.name == "store" && extra.value.get() == "true") {
+                // Responses keeps answers without being asked: that this one is not kept is news to who asked for it.
+                if !(&*extra.name == "store" && extra.value.get() == "null") {
                     self.report(&extra.name);
                 }
                 return Ok(());

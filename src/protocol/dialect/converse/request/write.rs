@@ -107,8 +107,8 @@ fn refuse_extra(extra: &Extra, family: Family, rules: &mut Rulings<'_>) -> Resul
         return Ok(());
     }
     if responses::is_aside(extra) {
-        // Unless asked otherwise Responses keeps answers, so that it does not here is no news.
-        if !(&*extra.name == "store" && extra.value.get() == "true") {
+        // Responses keeps answers without being asked: that this one is not kept is news to who asked for it.
+        if !(&*extra.name == "store" && extra.value.get() == "null") {
             rules.dropped(&*extra.name);
         }
         return Ok(());

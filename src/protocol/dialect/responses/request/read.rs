@@ -68,7 +68,8 @@ fn store_by_default(members: &Members<'_>, request: &mut Request) {
         request.extra.push(Extra {
             dialect: DialectName::Responses,
             name: Str::from_static("store"),
-            value: Json::of(&true),
+            // Nobody said so.
+            value: Json::of(&()),
         });
     }
 }

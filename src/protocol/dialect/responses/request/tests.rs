@@ -433,6 +433,19 @@ fn fields_that_chat_shares_go_there_and_come_from_there() {
         (&json!("s"), &json!("24h"))
     );
     assert_eq!((body.get("store"), dropped), (None, Vec::<String>::new()));
+    // Who asked for it is told that nobody keeps this one.
+    let asked = json!({"model": "m", "input": "a", "store": true});
+    let asked = read_request(DialectName::Responses, &Bytes::from(asked.to_string()));
+    let asked = asked.expect("right");
+    for dialect in [
+        DialectName::Chat,
+        DialectName::Messages,
+        DialectName::Gemini,
+        DialectName::Converse,
+    ] {
+        let (_, dropped) = write_request(dialect, &asked, &target).expect("sayable");
+        assert_eq!(dropped, ["store"], "{dialect:?}");
+    }
     let chat = json!({"model": "m", "messages": [{"role": "user", "content": "a"}], "store": true, "stream": true, "stream_options": {"include_usage": true, "include_obfuscation": false}});
     let request = read_request(DialectName::Chat, &Bytes::from(chat.to_string())).expect("right");
     let (body, _) = written(&request, &rules).expect("sayable");

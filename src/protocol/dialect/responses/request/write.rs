@@ -265,6 +265,8 @@ fn top_extra(extra: &Extra, w: &mut Writer<'_>) -> Result<(), Fault> {
     match extra.dialect {
         // Written with what canon knows of it.
         DialectName::Responses if &*extra.name == "reasoning" => Ok(()),
+        // What is so unless it is said otherwise.
+        DialectName::Responses if &*extra.name == "store" && extra.value.get() == "null" => Ok(()),
         DialectName::Responses => member(extra, w),
         DialectName::Chat if SHARED.contains(&&*extra.name) => member(extra, w),
         DialectName::Chat if &*extra.name == "stream_options" => {
