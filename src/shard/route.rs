@@ -323,8 +323,8 @@ impl Exchange {
             };
             for pool in &config.pools {
                 let kept_elsewhere = self.pin.is_some_and(|pin| pin.pool != *pool);
-                let made_elsewhere = |case: &Box<crate::shard::video::Case>| !case.may_draw(*pool);
-                if kept_elsewhere || self.video.as_ref().is_some_and(made_elsewhere) {
+                let made_elsewhere = |case: &crate::shard::video::Case| !case.may_draw(*pool);
+                if kept_elsewhere || self.video.as_deref().is_some_and(made_elsewhere) {
                     continue;
                 }
                 let Some(key) = self.key(desk, *pool, now) else {
