@@ -35,6 +35,12 @@ impl Json {
         Self(slice_of(body, raw.get()))
     }
 
+    /// A value that the caller has read as JSON within `body`: a slice of it when it lies there, else a copy.
+    #[must_use]
+    pub fn read_within(body: &Str, value: &str) -> Self {
+        Self(slice_of(body, value))
+    }
+
     /// Written by us from a value that always serialises.
     #[must_use]
     pub fn of(value: &impl Serialize) -> Self {

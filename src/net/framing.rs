@@ -5,6 +5,7 @@
 
 use crate::shard::Headers;
 use bytes::{BufMut, Bytes, BytesMut};
+use std::mem::MaybeUninit;
 
 /// Reads one answer. Feed it until it is done.
 pub(super) struct Reader {
@@ -85,10 +86,11 @@ impl Reader {
 
     fn head(&mut self, mut bytes: &[u8], fed: &mut Fed) -> Result<(), Malformed> {
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-            let mut head = httparse::Response::new(&mut headers);
-            let parsed = head
-                .parse(bytes)
+            // Room for the most headers, of which an answer has ten: what is not used is not even cleared.
+            let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            let mut head = httparse::Response::new(&mut []);
+            let parsed = httparse::ParserConfig::default()
+                .parse_response_with_uninit_headers(&mut head, bytes, &mut room)
                 .map_err(|_| "the answer's head is malformed")?;
             let httparse::Status::Complete(length) = parsed else {
                 if bytes.len() > HEAD_BYTES_MAX {

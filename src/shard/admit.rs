@@ -370,7 +370,7 @@ impl Exchange {
                 output: Tokens(cost::output_of(peek.max_output).0),
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens | Task::Kept(_) | Task::Video(_) => Draw::default(),
+            Task::CountTokens | Task::Video(_) | Task::Kept(_) => Draw::default(),
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output: Tokens::ZERO,

@@ -3,7 +3,7 @@
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::protocol::provider::Deed;
-use crate::shard::kept::Wanted;
+use crate::shard::kept;
 use crate::shard::task::Task;
 use crate::shard::video;
 
@@ -37,10 +37,10 @@ pub(super) struct Line {
     pub model: Option<Str>,
     /// A stream is a JSON array and not SSE (Gemini without `alt=sse`).
     pub array: bool,
-    /// A kept answer that something is asked of.
-    pub kept: Option<Box<Wanted>>,
     /// Of which video, where it is about one.
     pub video: Option<Box<video::paths::Wanted>>,
+    /// A kept answer that something is asked of.
+    pub kept: Option<Box<kept::Wanted>>,
 }
 
 impl Line {
@@ -51,8 +51,8 @@ impl Line {
             stream: None,
             model: None,
             array: false,
-            kept: None,
             video: None,
+            kept: None,
         }
     }
 }
@@ -199,7 +199,7 @@ fn kept(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)>
     };
     let mut pairs = query.split(|b| *b == b'&');
     let stream = deed == Deed::Fetch && pairs.any(|pair| pair == b"stream=true");
-    let wanted = Wanted {
+    let wanted = kept::Wanted {
         deed,
         id: id.into(),
         query: without_key(query)?.into(),

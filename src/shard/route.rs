@@ -322,9 +322,10 @@ impl Exchange {
                 None => cost::expected(of, config.price.on(self.begun.wall)),
             };
             for pool in &config.pools {
-                let kept_elsewhere = self.pin.is_some_and(|pin| pin.pool != *pool);
-                let made_elsewhere = |case: &crate::shard::video::Case| !case.may_draw(*pool);
-                if kept_elsewhere || self.video.as_deref().is_some_and(made_elsewhere) {
+                let passed_over = |case: &crate::shard::video::Case| !case.may_draw(*pool);
+                if self.video.as_deref().is_some_and(passed_over)
+                    || self.pin.is_some_and(|pin| pin.pool != *pool)
+                {
                     continue;
                 }
                 let Some(key) = self.key(desk, *pool, now) else {
@@ -392,9 +393,9 @@ impl Exchange {
         // Another key may be of another organisation, which does not see what the first one's keeps.
         let own = |at: &usize| self.pin.is_none_or(|pin| pin.key == Some(keys[*at]));
         let issuer = self.video.as_ref().and_then(|case| case.key());
-        let issuer = issuer.and_then(|key| keys.iter().position(|k| *k == key));
-        let turn = issuer.into_iter().chain(turn);
-        let at = turn.into_iter().find(|at| own(at) && live(at))?;
+        let ordered = issuer.and_then(|key| keys.iter().position(|k| *k == key));
+        let mut turn = ordered.into_iter().chain(turn);
+        let at = turn.find(|at| own(at) && live(at))?;
         Some(Some(keys[at]))
     }
 

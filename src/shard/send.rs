@@ -5,7 +5,7 @@ use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::numbers::{Form, Question, Sides};
-use crate::protocol::dialect::{self, Target, splice};
+use crate::protocol::dialect::{self, Rules, Target, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{
     Asking, CallHead, ClientHeaders, Credential, Envelope, Operation, ProviderKind, Signing, form,
@@ -33,9 +33,8 @@ impl Exchange {
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
         let streams = match self.task {
             Task::Generate => self.streams() || dialect != self.dialect,
-            Task::Video(_) => self.carries(),
             Task::Kept(_) => self.streams(),
-            Task::CountTokens | Task::Embed | Task::EmbedMany => false,
+            _ => self.carries(),
         };
         self.issues = self.is_kept_by(provider.kind, dialect)?;
         let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
@@ -114,8 +113,10 @@ impl Exchange {
         let config = self.config.clone();
         let endpoint = &config.endpoints[endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
-        let name = self.video_name(provider, endpoint)?;
-        let kept = self.kept.as_ref().map(|kept| &*kept.wanted.id);
+        let name = match &self.kept {
+            Some(kept) => kept.wanted.id.clone(),
+            None => self.video_name(provider, endpoint)?,
+        };
         let client = self.client_headers();
         let asking = Asking {
             operation: self.operation_in(dialect),
@@ -125,7 +126,7 @@ impl Exchange {
             place: &provider.place,
             client: &client,
             affinity: None,
-            operation_name: kept.unwrap_or(&name),
+            operation_name: &name,
         };
         let (mut head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
         let body = match &self.video {
@@ -335,7 +336,10 @@ impl Exchange {
             self.dropped = dropped;
             return shaped(body, envelope);
         }
-        if dialect == self.dialect && !self.is_sealed() {
+        let passes = dialect == self.dialect && !self.is_sealed();
+        // A rule on content cannot be kept by bytes that pass; what is kept at one provider can be asked for in no other form.
+        let ruled = !self.asked.peek.server_state && endpoint.rules.reach_content(&self.asked.peek);
+        if passes && !ruled {
             return self.own_words(endpoint, dialect, envelope);
         }
         if self.asked.peek.server_state && dialect != self.dialect {
@@ -363,20 +367,22 @@ impl Exchange {
 
     /// The client's own bytes, with what must change.
     fn own_words(
-        &self,
+        &mut self,
         endpoint: &config::Endpoint,
         dialect: DialectName,
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
-        let spliced =
-            || splice::splice_request(dialect, &self.body, &self.asked.peek, &endpoint.name);
-        match envelope {
-            None => spliced(),
-            Some(envelope) if envelope.remove.contains(&"model") => {
-                shaped(self.body.clone(), Some(envelope))
-            }
-            Some(envelope) => shaped(spliced()?.concat().into(), Some(envelope)),
-        }
+        let none = Rules::default();
+        // Only what is asked of a model has parameters that a rule could name.
+        let rules = match self.task {
+            Task::Generate => &endpoint.rules,
+            _ => &none,
+        };
+        let (body, peek) = (&self.body, &self.asked.peek);
+        let shape = envelope.map(|e| (e.remove, &*e.insert));
+        let (slices, told) = splice::own_words(dialect, body, peek, &endpoint.name, rules, shape)?;
+        self.dropped = told;
+        Ok(slices.into_iter().collect())
     }
 
     fn target<'a>(&'a self, endpoint: &'a config::Endpoint, stream: bool) -> Target<'a> {
@@ -394,7 +400,7 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate | Task::Kept(_) | Task::Video(_) => None,
+            Task::Generate | Task::Video(_) | Task::Kept(_) => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),

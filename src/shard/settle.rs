@@ -498,7 +498,7 @@ impl Exchange {
                     attempt: attempt.id,
                 });
                 let usage = match self.ordered() {
-                    Some(ordered) => ordered,
+                    Some(usage) => usage,
                     None => self.usage_at_end(desk, &attempt, &relay, now, out),
                 };
                 self.unprobed(desk, &attempt, now);

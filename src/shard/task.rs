@@ -1,7 +1,6 @@
 //! What a client asks a model to do.
 
-use crate::protocol::provider::{Deed, Operation};
-use crate::shard::video;
+use crate::protocol::provider::{self, Operation};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
@@ -13,10 +12,21 @@ pub(super) enum Task {
     Embed,
     /// Several inputs in Google's own form; in OpenAI's, one form serves both.
     EmbedMany,
-    /// Something with an answer that was made before.
-    Kept(Deed),
     /// Something about a job that makes video.
-    Video(video::Deed),
+    Video(Deed),
+    /// Something with an answer that was made before.
+    Kept(provider::Deed),
+}
+
+/// What is wanted of such a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Start,
+    /// How it stands.
+    Poll,
+    /// The bytes that came of it.
+    Content,
+    Delete,
 }
 
 impl Task {
@@ -26,11 +36,11 @@ impl Task {
             Self::CountTokens => Operation::CountTokens,
             Self::Embed => Operation::Embed,
             Self::EmbedMany => Operation::EmbedMany,
+            Self::Video(Deed::Start) => Operation::VideoStart,
+            Self::Video(Deed::Poll) => Operation::VideoPoll,
+            Self::Video(Deed::Content) => Operation::VideoContent,
+            Self::Video(Deed::Delete) => Operation::VideoDelete,
             Self::Kept(deed) => Operation::Kept(deed),
-            Self::Video(video::Deed::Start) => Operation::VideoStart,
-            Self::Video(video::Deed::Poll) => Operation::VideoPoll,
-            Self::Video(video::Deed::Content) => Operation::VideoContent,
-            Self::Video(video::Deed::Delete) => Operation::VideoDelete,
         }
     }
 

@@ -111,11 +111,12 @@ fn fill(
     dictionary: &mut Dictionary,
     rows: &[Box<LedgerRow>],
 ) -> rusqlite::Result<Committed> {
-    let marks = ["?"; 44].join(",");
+    let marks = ["?"; COLUMNS].join(",");
     let mut insert = transaction.prepare_cached(&format!(
         "INSERT INTO attempt VALUES ({marks}) ON CONFLICT (exchange, attempt) DO NOTHING"
     ))?;
     let (mut committed, mut hourly) = (Committed::default(), Hourly::new());
+    let mut bound = Bound::nothing();
     for row in rows {
         let ids = ids_of(transaction, dictionary, row)?;
         let decision = intern(transaction, dictionary, row.decision)?;
@@ -132,7 +133,7 @@ fn fill(
             tier: word(&row.usage.service_tier)?,
             resolution: word(&row.usage.output_video_resolution)?,
         };
-        bind(&mut insert, row, &ids, &words)?;
+        bound.bind(&mut insert, row, numbers(row, &ids, &words))?;
         if insert.raw_execute()? == 0 {
             committed.duplicates += 1;
             continue;
@@ -186,62 +187,69 @@ struct Words {
     resolution: Option<i64>,
 }
 
-/// Binds all columns of `attempt`, in its order; nothing is copied.
-fn bind(
-    insert: &mut Statement<'_>,
-    row: &LedgerRow,
-    ids: &[i64; 9],
-    words: &Words,
-) -> rusqlite::Result<()> {
-    let mut columns = bind_first(insert, row, ids, words)?;
-    for count in pieces(row) {
-        columns.add(count)?;
+/// The columns of `attempt`.
+const COLUMNS: usize = 44;
+/// Those that hold text; all others are whole numbers.
+const EXCHANGE: usize = 0;
+const UPSTREAM_ID: usize = 16;
+
+/// What is bound to an insertion's columns. A statement keeps its bindings from row to row, and most numbers of a row are those of the row
+/// before: only what differs is bound again, which is a third of the work of a row.
+struct Bound([Option<i64>; COLUMNS]);
+
+impl Bound {
+    /// Of a statement from the cache, whose columns are all null.
+    fn nothing() -> Self {
+        Self([None; COLUMNS])
     }
-    columns.add(words.resolution)
+
+    fn bind(
+        &mut self,
+        insert: &mut Statement<'_>,
+        row: &LedgerRow,
+        numbers: [Option<i64>; COLUMNS],
+    ) -> rusqlite::Result<()> {
+        insert.raw_bind_parameter(EXCHANGE + 1, &*row.exchange)?;
+        insert.raw_bind_parameter(UPSTREAM_ID + 1, &*row.upstream_id)?;
+        for (at, (number, bound)) in numbers.iter().zip(&mut self.0).enumerate() {
+            if number != bound {
+                insert.raw_bind_parameter(at + 1, number)?;
+                *bound = *number;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The columns of the first version.
-fn bind_first<'a, 'c>(
-    insert: &'a mut Statement<'c>,
-    row: &LedgerRow,
-    ids: &[i64; 9],
-    words: &Words,
-) -> rusqlite::Result<Columns<'a, 'c>> {
-    let mut columns = Columns { insert, bound: 0 };
-    columns.add(&*row.exchange)?;
-    columns.add(row.attempt)?;
-    columns.add(row.last)?;
-    columns.add(row.started.0)?;
-    for id in ids {
-        columns.add(id)?;
-    }
-    columns.add(failed(row))?;
-    columns.add(row.streamed)?;
-    columns.add(row.status)?;
-    columns.add(&*row.upstream_id)?;
-    columns.add(words.decision)?;
-    columns.add(words.tier)?;
-    columns.add(row.usage.estimated)?;
-    for count in counts(row) {
-        columns.add(count)?;
-    }
-    columns.add(row.cost.0)?;
-    columns.add(micros(row.queued))?;
-    columns.add(row.first_byte.map(micros))?;
-    columns.add(micros(row.total))?;
-    Ok(columns)
-}
-
-struct Columns<'a, 'c> {
-    insert: &'a mut Statement<'c>,
-    bound: usize,
-}
-
-impl Columns<'_, '_> {
-    fn add(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
-        self.bound += 1;
-        self.insert.raw_bind_parameter(self.bound, value)
-    }
+/// The columns of `attempt` in its order; none where text stands.
+fn numbers(row: &LedgerRow, ids: &[i64; 9], words: &Words) -> [Option<i64>; COLUMNS] {
+    let mut numbers = [None; COLUMNS];
+    numbers[1..4].copy_from_slice(&[
+        Some(i64::from(row.attempt)),
+        Some(i64::from(row.last)),
+        Some(row.started.0),
+    ]);
+    numbers[4..13].copy_from_slice(&ids.map(Some));
+    numbers[13..16].copy_from_slice(&[
+        Some(i64::from(failed(row))),
+        Some(i64::from(row.streamed)),
+        row.status.map(i64::from),
+    ]);
+    numbers[17..20].copy_from_slice(&[
+        Some(words.decision),
+        words.tier,
+        Some(i64::from(row.usage.estimated)),
+    ]);
+    numbers[20..35].copy_from_slice(&counts(row));
+    numbers[35..39].copy_from_slice(&[
+        Some(row.cost.0),
+        Some(micros(row.queued)),
+        row.first_byte.map(micros),
+        Some(micros(row.total)),
+    ]);
+    numbers[39..43].copy_from_slice(&pieces(row));
+    numbers[43] = words.resolution;
+    numbers
 }
 
 fn failed(row: &LedgerRow) -> bool {

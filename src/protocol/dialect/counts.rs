@@ -4,9 +4,8 @@
 //! members than any provider's has. Keeps names as written: no provider escapes a letter of one.
 
 use crate::base::Tokens;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::protocol::json::walk::{Broken, Start, Walk};
 use smallvec::SmallVec;
-use std::fmt;
 
 /// A usage object, taken apart.
 #[derive(Debug, Default)]
@@ -38,19 +37,39 @@ enum Leaf<'a> {
 impl<'a> Counts<'a> {
     /// `None` for what is no JSON object.
     pub fn of(text: &'a str) -> Option<Self> {
-        if !text.trim_start().starts_with('{') {
-            return None;
-        }
+        let mut walk = Walk::of(text);
         let mut counts = Self::default();
-        let mut json = serde_json::Deserializer::from_str(text);
-        let root = Node {
-            counts: &mut counts,
-            path: [""; DEPTH],
-            depth: 0,
-        };
-        root.deserialize(&mut json).ok()?;
-        json.end().ok()?;
+        counts.read(&mut walk, [""; DEPTH], 0).ok()?;
+        walk.end().ok()?;
         Some(counts)
+    }
+
+    /// The members of an object that stands at `path`.
+    fn read(&mut self, walk: &mut Walk<'a>, path: Path<'a>, depth: usize) -> Result<(), Broken> {
+        walk.members(|walk, name| {
+            let mut path = path;
+            match (path.get_mut(depth), name.plain()) {
+                (Some(place), Some(name)) if !name.is_empty() => *place = name,
+                _ => return walk.value().map(drop),
+            }
+            let leaf = match walk.start() {
+                Start::Object => return self.read(walk, path, depth + 1),
+                Start::Number => number(walk.value()?)?,
+                Start::Flag => Leaf::Flag(walk.value()? == "true"),
+                Start::Text => match walk.string()?.plain() {
+                    Some(text) => Leaf::Text(text),
+                    // A text with escapes: no count.
+                    None => return Ok(()),
+                },
+                Start::Array | Start::Null => return walk.value().map(drop),
+            };
+            let length = path
+                .iter()
+                .map(|name| name.len() + usize::from(!name.is_empty()));
+            let length = length.sum();
+            self.0.push(Entry { path, length, leaf });
+            Ok(())
+        })
     }
 
     /// The count at `/a/b`. A float is cut to its whole part, below zero is zero.
@@ -120,118 +139,16 @@ fn is_at(place: &Path<'_>, path: &str) -> bool {
     rest.is_empty()
 }
 
-/// One value of the object, at its path.
-struct Node<'a, 'c> {
-    counts: &'c mut Counts<'a>,
-    path: Path<'a>,
-    depth: usize,
-}
-
-impl<'a> Node<'a, '_> {
-    fn keep(self, leaf: Leaf<'a>) {
-        let length = self.path.iter().map(|name| name.len()).sum::<usize>() + self.depth;
-        self.counts.0.push(Entry {
-            path: self.path,
-            length,
-            leaf,
-        });
+/// A number as serde_json reads it: whole if it is written so and fits.
+fn number(text: &str) -> Result<Leaf<'static>, Broken> {
+    if let Ok(whole) = text.parse() {
+        return Ok(Leaf::Whole(whole));
     }
-}
-
-impl<'a> DeserializeSeed<'a> for Node<'a, '_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
+    if let Ok(signed) = text.parse() {
+        return Ok(Leaf::Signed(signed));
     }
-}
-
-impl<'a> Visitor<'a> for Node<'a, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_u64<E>(self, n: u64) -> Result<(), E> {
-        self.keep(Leaf::Whole(n));
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, n: i64) -> Result<(), E> {
-        self.keep(Leaf::Signed(n));
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, n: f64) -> Result<(), E> {
-        self.keep(Leaf::Float(n));
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<(), E> {
-        self.keep(Leaf::Flag(flag));
-        Ok(())
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<(), E> {
-        self.keep(Leaf::Text(text));
-        Ok(())
-    }
-
-    /// A text with escapes: no count.
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Name)? {
-            let mut path = self.path;
-            match (path.get_mut(self.depth), name) {
-                (Some(place), Some(name)) if !name.is_empty() => *place = name,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            }
-            map.next_value_seed(Node {
-                counts: &mut *self.counts,
-                path,
-                depth: self.depth + 1,
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// A member's name; `None` where it is written with escapes.
-struct Name;
-
-impl<'a> DeserializeSeed<'a> for Name {
-    type Value = Option<&'a str>;
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_identifier(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Name {
-    type Value = Option<&'a str>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-    fn visit_borrowed_str<E>(self, name: &'a str) -> Result<Self::Value, E> {
-        Ok(Some(name))
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
+    let float = text.parse().ok().filter(|float: &f64| float.is_finite());
+    float.map(Leaf::Float).ok_or(Broken::Syntax)
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ pub mod responses;
 mod rules;
 pub mod splice;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod unread;
 
 use crate::base::{NanoUsd, Str};
 use crate::canon::{Answer, DialectName, Event, Fault, Malformed, Request};
@@ -86,14 +87,16 @@ pub struct Closing {
 
 /// Reads a client's request.
 pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault> {
-    match dialect {
+    let mut request = match dialect {
         DialectName::Native => native::request::read(body),
         DialectName::Chat => chat::request::read(body),
         DialectName::Messages => messages::request::read(body),
         DialectName::Responses => responses::request::read(body),
         DialectName::Gemini => gemini::request::read(body),
         DialectName::Converse => converse::request::read(body),
-    }
+    }?;
+    unread::note(dialect, body, &mut request);
+    Ok(request)
 }
 
 /// Writes a request for a provider. `Err` names what this dialect, or the target's model, cannot say.
@@ -108,6 +111,11 @@ pub fn write_request(
         let mut changed = request.clone();
         told = target.rules.apply(&mut changed);
         applied = Some(changed);
+    }
+    // Our own dialect can say these too.
+    if dialect != DialectName::Native && request.extra.iter().any(unread::is_noted) {
+        let changed = applied.get_or_insert_with(|| request.clone());
+        told.extend(unread::take(changed));
     }
     let request = applied.as_ref().unwrap_or(request);
     let (body, dropped) = match dialect {

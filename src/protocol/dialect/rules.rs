@@ -51,6 +51,14 @@ impl Rules {
         told
     }
 
+    pub(super) fn drops(&self, name: &str) -> bool {
+        names(&self.drop, name)
+    }
+
+    pub(super) fn refuses(&self, name: &str) -> bool {
+        names(&self.refuse, name)
+    }
+
     /// Whether `apply` would change anything; without an allocation, since most requests break no rule.
     #[must_use]
     pub(super) fn bites(&self, request: &Request) -> bool {
@@ -91,6 +99,16 @@ impl Rules {
 
 fn names(list: &[String], name: &str) -> bool {
     list.iter().any(|n| n == name)
+}
+
+/// Whether the parameter, written as `value`, asks for what would happen anyway.
+pub(super) fn idles(name: &str, number: Option<f64>, value: &str) -> bool {
+    match name {
+        "temperature" | "top_p" | "choices" => number == Some(1.0),
+        "presence_penalty" | "frequency_penalty" | "top_logprobs" => number == Some(0.0),
+        "logprobs" => value == "false",
+        _ => false,
+    }
 }
 
 /// Whether the parameter was asked for, and whether what was asked for would happen anyway.
@@ -148,7 +166,7 @@ fn number(s: &Sampling, name: &str) -> Option<f64> {
 }
 
 /// Every parameter of sampling, by canon's names.
-const PARAMETERS: &[&str] = &[
+pub(super) const PARAMETERS: &[&str] = &[
     "max_output",
     "temperature",
     "top_p",

@@ -54,14 +54,12 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
         (Operation::Embed, _) => "embedContent",
         (Operation::EmbedMany, _) => "batchEmbedContents",
         (Operation::VideoStart, _) => "predictLongRunning",
-        // Those of videos have no method of a model's, and Google keeps no answers in Responses: `call` and `offers` know.
-        (
-            Operation::VideoPoll
-            | Operation::VideoContent
-            | Operation::VideoDelete
-            | Operation::Kept(_),
-            _,
-        ) => "fetchPredictOperation",
+        // The last two have no method of a model's: `call` and `offers` know.
+        (Operation::VideoPoll | Operation::VideoContent | Operation::VideoDelete, _) => {
+            "fetchPredictOperation"
+        }
+        // Nobody asks this of Google: it keeps no answers in Responses.
+        (Operation::Kept(_), _) => "generateContent",
     }
 }
 

@@ -201,3 +201,36 @@ fn an_endless_answer_is_broken_off_at_the_bound() {
         Outcome::Failed(crate::canon::FaultClass::UpstreamBroken)
     ));
 }
+
+/// Bytes that pass are held to a model's rules as much as a request that is translated, and the client is told the same.
+#[test]
+fn a_models_rules_hold_where_bytes_pass() {
+    let yaml = one_provider("openai", POOL).replacen(
+        "name: m0,",
+        "name: m0, rules: {drop_params: [seed], refuse_params: [top_k], clamp: {temperature: 0..1}},",
+        1,
+    );
+    let mut rig = Rig::new(&yaml);
+    let asked = r#"{"seed":7, "model":"m0","temperature":1.70,"messages":[{"role":"user","content":"\u0068ello"}]}"#;
+    let client = rig.chat(asked);
+    let calls = rig.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(
+        String::from_utf8(calls[0].body.concat()).expect("text"),
+        r#"{"model":"m0","temperature":1.0,"messages":[{"role":"user","content":"\u0068ello"}]}"#
+    );
+    rig.on(Input::Sent {
+        attempt: calls[0].attempt,
+    });
+    rig.answer(calls[0].attempt);
+    let (status, headers, _) = rig.told(client);
+    assert_eq!(
+        (status, header(&headers, "x-stokehold-dropped")),
+        (200, Some("seed, temperature=1"))
+    );
+    let client = rig.chat(r#"{"model":"m0","top_k":3,"messages":[]}"#);
+    let (status, _, text) = rig.told(client);
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("top_k"), "{text}");
+    rig.rests();
+}

@@ -9,6 +9,7 @@ mod kept;
 mod keys;
 mod ledger;
 mod limits;
+mod matrix;
 mod queue;
 mod reload;
 mod sockets;

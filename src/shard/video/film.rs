@@ -4,7 +4,7 @@
 //! under way, and nothing is held in between.
 
 use super::ask::bare;
-use super::{Deed, Film, Form, file_name, job_name};
+use super::{Film, Form, file_name, job_name};
 use crate::base::{Instant, NanoUsd, Now, Str};
 use crate::canon::{DialectName, Fault, FaultClass, Source, Usage};
 use crate::config::OnDisconnect;
@@ -17,6 +17,7 @@ use crate::protocol::provider::Operation;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, Phase};
 use crate::shard::relay::Relay;
+use crate::shard::task::Deed;
 use crate::shard::{Outcome, Output, stream};
 use bytes::Bytes;
 use std::time::Duration;

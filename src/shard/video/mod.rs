@@ -34,9 +34,8 @@ use crate::protocol::provider::{Operation, ProviderKind};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Exchange, ModelIdOrNone};
 use crate::shard::issued::Place;
-use crate::shard::task::Task;
+use crate::shard::task::{Deed, Task};
 use crate::shard::{ClientHead, Headers};
-pub(super) use paths::Deed;
 use paths::{Name, Wanted};
 use video::VideoJob;
 

@@ -4,18 +4,7 @@ use crate::base::Str;
 use crate::canon::{DialectName, FaultClass};
 use crate::protocol::dialect::gemini::video_name::{OperationName, Ticket, file_id};
 use crate::shard::paths::{Ask, Line, percent_decode, refused};
-use crate::shard::task::Task;
-
-/// What is wanted of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) enum Deed {
-    Start,
-    /// How it stands.
-    Poll,
-    /// The bytes that came of it.
-    Content,
-    Delete,
-}
+use crate::shard::task::{Deed, Task};
 
 /// What a path names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -101,8 +101,38 @@ pub(in crate::protocol::dialect) struct CallDelta<'a> {
     pub function: Option<FunctionDelta<'a>>,
     #[serde(borrow)]
     pub custom: Option<CustomDelta<'a>>,
+    /// `function` or `custom`, in the first piece.
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<&'a RawValue>,
     /// Google: `{"google":{"thought_signature":…}}`.
     pub extra_content: Option<ExtraContent>,
+}
+
+impl CallDelta<'_> {
+    /// The kind, where it is one that came after this was written.
+    pub fn new_kind(&self) -> Option<&RawValue> {
+        let known = self.function.is_some() || self.custom.is_some();
+        let new = |kind: &&RawValue| {
+            kind.get().starts_with('"')
+                && !matches!(kind.get(), "\"function\"" | "\"custom\"" | "\"\"")
+        };
+        self.kind.filter(|_| !known).filter(new)
+    }
+
+    /// Whether this is of a call that we can name; a piece that says nothing may be of one that we cannot.
+    pub fn is_call(&self) -> bool {
+        let named = self
+            .id
+            .is_some_and(|id| id.get().starts_with('"') && id.get() != "\"\"");
+        let signed = self
+            .extra_content
+            .as_ref()
+            .is_some_and(|e| e.google.is_some());
+        self.function.is_some()
+            || self.custom.is_some()
+            || (named && self.new_kind().is_none())
+            || signed
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

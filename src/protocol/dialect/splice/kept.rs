@@ -81,7 +81,7 @@ pub fn kept_event(event: &SseEvent) -> (bool, Option<Kept>) {
 }
 
 fn of(body: &Str, object: &Object<'_>) -> Option<Kept> {
-    let status = text(body, object.status)?;
+    let status = text(body, object.status.map(RawValue::get))?;
     if matches!(&*status, "queued" | "in_progress") {
         return None;
     }
@@ -89,12 +89,12 @@ fn of(body: &Str, object: &Object<'_>) -> Option<Kept> {
     let said = object.usage.filter(|raw| raw.get() != "null");
     let used = said.and_then(|raw| usage::read(Json::within(body, raw), tools.as_ref()));
     Some(Kept {
-        id: text(body, object.id)?,
-        model: text(body, object.model).unwrap_or_default(),
+        id: text(body, object.id.map(RawValue::get))?,
+        model: text(body, object.model.map(RawValue::get)).unwrap_or_default(),
         called_off: status == "cancelled",
         background: object.background.is_some_and(|raw| raw.get() == "true"),
         usage: used.map(|used| Usage {
-            service_tier: text(body, object.service_tier),
+            service_tier: text(body, object.service_tier.map(RawValue::get)),
             ..used
         }),
     })

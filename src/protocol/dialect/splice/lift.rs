@@ -485,7 +485,11 @@ mod tests {
     #[test]
     fn a_stop_means_what_the_choice_did_before() {
         for (delta, end, expected) in [
-            (r#"{"tool_calls":[{"index":0}]}"#, "", StopReason::ToolUse),
+            (
+                r#"{"tool_calls":[{"index":0,"function":{}}]}"#,
+                "",
+                StopReason::ToolUse,
+            ),
             (r#"{"function_call":{"name":"f"}}"#, "", StopReason::ToolUse),
             (r#"{"refusal":"no"}"#, "", StopReason::Refusal),
             (

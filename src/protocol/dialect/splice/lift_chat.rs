@@ -4,7 +4,7 @@ use super::Pass;
 use super::lift::read;
 use crate::base::{Json, Str};
 use crate::canon::{Event, Fault, FaultClass, Malformed, StopReason, Usage};
-use crate::protocol::dialect::chat;
+use crate::protocol::dialect::chat::{self, schema::CallDelta};
 use crate::protocol::framing::sse::SseEvent;
 use memchr::memmem::Finder;
 use serde::Deserialize;
@@ -59,6 +59,14 @@ struct Delta<'a> {
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
     function_call: Option<&'a RawValue>,
+}
+
+/// As the decoder finds them; what is no list of calls is for others to complain of.
+fn has_call(calls: &RawValue) -> bool {
+    let read = serde_json::from_str::<Vec<CallDelta<'_>>>(calls.get());
+    read.map_or(calls.get().contains('{'), |calls| {
+        calls.iter().any(CallDelta::is_call)
+    })
 }
 
 #[derive(Debug)]
@@ -251,7 +259,7 @@ impl ChatLift {
         if let Some(delta) = &said.delta {
             known.refused |= text(delta.refusal).is_some_and(|t| !t.is_empty());
             known.called |= delta.function_call.is_some()
-                || delta.tool_calls.is_some_and(|c| c.get().contains('{'));
+                || (!known.called && delta.tool_calls.is_some_and(has_call));
         }
         if let Some(word) = text(said.finish_reason).filter(|w| !w.is_empty())
             && !std::mem::replace(&mut known.stopped, true)

@@ -9,7 +9,8 @@ mod request;
 pub use peek::peek;
 mod envelope;
 pub use envelope::envelope;
-pub use request::splice_request;
+mod ruled;
+pub use request::{own_words, splice_request};
 mod lift;
 mod lift_chat;
 mod lift_responses;
@@ -24,6 +25,8 @@ mod kept;
 pub use kept::{Kept, kept, kept_event};
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod tests;
 
 use crate::base::Str;
 use crate::canon::{BlockKind, DialectName, Request, Source, Tool, ToolInput};

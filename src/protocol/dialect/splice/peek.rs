@@ -5,11 +5,9 @@
 use super::Peek;
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
+use crate::protocol::json::walk::{Broken, DEPTH_MAX, Start, Walk};
 use bytes::Bytes;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use std::ops::Range;
 
 /// Reads what routing needs. `Err` names the field that is wrong or missing (`model`, `messages`, …), and for a body that is not JSON
@@ -42,16 +40,38 @@ fn scanned(dialect: DialectName, body: &Bytes, answered: bool) -> Result<Peek, F
             ..Peek::default()
         },
         seen: 0,
-        reading: None,
         max_output_newer: false,
-        fault: None,
     };
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = json.deserialize_map(&mut scan).and_then(|()| json.end());
-    match read {
+    match scan.read(text) {
         Ok(()) => scan.whole(answered),
-        Err(error) => Err(scan.fault_of(&error)),
+        Err(Stop::Fault(fault)) => Err(*fault),
+        Err(Stop::Broken(broken)) => Err(not_json(text, broken)),
     }
+}
+
+/// Why a scan ends early.
+enum Stop {
+    Broken(Broken),
+    Fault(Box<Fault>),
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// What serde_json says of a text that is no JSON, with its place.
+fn not_json(text: &str, broken: Broken) -> Fault {
+    let message = match (broken, serde_json::from_str::<IgnoredAny>(text)) {
+        (Broken::Deep, _) => format!("the body is nested deeper than {DEPTH_MAX} levels"),
+        (Broken::Syntax, Err(error)) => format!("the body is not JSON: {error}"),
+        (Broken::Syntax, Ok(_)) if text.trim_start().starts_with('{') => {
+            "the body is not JSON: a name has half of a surrogate pair".to_owned()
+        }
+        (Broken::Syntax, Ok(_)) => "the body must be a JSON object".to_owned(),
+    };
+    Fault::new(FaultClass::Invalid, message)
 }
 
 /// The top-level fields that we read.
@@ -137,13 +157,78 @@ struct Scan<'b> {
     peek: Peek,
     /// A bit for each `Top` that was met.
     seen: u16,
-    reading: Option<Top>,
     /// The limit came from the newer of Chat's two fields, whichever stands first.
     max_output_newer: bool,
-    fault: Option<Fault>,
 }
 
 impl Scan<'_> {
+    fn read(&mut self, text: &str) -> Result<(), Stop> {
+        let mut walk = Walk::of(text);
+        walk.members(|walk, name| {
+            let top = Top::of(self.dialect, &name.text()?);
+            if !matches!(top, Top::Other | Top::State) && self.seen & bit(top) != 0 {
+                let name = top.name(self.dialect);
+                let fault = Fault::invalid(name, format!("{name} stands twice"));
+                return Err(Stop::Fault(Box::new(fault)));
+            }
+            self.seen |= bit(top);
+            self.field(top, walk)
+        })?;
+        Ok(walk.end()?)
+    }
+
+    fn field(&mut self, top: Top, walk: &mut Walk<'_>) -> Result<(), Stop> {
+        match top {
+            Top::Other => walk.value().map(drop)?,
+            Top::System => content(&mut self.peek, walk)?,
+            Top::Conversation => return self.conversation(walk),
+            _ => {
+                let text = walk.value()?;
+                self.small(top, text).ok_or_else(|| self.wrong(top))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn conversation(&mut self, walk: &mut Walk<'_>) -> Result<(), Stop> {
+        match walk.start() {
+            Start::Array => walk.items(|walk| {
+                if walk.start() != Start::Object {
+                    return Err(self.or_broken(walk, Top::Conversation));
+                }
+                let is_instruction = part(&mut self.peek, walk)?;
+                let turns = self.peek.turns;
+                self.peek.turns = turns.saturating_add(u32::from(!is_instruction));
+                Ok(())
+            }),
+            Start::Text if matches!(self.dialect, DialectName::Native | DialectName::Responses) => {
+                self.peek.turns = 1;
+                self.peek.prompt_bytes += walk.string()?.decoded_length();
+                Ok(())
+            }
+            _ => Err(self.or_broken(walk, Top::Conversation)),
+        }
+    }
+
+    /// Why `top` cannot be read on: it is no JSON, or JSON of another type.
+    fn or_broken(&self, walk: &mut Walk<'_>, top: Top) -> Stop {
+        match walk.value() {
+            Ok(_) => self.wrong(top),
+            Err(broken) => broken.into(),
+        }
+    }
+
+    fn wrong(&self, top: Top) -> Stop {
+        let name = top.name(self.dialect);
+        let message = format!("{name} must be {}", expected(top, self.dialect));
+        Stop::Fault(Box::new(Fault::invalid(name, message)))
+    }
+
+    fn range(&self, value: &str) -> Range<usize> {
+        let start = value.as_ptr() as usize - self.body.as_ptr() as usize;
+        start..start + value.len()
+    }
+
     /// What was read, when nothing that must be there is missing.
     fn whole(self, answered: bool) -> Result<Peek, Fault> {
         self.required(Top::Model)?;
@@ -171,46 +256,11 @@ impl Scan<'_> {
         Fault::invalid(name, format!("{name} is missing"))
     }
 
-    /// Our own finding if there is one; else what serde_json says, without its words for wrong types: they quote the value.
-    fn fault_of(mut self, error: &serde_json::Error) -> Fault {
-        if let Some(fault) = self.fault.take() {
-            return fault;
-        }
-        match self.reading {
-            Some(top) if error.is_data() => {
-                let name = top.name(self.dialect);
-                Fault::invalid(
-                    name,
-                    format!("{name} must be {}", expected(top, self.dialect)),
-                )
-            }
-            None if error.is_data() => {
-                Fault::new(FaultClass::Invalid, "the body must be a JSON object")
-            }
-            _ => Fault::new(
-                FaultClass::Invalid,
-                format!("the body is not JSON: {error}"),
-            ),
-        }
-    }
-
-    fn wrong(&mut self, top: Top) {
-        let name = top.name(self.dialect);
-        let message = format!("{name} must be {}", expected(top, self.dialect));
-        self.fault = Some(Fault::invalid(name, message));
-    }
-
-    fn range(&self, raw: &RawValue) -> Range<usize> {
-        let start = raw.get().as_ptr() as usize - self.body.as_ptr() as usize;
-        start..start + raw.get().len()
-    }
-
     /// Takes the value of a small field. `None`: it is wrong.
-    fn small(&mut self, top: Top, raw: &RawValue) -> Option<()> {
-        let text = raw.get();
+    fn small(&mut self, top: Top, text: &str) -> Option<()> {
         match top {
             Top::Model => {
-                let at = self.range(raw);
+                let at = self.range(text);
                 self.peek.model = plain_string(self.body, text, &at)?;
                 self.peek.model_at = at;
                 (!self.peek.model.is_empty()).then_some(())
@@ -233,7 +283,7 @@ impl Scan<'_> {
                 Some(())
             }
             Top::StreamOptions => {
-                self.peek.stream_options_at = Some(self.range(raw));
+                self.peek.stream_options_at = Some(self.range(text));
                 self.peek.stream_usage = asks_usage(text)?;
                 Some(())
             }
@@ -251,7 +301,7 @@ impl Scan<'_> {
             }
             Top::Previous if text == "null" => Some(()),
             Top::Previous => {
-                let at = self.range(raw);
+                let at = self.range(text);
                 self.peek.server_state = true;
                 self.peek.previous = Some(plain_string(self.body, text, &at)?);
                 Some(())
@@ -319,161 +369,15 @@ fn asks_usage(text: &str) -> Option<bool> {
     options.include_usage.map_or(Some(false), boolean)
 }
 
-struct TopKey(DialectName);
-
-impl<'de> DeserializeSeed<'de> for TopKey {
-    type Value = Top;
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Top, D::Error> {
-        from.deserialize_identifier(self)
+/// Reads a string, a block, or an array of them. Whether a number may stand here is the provider's to say.
+fn content(peek: &mut Peek, walk: &mut Walk<'_>) -> Result<(), Broken> {
+    match walk.start() {
+        Start::Text => peek.prompt_bytes += walk.string()?.decoded_length(),
+        Start::Array => return walk.items(|walk| content(peek, walk)),
+        Start::Object => return part(peek, walk).map(drop),
+        Start::Number | Start::Flag | Start::Null => walk.value().map(drop)?,
     }
-}
-
-impl Visitor<'_> for TopKey {
-    type Value = Top;
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a field's name")
-    }
-    fn visit_str<E>(self, name: &str) -> Result<Top, E> {
-        Ok(Top::of(self.0, name))
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Scan<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(top) = map.next_key_seed(TopKey(self.dialect))? {
-            self.reading = Some(top);
-            if !matches!(top, Top::Other | Top::State) && self.seen & bit(top) != 0 {
-                let name = top.name(self.dialect);
-                self.fault = Some(Fault::invalid(name, format!("{name} stands twice")));
-                return Err(A::Error::custom("twice"));
-            }
-            self.seen |= bit(top);
-            match top {
-                Top::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Top::System => map.next_value_seed(Content(&mut self.peek))?,
-                Top::Conversation => {
-                    let string_too =
-                        matches!(self.dialect, DialectName::Native | DialectName::Responses);
-                    map.next_value_seed(Turns {
-                        peek: &mut self.peek,
-                        string_too,
-                    })?;
-                }
-                _ => {
-                    let raw = map.next_value::<&RawValue>()?;
-                    if self.small(top, raw).is_none() {
-                        self.wrong(top);
-                        return Err(A::Error::custom("wrong"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Turns<'p> {
-    peek: &'p mut Peek,
-    string_too: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Turns<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Turns<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("turns")
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        if !self.string_too {
-            return Err(E::custom("a string"));
-        }
-        self.peek.turns = 1;
-        self.peek.prompt_bytes += text.len();
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Turn(self.peek))?.is_some() {}
-        Ok(())
-    }
-}
-
-struct Turn<'p>(&'p mut Peek);
-
-impl<'de> DeserializeSeed<'de> for Turn<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Turn<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a turn")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        if !part(self.0, map)? {
-            self.0.turns = self.0.turns.saturating_add(1);
-        }
-        Ok(())
-    }
-}
-
-/// A string, a block, or an array of them.
-struct Content<'p>(&'p mut Peek);
-
-impl<'de> DeserializeSeed<'de> for Content<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Content<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("content")
-    }
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.0.prompt_bytes += text.len();
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Content(self.0))?.is_some() {}
-        Ok(())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        part(self.0, map).map(drop)
-    }
-    // Whether a number may stand here is the provider's to say.
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What a field of a turn or block means to us, in whichever dialect: no two of them use one name for different things.
@@ -518,59 +422,33 @@ impl Part {
     }
 }
 
-struct PartKey;
-
-impl<'de> DeserializeSeed<'de> for PartKey {
-    type Value = Part;
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Part, D::Error> {
-        from.deserialize_identifier(self)
-    }
-}
-
-impl Visitor<'_> for PartKey {
-    type Value = Part;
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a field's name")
-    }
-    fn visit_str<E>(self, name: &str) -> Result<Part, E> {
-        Ok(Part::of(name))
-    }
-}
-
 /// Reads a turn or a block. True when its role says that it is an instruction.
-fn part<'de, A: MapAccess<'de>>(peek: &mut Peek, mut map: A) -> Result<bool, A::Error> {
+fn part(peek: &mut Peek, walk: &mut Walk<'_>) -> Result<bool, Broken> {
     let mut instruction = false;
     // A reasoning item of Responses that says nothing itself is looked up by its id.
     let (mut reasoning, mut id, before) = (false, false, peek.prompt_bytes);
     let mut sealed = false;
-    while let Some(key) = map.next_key_seed(PartKey)? {
-        match key {
-            Part::Content => map.next_value_seed(Content(peek))?,
-            Part::Id => id |= map.next_value::<&RawValue>()?.get().len() > 2,
-            Part::FileId => {
-                peek.server_state |= map.next_value::<&RawValue>()?.get() != "null";
-            }
-            Part::Signature => {
-                sealed |= !matches!(map.next_value::<&RawValue>()?.get(), "null" | "\"\"");
-            }
-            Part::Source => {
-                source(peek, map.next_value::<&RawValue>()?).map_err(A::Error::custom)?
-            }
-            Part::Other => {
-                map.next_value::<IgnoredAny>()?;
-            }
-            Part::Role => {
-                let role = map.next_value::<&RawValue>()?.get();
-                instruction = matches!(role, "\"system\"" | "\"developer\"");
-            }
-            Part::Type => {
-                let said = map.next_value::<&RawValue>()?.get();
-                reasoning |= said == "\"reasoning\"";
-                kind(peek, said);
-            }
-            _ => said(peek, &key, map.next_value::<&RawValue>()?.get()),
+    walk.members(|walk, name| {
+        let part = Part::of(&name.text()?);
+        if matches!(part, Part::Content) {
+            return content(peek, walk);
         }
-    }
+        let value = walk.value()?;
+        match part {
+            Part::Id => id |= value.len() > 2,
+            Part::FileId => peek.server_state |= value != "null",
+            Part::Signature => sealed |= !matches!(value, "null" | "\"\""),
+            Part::Source => return source(peek, value),
+            Part::Role => instruction = matches!(value, "\"system\"" | "\"developer\""),
+            Part::Type => {
+                reasoning |= value == "\"reasoning\"";
+                kind(peek, value);
+            }
+            Part::Other | Part::Content => {}
+            _ => said(peek, &part, value),
+        }
+        Ok(())
+    })?;
     peek.has_thinking |= sealed;
     let told = peek.prompt_bytes > before;
     peek.server_state |= reasoning && id && !sealed && !told;
@@ -610,30 +488,33 @@ fn said(peek: &mut Peek, key: &Part, value: &str) {
     }
 }
 
-/// A document may come as text or as blocks, which are prompt; what comes as base64 or an address is not counted.
-fn source(peek: &mut Peek, raw: &RawValue) -> Result<(), serde_json::Error> {
-    #[derive(serde::Deserialize)]
-    struct Source<'a> {
-        #[serde(rename = "type", borrow)]
-        kind: Option<&'a RawValue>,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-        #[serde(borrow)]
-        text: Option<&'a RawValue>,
-        #[serde(borrow, alias = "blocks")]
-        content: Option<&'a RawValue>,
-    }
-    // The provider refuses other shapes in its own words.
-    let Ok(source) = serde_json::from_str::<Source<'_>>(raw.get()) else {
+/// A document may come as text or as blocks, which are prompt; what comes as base64 or an address is not counted. The provider refuses other
+/// shapes in its own words.
+fn source(peek: &mut Peek, value: &str) -> Result<(), Broken> {
+    let (mut is_text, mut text, mut data) = (false, None, None);
+    let mut walk = Walk::of(value);
+    if walk.start() != Start::Object {
         return Ok(());
-    };
-    if source.kind.is_some_and(|k| k.get() == "\"text\"") {
-        let text = source.data.or(source.text);
-        peek.prompt_bytes += text.map_or(0, |t| t.get().len().saturating_sub(2));
     }
-    source.content.map_or(Ok(()), |content| {
-        Content(peek).deserialize(&mut serde_json::Deserializer::from_str(content.get()))
-    })
+    walk.members(|walk, name| {
+        let name = name.text()?;
+        if matches!(&*name, "content" | "blocks") {
+            return content(peek, walk);
+        }
+        let value = Some(walk.value()?).filter(|value| *value != "null");
+        match &*name {
+            "type" => is_text = value == Some("\"text\""),
+            "data" => data = value,
+            "text" => text = value,
+            _ => {}
+        }
+        Ok::<(), Broken>(())
+    })?;
+    if is_text {
+        let text = data.or(text);
+        peek.prompt_bytes += text.map_or(0, |t| t.len().saturating_sub(2));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -784,7 +665,11 @@ mod tests {
             "{{\"model\":\"m\",\"messages\":[{{\"content\":{}}}]}}",
             "[".repeat(100_000)
         );
-        assert!(told(deep.as_bytes()).contains("recursion limit"));
+        assert_eq!(
+            told(deep.as_bytes()),
+            "the body is nested deeper than 128 levels"
+        );
+        assert!(told(br#"{"\ud83d":1}"#).contains("surrogate"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The client's bytes for a provider of the same dialect, with the few changes that must be.
 
-use super::Peek;
+use super::ruled::ruled;
+use super::{Peek, envelope};
 use crate::canon::{DialectName, Fault};
+use crate::protocol::dialect::{Dropped, Rules};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -15,6 +17,47 @@ pub fn splice_request(
     peek: &Peek,
     model: &str,
 ) -> Result<SmallVec<[Bytes; 4]>, Fault> {
+    Ok(apply(body, edits(dialect, body, peek, model)?))
+}
+
+/// As `splice_request`, with the model's rules applied and, where its provider wants another `shape`, in that: what `envelope` removes and
+/// inserts. Beside the body comes what was left out or bounded by rule, as `write_request` tells it. `Err` names what the model does not take.
+pub fn own_words(
+    dialect: DialectName,
+    body: &Bytes,
+    peek: &Peek,
+    model: &str,
+    rules: &Rules,
+    shape: Option<(&[&str], &str)>,
+) -> Result<(SmallVec<[Bytes; 8]>, Dropped), Fault> {
+    // Where the envelope takes the model's name out, nothing is written over it before.
+    let unnamed = shape.is_some_and(|(remove, _)| remove.contains(&"model"));
+    let model = if unnamed { &*peek.model } else { model };
+    let mut edits = edits(dialect, body, peek, model)?;
+    let (ruled, told) = ruled(dialect, body, peek, rules)?;
+    edits.extend(ruled);
+    // What is put in at a place comes before what is taken out from there on.
+    edits.sort_by_key(|e| (e.at.start, e.at.end));
+    let slices = apply(body, edits);
+    let slices = match shape {
+        None => slices.into_iter().collect(),
+        Some((remove, insert)) => {
+            let whole = match &slices[..] {
+                [one] => one.clone(),
+                several => several.concat().into(),
+            };
+            envelope(&whole, remove, insert)?
+        }
+    };
+    Ok((slices, told))
+}
+
+fn edits(
+    dialect: DialectName,
+    body: &Bytes,
+    peek: &Peek,
+    model: &str,
+) -> Result<SmallVec<[Edit; 2]>, Fault> {
     let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
     // Gemini's model and stream stand in the path, and usage always comes.
     if dialect != DialectName::Gemini && peek.model != model {
@@ -29,12 +72,12 @@ pub fn splice_request(
         edits.push(ask_usage(body, peek)?);
     }
     edits.sort_by_key(|e| e.at.start);
-    Ok(apply(body, edits))
+    Ok(edits)
 }
 
-struct Edit {
-    at: Range<usize>,
-    with: Bytes,
+pub(super) struct Edit {
+    pub(super) at: Range<usize>,
+    pub(super) with: Bytes,
 }
 
 fn apply(body: &Bytes, edits: SmallVec<[Edit; 2]>) -> SmallVec<[Bytes; 4]> {
@@ -44,7 +87,9 @@ fn apply(body: &Bytes, edits: SmallVec<[Edit; 2]>) -> SmallVec<[Bytes; 4]> {
         if done < edit.at.start {
             slices.push(body.slice(done..edit.at.start));
         }
-        slices.push(edit.with);
+        if !edit.with.is_empty() {
+            slices.push(edit.with);
+        }
         done = edit.at.end;
     }
     if done < body.len() {

@@ -7,10 +7,8 @@ use super::is_lifted;
 use crate::base::{Json, Str, slice_of};
 use crate::canon::{DialectName, Event, Malformed, Usage};
 use crate::protocol::dialect::{Decoder, chat, messages};
+use crate::protocol::json::walk::{Broken, Walk};
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// Appends `Started`, `Usage` and `Done`, or `Error`; stops are not told, the client reads them itself. `Err` as the decoder's.
 pub fn lift_whole(
@@ -37,78 +35,87 @@ fn is_told(event: &Event) -> bool {
     is_lifted(event) && !matches!(event, Event::Stop { .. })
 }
 
-/// OpenAI docs, the chat completion object, read 2026-08.
-#[derive(Deserialize)]
-struct Completion<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    created: Option<i64>,
-    #[serde(borrow)]
-    service_tier: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: &'a RawValue,
-    #[serde(borrow)]
-    usage: &'a RawValue,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+/// What is read of an answer: members as they are written; `None` for one that is not there or null.
+#[derive(Default)]
+struct Members<'a> {
+    kind: Option<&'a str>,
+    id: Option<&'a str>,
+    model: Option<&'a str>,
+    created: Option<&'a str>,
+    service_tier: Option<&'a str>,
+    /// `choices`, or the `content` of a message.
+    said: Option<&'a str>,
+    usage: Option<&'a str>,
+    error: Option<&'a str>,
 }
 
-/// `None`: not the ordinary answer.
+impl<'a> Members<'a> {
+    /// `None` for what is no JSON object, and for one that says a thing twice.
+    fn of(text: &'a str, said: &str) -> Option<Self> {
+        let (mut walk, mut members) = (Walk::of(text), Self::default());
+        let read = walk.members(|walk, name| {
+            let place = match &*name.text()? {
+                "type" => &mut members.kind,
+                "id" => &mut members.id,
+                "model" => &mut members.model,
+                "created" => &mut members.created,
+                "service_tier" => &mut members.service_tier,
+                "usage" => &mut members.usage,
+                "error" => &mut members.error,
+                name if name == said => &mut members.said,
+                _ => return walk.value().map(drop),
+            };
+            let value = walk.value()?;
+            if value != "null" && place.replace(value).is_some() {
+                return Err(Broken::Syntax);
+            }
+            Ok(())
+        });
+        read.and_then(|()| walk.end()).ok().map(|()| members)
+    }
+}
+
+/// OpenAI docs, the chat completion object, read 2026-08. `None`: not the ordinary answer.
 fn chat_answer(body: &Bytes) -> Option<[Event; 3]> {
     let body = Str::try_from(body.clone()).ok()?;
-    let read: Completion<'_> = serde_json::from_str(&body).ok()?;
-    let ordinary = body.starts_with('{') && has_items(read.choices) && read.error.is_none();
-    if !ordinary {
+    let read = Members::of(&body, "choices")?;
+    if !has_items(read.said?) || read.error.is_some() {
         return None;
     }
+    let created = match read.created {
+        Some(seconds) => Some(seconds.parse().ok()?),
+        None => None,
+    };
     let usage = Usage {
         service_tier: text(&body, read.service_tier).filter(|tier| !tier.is_empty()),
-        ..chat::events::usage::read(Json::within(&body, read.usage))?
+        ..chat::events::usage::read(Json::read_within(&body, read.usage?))?
     };
     let (id, model) = (text(&body, read.id), text(&body, read.model));
-    Some(answer(id, model, read.created, usage))
+    Some(answer(id, model, created, usage))
 }
 
-/// Anthropic docs, the message object, read 2026-08.
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: &'a RawValue,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content: &'a RawValue,
-    #[serde(borrow)]
-    usage: &'a RawValue,
-}
-
+/// Anthropic docs, the message object, read 2026-08. `None`: not the ordinary answer.
 fn message(body: &Bytes) -> Option<[Event; 3]> {
     let body = Str::try_from(body.clone()).ok()?;
-    let read: Message<'_> = serde_json::from_str(&body).ok()?;
-    let ordinary =
-        body.starts_with('{') && read.kind.get() == "\"message\"" && has_items(read.content);
-    if !ordinary {
+    let read = Members::of(&body, "content")?;
+    if read.kind != Some("\"message\"") || !has_items(read.said?) {
         return None;
     }
-    let usage = messages::usage::Meter::default().read(&body, read.usage)?;
+    let usage = serde_json::from_str(read.usage?).ok()?;
+    let usage = messages::usage::Meter::default().read(&body, usage)?;
     let (id, model) = (text(&body, read.id), text(&body, read.model));
     Some(answer(id, model, None, usage))
 }
 
-pub(super) fn text(body: &Str, raw: Option<&RawValue>) -> Option<Str> {
-    let text: Cow<'_, str> = Deserialize::deserialize(raw?).ok()?;
+/// `None` for what is no string.
+pub(super) fn text(body: &Str, written: Option<&str>) -> Option<Str> {
+    let text = Walk::of(written?).string().ok()?.text().ok()?;
     Some(slice_of(body, &text))
 }
 
-fn has_items(array: &RawValue) -> bool {
-    array
-        .get()
-        .strip_prefix('[')
-        .is_some_and(|rest| rest.trim_start().starts_with('{'))
+fn has_items(array: &str) -> bool {
+    let items = array.strip_prefix('[');
+    items.is_some_and(|rest| rest.trim_start().starts_with('{'))
 }
 
 fn answer(id: Option<Str>, model: Option<Str>, created: Option<i64>, usage: Usage) -> [Event; 3] {

@@ -314,7 +314,16 @@ impl Choice {
             self.image(image, body, sink);
         }
         for call in delta.tool_calls.iter().flatten() {
-            self.call(fragment(call, body), sink)?;
+            if call.is_call() {
+                self.call(fragment(call, body), sink)?;
+            } else if let Some(json) = some_json(body, call.new_kind()) {
+                sink.out.push(Event::Other {
+                    dialect: DialectName::Chat,
+                    name: Str::from_static("tool_calls"),
+                    choice: self.number,
+                    json,
+                });
+            }
         }
         match &delta.function_call {
             Some(call) => self.call(legacy_fragment(call, body), sink),

@@ -23,6 +23,8 @@ pub struct Encoder {
     choices: Vec<Choice>,
     usage: Usage,
     dropped: Vec<String>,
+    /// The data URL of the picture that is being told: clients take it whole.
+    picture: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,7 @@ enum Kind {
     },
     Refusal,
     Audio,
+    Image,
     /// Said by nothing in this dialect.
     Mute,
 }
@@ -57,6 +60,7 @@ struct Choice {
     number: u32,
     calls: u32,
     thoughts: u32,
+    images: u32,
     /// Characters of content so far, for the places of citations.
     characters: u64,
     refused: bool,
@@ -79,6 +83,7 @@ impl Encoder {
             choices: Vec::new(),
             usage: Usage::default(),
             dropped: Vec::new(),
+            picture: String::new(),
         }
     }
 
@@ -235,6 +240,11 @@ impl Encoder {
                 out.extend_from_slice(b"}]");
                 self.close("null", None, out);
             }
+            (BlockStart::Image { media_type, url }, Kind::Image) => {
+                let kind = media_type.as_deref().unwrap_or("image/png");
+                let data = format!("data:{kind};base64,");
+                self.picture = url.as_deref().map_or(data, str::to_owned);
+            }
             (BlockStart::Audio { id: Some(id), .. }, _) => {
                 self.open(number, out);
                 out.extend_from_slice(b"\"audio\":{");
@@ -252,7 +262,6 @@ impl Encoder {
                 kind: ToolKind::Server,
                 ..
             } => "server_tool_use".to_owned(),
-            BlockStart::Image { .. } => "image".to_owned(),
             BlockStart::Video { .. } => "video".to_owned(),
             BlockStart::Other { json, .. } => type_of(json.get()),
             _ => String::new(),
@@ -288,6 +297,7 @@ impl Encoder {
                 Kind::Refusal
             }
             BlockStart::Audio { .. } => Kind::Audio,
+            BlockStart::Image { .. } => Kind::Image,
             _ => Kind::Mute,
         }
     }
@@ -337,6 +347,7 @@ impl Encoder {
                 self.close("null", None, out);
             }
             (Kind::Refusal, Delta::Refusal(text)) => self.simple(choice, "refusal", text, out),
+            (Kind::Image, Delta::Base64(data)) => self.picture.push_str(data),
             (Kind::Audio, Delta::Base64(data)) => self.audio(choice, "data", data, out),
             (Kind::Audio, Delta::Transcript(text)) => self.audio(choice, "transcript", text, out),
             (
@@ -419,6 +430,26 @@ impl Encoder {
         {
             self.input(choice, number, false, "{}", out);
         }
+        if kind == Kind::Image {
+            self.image(choice, out);
+        }
+    }
+
+    fn image(&mut self, choice: u32, out: &mut BytesMut) {
+        let url = std::mem::take(&mut self.picture);
+        if url.ends_with(";base64,") {
+            return self.drop("image");
+        }
+        let number = self.choice(choice).map_or(0, |c| {
+            c.images += 1;
+            c.images - 1
+        });
+        self.open(choice, out);
+        json::key("images", out);
+        out.extend_from_slice(b"[");
+        image_part(number, &url, out);
+        out.extend_from_slice(b"]");
+        self.close("null", None, out);
     }
 
     fn stop(&mut self, number: u32, reason: &StopReason, out: &mut BytesMut) {
@@ -427,6 +458,19 @@ impl Encoder {
         self.open(number, out);
         self.close("null", Some(word(reason, refused)), out);
     }
+}
+
+/// A picture as OpenRouter and LiteLLM tell it, which OpenAI itself has no words for (OpenRouter docs, image generation, read 2026-11).
+pub(super) fn image_part(number: u32, url: &str, out: &mut BytesMut) {
+    json::comma(out);
+    out.extend_from_slice(b"{");
+    json::field("type", "image_url", out);
+    json::key("index", out);
+    json::integer(number, out);
+    json::key("image_url", out);
+    out.extend_from_slice(b"{");
+    json::field("url", url, out);
+    out.extend_from_slice(b"}}");
 }
 
 /// OpenAI's word for it. A refusal that was written as one ends with `stop`; one that the model left unsaid has been filtered.

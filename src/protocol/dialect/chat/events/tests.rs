@@ -362,7 +362,9 @@ fn what_has_no_words_here_is_named() {
     }
     assert_eq!(
         encoder.dropped(),
+        // A picture has no input.
         [
+            "delta",
             "image",
             "video",
             "server_tool_use",

@@ -1,6 +1,6 @@
 //! A whole answer → `chat.completion`.
 
-use super::encoder::{annotation, call_signature, detail_open, word};
+use super::encoder::{annotation, call_signature, detail_open, image_part, word};
 use super::usage;
 use crate::base::Str;
 use crate::canon::{Answer, AnswerBlock, BlockStart, DialectName, StopReason, ToolKind, Usage};
@@ -8,7 +8,7 @@ use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
 
-/// The body of an answer that is not streamed. Images, video and server tools' blocks have no place in it.
+/// The body of an answer that is not streamed. Video and server tools' blocks have no place in it.
 #[must_use]
 pub fn write_whole(answer: &Answer, opening: &Opening, _closing: &Closing) -> Bytes {
     let mut out = BytesMut::from("{");
@@ -93,6 +93,7 @@ fn message(blocks: &[&AnswerBlock], out: &mut BytesMut) {
     reasoning_details(blocks, out);
     annotations(blocks, out);
     audio(blocks, out);
+    images(blocks, out);
     calls(blocks, out);
     out.extend_from_slice(b"}");
 }
@@ -177,6 +178,27 @@ fn annotations(blocks: &[&AnswerBlock], out: &mut BytesMut) {
     } else {
         out.truncate(before);
     }
+}
+
+fn images(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+    let url = |b: &&AnswerBlock| match &b.start {
+        BlockStart::Image { url: Some(url), .. } => Some(url.to_string()),
+        BlockStart::Image { media_type, .. } if !b.base64.is_empty() => {
+            let kind = media_type.as_deref().unwrap_or("image/png");
+            Some(format!("data:{kind};base64,{}", b.base64))
+        }
+        _ => None,
+    };
+    let found: Vec<String> = blocks.iter().filter_map(url).collect();
+    if found.is_empty() {
+        return;
+    }
+    json::key("images", out);
+    out.extend_from_slice(b"[");
+    for (number, url) in (0..).zip(&found) {
+        image_part(number, url, out);
+    }
+    out.extend_from_slice(b"]");
 }
 
 fn audio(blocks: &[&AnswerBlock], out: &mut BytesMut) {

@@ -147,6 +147,13 @@ impl Reader<'_> {
                 format: None,
             }));
         }
+        if let Some(images) = members.get(node, "images") {
+            for (i, raw) in images.items()?.iter().enumerate() {
+                let image = images.item(i, raw);
+                let part = image.members()?.need(&image, "image_url")?;
+                blocks.push(Block::plain(parts::image(&part)?));
+            }
+        }
         if let Some(calls) = members.get(node, "tool_calls") {
             for (i, raw) in calls.items()?.iter().enumerate() {
                 blocks.push(call(&calls.item(i, raw))?);
@@ -177,6 +184,7 @@ const ASSISTANT: &[&str] = &[
     "name",
     "refusal",
     "audio",
+    "images",
     "tool_calls",
     "function_call",
     "reasoning",

@@ -97,7 +97,7 @@ pub(in crate::protocol::dialect) fn mark(node: &Node<'_, '_>) -> Result<CacheMar
     Ok(CacheMark { ttl: Some(ttl) })
 }
 
-fn image(node: &Node<'_, '_>) -> Result<BlockKind, Fault> {
+pub(super) fn image(node: &Node<'_, '_>) -> Result<BlockKind, Fault> {
     // Some clients leave out the object around the URL.
     if node.is_string() {
         return Ok(BlockKind::Image {

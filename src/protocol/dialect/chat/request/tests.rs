@@ -440,3 +440,18 @@ fn no_body_panics() {
     );
     assert!(read(&Bytes::from(nested)).is_err());
 }
+
+/// As answers tell them (`images` of OpenRouter), and as clients send those back.
+#[test]
+fn pictures_that_an_assistant_made_are_read() {
+    let body = r#"{"model":"m","messages":[{"role":"assistant","content":null,"images":[{"type":"image_url","index":0,"image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"user","content":"larger"}]}"#;
+    let request = read(&Bytes::from_static(body.as_bytes())).expect("right");
+    let BlockKind::Image { source, .. } = &request.turns[0].blocks[0].kind else {
+        panic!("{request:?}");
+    };
+    let wanted = Source::Base64 {
+        media_type: "image/png".into(),
+        data: "AAAA".into(),
+    };
+    assert_eq!(*source, wanted);
+}

@@ -220,7 +220,7 @@ impl Decoder {
         delta: &Fields<'_>,
         out: &mut Vec<Event>,
     ) -> Result<Option<usize>, Malformed> {
-        let member = delta.left().next();
+        let member = known_member(delta);
         let (kind, block) = match member {
             Some(("text" | "citation", _)) => (Kind::Text, BlockStart::Text),
             Some(("reasoningContent", raw)) => {
@@ -332,7 +332,7 @@ impl Decoder {
     ) -> Result<(), Malformed> {
         let place = || Malformed::at("body: a block is no object");
         let block = Fields::of(raw.get()).ok_or_else(place)?;
-        let (start, deltas) = match block.left().next() {
+        let (start, deltas) = match known_member(&block) {
             Some(("text", value)) => {
                 let text = text_of(body, value).ok_or_else(place)?;
                 (BlockStart::Text, said(text, Delta::Text))
@@ -384,6 +384,16 @@ const KNOWN: [&str; 6] = [
     "metadata",
 ];
 
+/// Of blocks and their deltas (`providers/bedrock.md` 6).
+const MEMBERS: [&str; 6] = [
+    "text",
+    "citation",
+    "reasoningContent",
+    "toolUse",
+    "citationsContent",
+    "image",
+];
+
 /// `throttlingException` and its like; `error` and `…Error` are what unmodelled ones are called.
 fn is_exception(name: &str) -> bool {
     name.ends_with("Exception") || name.ends_with("Error") || name == "error" || name == "exception"
@@ -417,6 +427,12 @@ fn close(open: Open, out: &mut Vec<Event>) {
     out.push(Event::BlockStop { index });
 }
 
+/// The member that says what a union is, whatever stands beside it; the first of those that are new.
+fn known_member<'f, 'a>(union: &'f Fields<'a>) -> Option<(&'f str, &'a RawValue)> {
+    let known = |(name, _): &(&str, &RawValue)| MEMBERS.contains(name);
+    union.left().find(known).or_else(|| union.left().next())
+}
+
 /// What a delta says within its block, in the order of its members.
 fn meant(body: &Str, open: &mut Open, raw: &RawValue, mut delta: Fields<'_>) -> Vec<Delta> {
     let whole = || {
@@ -428,11 +444,12 @@ fn meant(body: &Str, open: &mut Open, raw: &RawValue, mut delta: Fields<'_>) -> 
     match &mut open.kind {
         Kind::Text => {
             let citation = delta.take("citation").map(|raw| citation(body, raw));
-            let text = delta.text(body, "text").filter(|t| !t.is_empty());
-            if !delta.all_taken() {
+            let text = delta.text(body, "text");
+            if citation.is_none() && text.is_none() && !delta.all_taken() {
                 return whole();
             }
             let citation = citation.map(Delta::Citation);
+            let text = text.filter(|t| !t.is_empty());
             citation.into_iter().chain(text.map(Delta::Text)).collect()
         }
         Kind::Thinking => reasoning(body, &mut delta).unwrap_or_else(whole),
