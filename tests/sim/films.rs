@@ -56,7 +56,7 @@ pub fn provider(rng: &mut Rng) -> String {
     };
     let limits = match rng.below(3) {
         0 => format!("[{{rpm: {}}}]", 60 + rng.below(300)),
-        1 => format!("[{{concurrent: {}}}]", 2 + rng.below(4)),
+        1 => format!("[{{concurrent: {}}}]", 4 + rng.below(8)),
         _ => "[]".to_owned(),
     };
     format!(

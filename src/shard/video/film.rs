@@ -4,24 +4,22 @@
 //! under way, and nothing is held in between.
 
 use super::ask::bare;
-use super::{Film, Form, Teller, file_name, job_name};
+use super::{Film, Form, file_name, job_name};
 use crate::base::{Instant, NanoUsd, Now, Str};
-use crate::canon::{DialectName, Event, Fault, FaultClass, Source, Usage};
+use crate::canon::{DialectName, Fault, FaultClass, Source, Usage};
 use crate::config::OnDisconnect;
-use crate::policy::bill::bill;
 use crate::policy::capacity::{Ask as Draw, Room, Used};
 use crate::policy::retry::{self, AttemptError};
 use crate::protocol::dialect::gemini::video::{self, Job, VideoState};
-use crate::protocol::dialect::gemini::video_name::{OperationName, Ticket, file_id};
+use crate::protocol::dialect::gemini::video_name::{OperationName, file_id};
 use crate::protocol::dialect::gemini::video_native;
-use crate::protocol::dialect::{self, Closing, Encoder};
 use crate::protocol::provider::Operation;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, Phase};
 use crate::shard::relay::Relay;
 use crate::shard::task::Deed;
-use crate::shard::{Outcome, Output, ResponseHead, reply, settle, stream};
-use bytes::{Bytes, BytesMut};
+use crate::shard::{Outcome, Output, stream};
+use bytes::Bytes;
 use std::time::Duration;
 
 /// After so many answers that there is no such job, nobody is asked again.
@@ -134,122 +132,6 @@ impl Exchange {
                 OperationName::short(&root, bare(&endpoint.name), name)
             }
         }
-    }
-
-    fn teller(&self, attempt: &Attempt) -> Teller {
-        let streams = self.streams() || matches!(self.down, Down::Socket { .. });
-        match (self.dialect, &self.down, streams) {
-            (_, Down::Gone, _) => Teller::Nobody,
-            (DialectName::Native, _, true) => {
-                Teller::Stream(Box::new(Encoder::new(self.dialect, self.opening(attempt))))
-            }
-            (DialectName::Native, _, false) => Teller::Whole(Box::default()),
-            _ => Teller::Nobody,
-        }
-    }
-
-    /// Answers a start, after which nobody waits.
-    fn tell_started(
-        &mut self,
-        attempt: &Attempt,
-        form: Form,
-        body: &Bytes,
-        id: &Str,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(case) = &self.video else { return };
-        let said = match (self.dialect, form) {
-            (DialectName::Gemini, _) => {
-                let model = &*self.asked.peek.model;
-                let root = &*case.wanted.root;
-                let name = OperationName { root, model, id }.write();
-                let same = form != Form::OpenAi;
-                let retold = same.then(|| video::retell(body, &name, &|_| None));
-                retold
-                    .flatten()
-                    .unwrap_or_else(|| video::write_started(&name))
-            }
-            (_, Form::OpenAi) => body.clone(),
-            (_, Form::Gemini | Form::Vertex) => {
-                let ticket = self.ticket(id, now);
-                let job = Job {
-                    prompt: case.job.prompt.clone(),
-                    ..self.job_of(&ticket)
-                };
-                video::write_openai_job(&job, &VideoState::Running { progress: None })
-            }
-        };
-        self.answer_video(attempt, said, stream::JSON.into(), &self.come_back(), out);
-        self.part();
-    }
-
-    /// When an official client of OpenAI's shall ask again.
-    pub(super) fn come_back(&self) -> Vec<(&'static str, Str)> {
-        let millis = self.config.video.poll.as_millis();
-        match self.dialect {
-            DialectName::Chat => vec![("openai-poll-after-ms", millis.to_string().into())],
-            _ => Vec::new(),
-        }
-    }
-
-    /// What OpenAI's clients are to know the job by.
-    fn ticket(&self, id: &Str, now: Now) -> Ticket {
-        let job = self.video.as_ref().map(|case| &case.job);
-        let size = job.and_then(video::size).unwrap_or("1280x720");
-        let seconds = job.and_then(|job| job.seconds);
-        Ticket {
-            model: self.asked.peek.model.clone(),
-            id: id.clone(),
-            created: now.wall.seconds(),
-            seconds: seconds.unwrap_or(video::SECONDS_DEFAULT),
-            size: Str::from_static(size),
-        }
-    }
-
-    pub(super) fn job_of(&self, ticket: &Ticket) -> Job {
-        Job {
-            id: ticket.write(),
-            model: ticket.model.clone(),
-            created: ticket.created,
-            seconds: Some(ticket.seconds),
-            size: Some(ticket.size.clone()),
-            ..Job::default()
-        }
-    }
-
-    fn tell_begun(&mut self, attempt: &Attempt, id: &Str, now: Now, out: &mut Vec<Output>) {
-        let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
-        let began = Event::Started {
-            id: id.clone(),
-            model: Str::from(&*endpoint.name),
-            created: Some(now.wall.seconds()),
-        };
-        self.tell_events(attempt, &[began], now, out);
-    }
-
-    /// Tells who waits natively.
-    fn tell_events(
-        &mut self,
-        attempt: &Attempt,
-        events: &[Event],
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let mut said = BytesMut::new();
-        match self
-            .video
-            .as_mut()
-            .and_then(|case| case.film.as_mut())
-            .map(|f| &mut f.teller)
-        {
-            Some(Teller::Stream(encoder)) => {
-                events.iter().for_each(|e| encoder.event(e, &mut said))
-            }
-            Some(Teller::Whole(fold)) => events.iter().for_each(|e| fold.event(e)),
-            Some(Teller::Nobody) | None => {}
-        }
-        self.tell(attempt, now, &mut said, out);
     }
 
     /// Goes on, and asks after `wait`.
@@ -420,71 +302,6 @@ impl Exchange {
         }
     }
 
-    /// Where a native client finds the videos: with us, by the address at which it found us, or in the bucket that was named.
-    fn places(&self, form: Form, id: &Str, videos: Vec<Source>, now: Now) -> Vec<Source> {
-        let id = match form {
-            Form::OpenAi => id.clone(),
-            Form::Gemini | Form::Vertex => self.ticket(id, now).write(),
-        };
-        let place = |(sample, video): (usize, Source)| match video {
-            Source::Url { url, media_type } if url.starts_with("gs://") => {
-                Source::Url { url, media_type }
-            }
-            _ => Source::Url {
-                url: self.content_at(&id, sample),
-                media_type: Some("video/mp4".into()),
-            },
-        };
-        videos.into_iter().enumerate().map(place).collect()
-    }
-
-    pub(super) fn content_at(&self, id: &str, sample: usize) -> Str {
-        let origin = self.video.as_ref().and_then(|case| case.origin.as_deref());
-        let origin = origin.unwrap_or_default();
-        Str::from(match sample {
-            0 => format!("{origin}/v1/videos/{id}/content"),
-            n => format!("{origin}/v1/videos/{id}/content?sample={n}"),
-        })
-    }
-
-    fn tell_end(&mut self, attempt: &Attempt, usage: &Usage, now: Now, out: &mut Vec<Output>) {
-        let closing = self.film_closing(attempt, self.cost_of(attempt, usage), now);
-        let mut said = BytesMut::new();
-        match self.take_teller() {
-            Teller::Stream(mut encoder) => {
-                encoder.finish(&closing, &mut said);
-                self.tell(attempt, now, &mut said, out);
-                self.end(out);
-            }
-            Teller::Whole(fold) => {
-                let opening = self.opening(attempt);
-                let body = dialect::write_answer(self.dialect, fold.answer(), &opening, &closing);
-                self.answer_video(attempt, body, stream::JSON.into(), &[], out);
-            }
-            Teller::Nobody => {}
-        }
-    }
-
-    fn take_teller(&mut self) -> Teller {
-        let film = self.video.as_mut().and_then(|case| case.film.as_mut());
-        film.map_or(Teller::Nobody, |film| {
-            std::mem::replace(&mut film.teller, Teller::Nobody)
-        })
-    }
-
-    fn cost_of(&self, attempt: &Attempt, usage: &Usage) -> NanoUsd {
-        let endpoint = &self.config.endpoints[attempt.endpoint.0 as usize];
-        bill(usage, endpoint.price.on(self.begun.wall))
-    }
-
-    fn film_closing(&self, attempt: &Attempt, cost: NanoUsd, now: Now) -> Closing {
-        Closing {
-            cost: self.tally.cost + cost,
-            first_byte: attempt.first_byte.map(|at| at - self.begun.instant),
-            total: now.instant - self.begun.instant,
-        }
-    }
-
     /// Nothing came of it, and nothing is paid (Google says that of what its filters withhold; of failures it goes without saying).
     fn film_failed(
         &mut self,
@@ -578,46 +395,6 @@ impl Exchange {
         self.settled(desk, now, out)
     }
 
-    /// Who waits hears `fault` as the last word; the job is not touched by it.
-    fn dismiss(
-        &mut self,
-        desk: &mut Desk,
-        attempt: &Attempt,
-        fault: &Fault,
-        cost: NanoUsd,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let told = settle::for_client(fault);
-        let closing = self.film_closing(attempt, cost, now);
-        match self.take_teller() {
-            Teller::Stream(mut encoder) => {
-                let mut said = BytesMut::new();
-                encoder.fail(&told, &closing, &mut said);
-                self.tell(attempt, now, &mut said, out);
-                self.end(out);
-            }
-            Teller::Whole(_) => {
-                if let Down::Http(client) = self.down {
-                    let (status, body) = dialect::write_error(self.dialect, &told, &self.name);
-                    let more = reply::retry_after(&told);
-                    let head = self.response_head(Some(attempt), status, stream::JSON, &more);
-                    out.push(Output::Respond {
-                        client,
-                        head,
-                        body,
-                        end: true,
-                    });
-                }
-                self.ended = true;
-            }
-            Teller::Nobody => return,
-        }
-        desk.meters.failed(told.class);
-        self.part();
-        self.release_tenant(desk, now);
-    }
-
     /// The client of an order left. The provider cannot be told to stop: what `on_disconnect: cancel` saves is nothing but the telling, so the
     /// job is followed to its end for the bill, and its row says that it was cancelled.
     pub fn film_unwatched(
@@ -701,7 +478,7 @@ impl Exchange {
     }
 
     /// What its tenant's limits hold of an order is given back when it is taken: it is a request that was answered.
-    fn release_tenant(&mut self, desk: &mut Desk, now: Now) {
+    pub(super) fn release_tenant(&mut self, desk: &mut Desk, now: Now) {
         if let Some(hold) = self.tenant_hold.take() {
             let mut tenant = desk.epoch(self.epoch).tenant(self.tenant);
             let used = Some(Used::default());
@@ -724,47 +501,6 @@ impl Exchange {
         }
         // What may still come of that call is nobody's.
         desk.end_attempt(attempt.id);
-    }
-
-    /// Answers the client whole.
-    pub(super) fn answer_video(
-        &mut self,
-        attempt: &Attempt,
-        body: Bytes,
-        kind: Str,
-        more: &[(&'static str, Str)],
-        out: &mut Vec<Output>,
-    ) {
-        self.saw = true;
-        self.ended = true;
-        self.head_sent = true;
-        if let Down::Http(client) = self.down {
-            let head = self.video_head_of(attempt, kind, more);
-            out.push(Output::Respond {
-                client,
-                head,
-                body,
-                end: true,
-            });
-        }
-    }
-
-    /// The head of an answer of any type.
-    pub(super) fn video_head_of(
-        &self,
-        attempt: &Attempt,
-        kind: Str,
-        more: &[(&'static str, Str)],
-    ) -> ResponseHead {
-        let mut head = self.response_head(Some(attempt), 200, stream::JSON, more);
-        if let Some((_, said)) = head
-            .headers
-            .iter_mut()
-            .find(|(name, _)| *name == "content-type")
-        {
-            *said = kind;
-        }
-        head
     }
 }
 

@@ -7,7 +7,7 @@
 //! | native | a request for a model that makes video alone | progress, then a block that says where the video is |
 //!
 //! Whoever started it, and whether anyone comes back or not: the exchange of the start goes on without its client and asks how the job stands
-//! until it is over (`film`), since only then it is known what it costs. So a job has one row in the ledger, with the seconds that were made;
+//! until it is over (`film`; what its client hears is in `tell`), since only then it is known what it costs. So a job has one row in the ledger, with the seconds that were made;
 //! where its end cannot be seen (a shard that stops, a provider that does not say for `video.wait`) the row holds what was ordered, as an
 //! estimate. Clients that ask cost nothing and have rows of their own that say so (`follow`).
 //!
@@ -17,6 +17,7 @@
 pub(super) mod paths;
 mod ask;
 mod film;
+mod tell;
 mod follow;
 mod issuer;
 
