@@ -201,12 +201,12 @@ pub const OPERATIONS: &[Operation] = &[
         "video by a prompt",
         DialectName::Chat,
         "/v1/videos",
-        r#"{"model":"m0","prompt":"a cat"}"#,
+        r#"{"model":"film","prompt":"a cat"}"#,
     ),
     at(
         "video by a prompt",
         DialectName::Gemini,
-        "/v1beta/models/m0:predictLongRunning",
+        "/v1beta/models/film:predictLongRunning",
         r#"{"instances":[{"prompt":"a cat"}]}"#,
     ),
 ];
