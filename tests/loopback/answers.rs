@@ -137,7 +137,7 @@ fn an_upgrade_where_no_websocket_is_served_is_refused_at_once_with_426() {
         for _ in 0..21 {
             let mut client = house.connect();
             let begun = Instant::now();
-            let answer = client.get("/v1/responses", &upgrade);
+            let answer = client.get("/v1/chat/completions", &upgrade);
             times.push(begun.elapsed());
             assert_eq!(answer.head.status, 426, "{}", answer.text());
         }
