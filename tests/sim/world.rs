@@ -302,9 +302,7 @@ impl World {
                     let drawn = Plan::drawn(&mut self.rng, FaultsDrawn::default());
                     // Sockets cancel some of their own requests: of them it cannot be said what must succeed.
                     // And where nobody keeps answers, none is made in the background.
-                    // A film holds its share of a limit longer than another may wait for it.
-                    let film = drawn.film.is_some();
-                    if !drawn.is_socket() && !drawn.comes_back && !film {
+                    if !drawn.is_socket() && !drawn.comes_back {
                         break drawn;
                     }
                 };
