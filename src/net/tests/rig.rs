@@ -96,7 +96,6 @@ pub(super) fn limits() -> Limits {
         issued_max: 100,
         queue_max: 10,
         queue_time: Duration::from_secs(1),
-        issued_max: 100,
     }
 }
 

@@ -283,7 +283,11 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
         tier: None,
         resolution: None,
     };
-    bind_first(&mut insert, &row("a", 5), &[1; 9], &words).expect("bound");
+    // Its columns are the first of today's, and the others are null in this row.
+    let row_of_then = row("a", 5);
+    let numbers = numbers(&row_of_then, &[1; 9], &words);
+    let bound = Bound::nothing().bind(&mut insert, &row_of_then, numbers);
+    bound.expect("bound");
     insert.raw_execute().expect("a row");
     drop(insert);
     drop(old);
