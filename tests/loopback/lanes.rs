@@ -176,7 +176,12 @@ fn a_socket_that_is_not_read_holds_its_answers_back() {
             let text = "[[fake: between_tokens=0 output_tokens=12000]]";
             say(&mut socket, &create(lane, text));
         }
-        until("all run", || house.figure("calls_open") == 8.0);
+        // How many run at once depends on who is first; that some stand still for as long as nobody reads does not.
+        until("some are held back", || {
+            let open = house.figure("calls_open");
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            open > 0.0 && house.figure("calls_open") == open
+        });
         let ended = ends(&mut socket, lanes.iter().map(|lane| &**lane).collect());
         for end in &ended {
             assert_eq!(
