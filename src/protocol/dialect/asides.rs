@@ -3,7 +3,7 @@
 //! SDKs say such things unasked, so a refusal would shut out programs that did nothing wrong. Whatever could change the answer stays,
 //! for the writer to say or to refuse.
 
-use crate::canon::{DialectName, Extra, Request, Tool};
+use crate::canon::{Block, BlockKind, DialectName, Extra, Request, Tool, Turn};
 use crate::protocol::dialect::Dropped;
 
 /// Whether `leave_out` would change anything; without an allocation, since most requests have no such fields.
@@ -13,7 +13,10 @@ pub(super) fn stand(request: &Request, asked_in: DialectName) -> bool {
         Tool::Function { extra, .. } => extra.iter().any(idle),
         Tool::Custom { .. } | Tool::Other { .. } => false,
     };
-    request.extra.iter().any(idle) || request.tools.iter().any(in_tool)
+    let noted = |turn: &Turn| turn.blocks.iter().any(|block| is_note(block, asked_in));
+    request.extra.iter().any(idle)
+        || request.tools.iter().any(in_tool)
+        || request.turns.iter().any(noted)
 }
 
 /// Takes them out; what comes back names those that said something.
@@ -38,7 +41,30 @@ pub(super) fn leave_out(request: &mut Request, asked_in: DialectName) -> Dropped
             !idle
         });
     }
+    for turn in &mut request.turns {
+        let before = turn.blocks.len();
+        turn.blocks.retain(|block| !is_note(block, asked_in));
+        if turn.blocks.len() < before && !told.iter().any(|name| name == NOTE) {
+            told.push(NOTE.to_owned());
+        }
+    }
     told
+}
+
+/// What litellm writes into a message of Chat Completions for itself, and sends along with the conversation; no part of that API.
+const NOTE: &str = "provider_specific_fields";
+
+fn is_note(block: &Block, asked_in: DialectName) -> bool {
+    let BlockKind::Other { dialect, json } = &block.kind else {
+        return false;
+    };
+    // Such a field of a message is kept as an object of this one member.
+    let mut members = json.get().trim_start_matches(['{', ' ']).splitn(2, ':');
+    *dialect == DialectName::Chat
+        && asked_in != DialectName::Chat
+        && members
+            .next()
+            .is_some_and(|name| name.trim_matches(['"', ' ']) == NOTE)
 }
 
 fn means_nothing(extra: &Extra, asked_in: DialectName) -> bool {
@@ -111,6 +137,21 @@ mod tests {
             let wanted = match to {
                 DialectName::Messages => vec![],
                 _ => vec!["tools[0].eager_input_streaming".to_owned()],
+            };
+            assert_eq!(told, Ok(wanted), "{to:?}");
+        }
+    }
+
+    /// Whoever keeps litellm's messages sends this back with every turn.
+    #[test]
+    fn notes_that_a_client_made_for_itself_are_no_reason_to_refuse() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"},
+            {"role":"assistant","content":"y","provider_specific_fields":{"refusal":null}},{"role":"user","content":"z"}]}"#;
+        for to in ASKED {
+            let told = written(DialectName::Chat, to, body);
+            let wanted = match to {
+                DialectName::Chat => vec![],
+                _ => vec![NOTE.to_owned()],
             };
             assert_eq!(told, Ok(wanted), "{to:?}");
         }
