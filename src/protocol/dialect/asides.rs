@@ -183,24 +183,35 @@ mod tests {
         }
     }
 
-    /// Vercel's package for Anthropic asks so for an answer by schema. A model that must call one tool calls it once.
+    /// Vercel's package for Anthropic asks so for an answer by schema. A model that must call its one tool has no other to call beside it.
     #[test]
     fn one_call_at_a_time_is_refused_unless_one_tool_is_forced() {
-        let with = |choice: &str| {
+        let with = |choice: &str, names: &[&str]| {
+            let tool =
+                |name: &&str| format!(r#"{{"name":"{name}","input_schema":{{"type":"object"}}}}"#);
+            let tools: Vec<String> = names.iter().map(tool).collect();
             format!(
-                r#"{{"model":"m","max_tokens":50,"messages":[{{"role":"user","content":"x"}}],
-                "tools":[{{"name":"json","input_schema":{{"type":"object"}}}}],"tool_choice":{{{choice},"disable_parallel_tool_use":true}}}}"#
+                r#"{{"model":"m","max_tokens":50,"messages":[{{"role":"user","content":"x"}}],"tools":[{}],
+                "tool_choice":{{{choice},"disable_parallel_tool_use":true}}}}"#,
+                tools.join(",")
             )
         };
+        let field = "parallel_tool_calls";
         for to in [DialectName::Gemini, DialectName::Converse] {
-            let named = written(
-                DialectName::Messages,
-                to,
-                &with(r#""type":"tool","name":"json""#),
-            );
-            assert_eq!(named, Ok(vec!["parallel_tool_calls".to_owned()]), "{to:?}");
-            let any = written(DialectName::Messages, to, &with(r#""type":"any""#));
-            assert_eq!(any, Err(Some("parallel_tool_calls".to_owned())), "{to:?}");
+            for (choice, names, told) in [
+                (r#""type":"tool","name":"a""#, &["a", "b"][..], true),
+                (r#""type":"any""#, &["a"], true),
+                (r#""type":"any""#, &["a", "b"], false),
+                (r#""type":"auto""#, &["a"], false),
+            ] {
+                let wanted = if told {
+                    Ok(vec![field.to_owned()])
+                } else {
+                    Err(Some(field.to_owned()))
+                };
+                let found = written(DialectName::Messages, to, &with(choice, names));
+                assert_eq!(found, wanted, "{choice} {names:?} {to:?}");
+            }
         }
     }
 

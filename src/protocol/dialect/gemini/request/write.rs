@@ -87,8 +87,7 @@ impl Writer<'_> {
             Some(choice) if !whole && self.takes("tool_choice")? => self.choice(choice, request)?,
             _ => {}
         }
-        let forced = matches!(request.tool_choice, Some(ToolChoice::Named { .. }));
-        if request.parallel_tools == Some(false) && forced {
+        if request.parallel_tools == Some(false) && request.forces_one_tool() {
             // Who must call this one tool has no other to call beside it.
             self.report("parallel_tool_calls");
         } else if request.parallel_tools == Some(false) {
