@@ -33,6 +33,18 @@ pub struct Request {
     pub extra: Vec<Extra>,
 }
 
+impl Request {
+    /// Whether one tool must be called and no other can be.
+    #[must_use]
+    pub fn forces_one_tool(&self) -> bool {
+        match self.tool_choice {
+            Some(ToolChoice::Named { .. }) => true,
+            Some(ToolChoice::Required) => self.tools.len() == 1,
+            _ => false,
+        }
+    }
+}
+
 /// A top-level field that canon has no word for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extra {

@@ -20,6 +20,13 @@ const FIELDS: [&str; 13] = [
     "modelId",
 ];
 
+/// The schema of the answer, which Converse has as JSON within a string (Bedrock docs, read 2026-11).
+pub(super) fn schema<'a>(body: &'a Tree<'_>) -> Option<&'a str> {
+    let format = body.get("outputConfig")?.get("textFormat")?;
+    let schema = format.get("structure")?.get("jsonSchema")?;
+    schema.text_of("schema")
+}
+
 /// Reads `body` for `model`, which the path names.
 pub(super) fn read<'a>(body: &'a Tree<'a>, model: &'a str, stream: bool) -> Result<Ask<'a>, Wrong> {
     let Tree::Object(entries) = body else {

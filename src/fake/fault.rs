@@ -26,6 +26,10 @@ pub struct Faults {
     pub no_terminal: bool,
     /// What a proxy in front says when it finds nobody behind.
     pub html_502: bool,
+    /// A refusal's body under status 200, as some gateways say what went wrong behind them.
+    pub as_200: bool,
+    /// A refusal's body as the only element of an array, as Google's streams that are JSON arrays say it.
+    pub in_array: bool,
     /// 200 and nothing.
     pub empty_body: bool,
     /// The right bytes as `text/plain`.
@@ -43,7 +47,7 @@ pub struct Faults {
 }
 
 /// Directives as headers.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "x-fake-status",
     "x-fake-retry-after",
     "x-fake-stall-after",
@@ -53,6 +57,8 @@ const NAMES: [&str; 15] = [
     "x-fake-error-event-after",
     "x-fake-no-terminal",
     "x-fake-html-502",
+    "x-fake-as-200",
+    "x-fake-in-array",
     "x-fake-empty-body",
     "x-fake-wrong-content-type",
     "x-fake-unknown-event",
@@ -81,6 +87,8 @@ impl Faults {
             "error_event_after" => self.error_event_after = number,
             "no_terminal" => self.no_terminal = true,
             "html_502" => self.html_502 = true,
+            "as_200" => self.as_200 = true,
+            "in_array" => self.in_array = true,
             "empty_body" => self.empty_body = true,
             "wrong_content_type" => self.wrong_content_type = true,
             "unknown_event" => self.unknown_event = true,

@@ -112,16 +112,18 @@ pub(super) fn refused(
     } else {
         "application/json"
     };
-    let mut live = blank(start, caller, refusal.status, kind, faults);
+    let status = if faults.as_200 { 200 } else { refusal.status };
+    let mut live = blank(start, caller, status, kind, faults);
     live.booked = true;
     live.entry.ended = Ended::Refused(refusal.status);
     let body = match html {
         true => "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n".to_owned(),
+        false if live.faults.in_array => format!("[{}]", refusal.body(caller)),
         false => refusal.body(caller),
     };
     live.body = Body::Fixed(Bytes::from(body));
     if let Some((_, headers)) = &mut live.head {
-        if caller.route.platform == Platform::Bedrock && !html {
+        if caller.route.platform == Platform::Bedrock && !html && status != 200 {
             headers.push(("x-amzn-errortype", refusal.exception().to_owned()));
         }
         headers.extend(refusal.headers);

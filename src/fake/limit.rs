@@ -194,8 +194,8 @@ pub(super) fn go_duration(time: Duration) -> String {
     }
 }
 
-/// Whole seconds since 1970 as RFC 3339 in UTC.
-pub(super) fn rfc3339(seconds: i64) -> String {
+/// Whole seconds since 1970 as year, month and day, then hour, minute and second, in UTC.
+fn civil(seconds: i64) -> ([i64; 3], [i64; 3]) {
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Civil date from days: eras of 400 years that begin on 1 March, so that a leap day ends a year.
     let shifted = days + 719_468;
@@ -211,5 +211,24 @@ pub(super) fn rfc3339(seconds: i64) -> String {
     };
     let year = year + era * 400 + early;
     let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    ([year, month, date], [hour, minute, second])
+}
+
+/// Whole seconds since 1970 as RFC 3339 in UTC.
+pub(super) fn rfc3339(seconds: i64) -> String {
+    let ([year, month, date], [hour, minute, second]) = civil(seconds);
     format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The same as `Date` has it (RFC 9110, 5.6.7).
+pub(super) fn http_date(seconds: i64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let ([year, month, date], [hour, minute, second]) = civil(seconds);
+    // 1 January 1970 was a Thursday.
+    let day = DAYS[seconds.div_euclid(86_400).rem_euclid(7) as usize];
+    let month = MONTHS[(month - 1) as usize];
+    format!("{day}, {date:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }

@@ -47,7 +47,7 @@ mod tests;
 #[cfg(test)]
 mod tests_wires;
 
-use crate::base::{FixedHasher, Instant, Now};
+use crate::base::{FixedHasher, Instant, Now, WallTime};
 use cache::Cache;
 use limit::Buckets;
 use reply::Live;
@@ -85,6 +85,8 @@ pub struct Settings {
     pub video: Duration,
     /// Whose assertions the token endpoint takes. With one, Vertex' paths take only tokens issued here.
     pub google: Option<GoogleAccount>,
+    /// By how many seconds its clock is ahead of whoever drives it; where it is, answers tell the time.
+    pub ahead: i64,
     /// Keys by which requests are signed. With some, signatures are checked; the first is the one that our metadata servers hand out.
     pub aws: Vec<AwsKey>,
 }
@@ -108,6 +110,7 @@ impl Default for Settings {
             cache_report: false,
             video: Duration::from_secs(2),
             google: None,
+            ahead: 0,
             aws: Vec::new(),
         }
     }
@@ -164,7 +167,15 @@ impl Fake {
     pub fn handle(&mut self, now: Now, request: &Request<'_>) -> ReplyId {
         self.count += 1;
         let id = ReplyId(self.count);
-        let live = self.serve(now, request);
+        let off = self.settings.ahead;
+        let own = Now {
+            wall: WallTime(now.wall.0.saturating_add(off.saturating_mul(1_000_000_000))),
+            ..now
+        };
+        let mut live = self.serve(own, request);
+        if let (true, Some((_, headers))) = (off != 0, &mut live.head) {
+            headers.push(("date", limit::http_date(own.wall.seconds())));
+        }
         *self
             .open
             .entry(live.entry.organisation.clone())

@@ -403,10 +403,18 @@ impl Refusal {
             }
             _ => String::new(),
         };
+        // Vertex says a quota so, and "Resource exhausted" where it is the place that is full (Vertex AI docs, read 2026-11).
+        let message = match (caller.route.platform, self.status) {
+            (Platform::Vertex, 429) => format!(
+                "Quota exceeded for aiplatform.googleapis.com/online_prediction_requests_per_base_model with base model: {}. Please submit a quota increase request.",
+                caller.route.model.as_deref().unwrap_or("")
+            ),
+            _ => self.wrong.message.clone(),
+        };
         format!(
             "{{\"error\":{{\"code\":{},\"message\":{},\"status\":\"{status}\"{details}}}}}",
             self.status,
-            quoted(&self.wrong.message)
+            quoted(&message)
         )
     }
 }

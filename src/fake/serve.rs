@@ -187,6 +187,13 @@ impl Fake {
         let before = self.before(caller, tree)?;
         let before = before.as_deref().map(Tree::parse);
         let before = before.as_ref().and_then(Option::as_ref).map(Tree::items);
+        let written = converse_ask::schema(tree);
+        let written = written.map(|text| Tree::parse(text.as_bytes()));
+        if caller.wire == Wire::Converse && written.as_ref().is_some_and(Option::is_none) {
+            return Err(Refusal::bad_request(Wrong::plain(
+                "The JSON schema of outputConfig is no JSON.",
+            )));
+        }
         let version = (request.header)("anthropic-version").unwrap_or("");
         let (model, stream) = (
             caller.route.model.as_deref().unwrap_or(""),
@@ -219,6 +226,9 @@ impl Fake {
             (Wire::Messages, _) => messages_ask::read(tree, version, counting),
         }
         .map_err(Refusal::bad_request)?;
+        if caller.wire == Wire::Converse && ask.schema.is_none() {
+            ask.schema = written.as_ref().and_then(Option::as_ref);
+        }
         faults.set_from_text(&ask.said);
         ask.model = self.known_model(caller.wire, ask.model)?;
         scripted(caller.wire, faults)?;

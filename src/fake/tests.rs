@@ -1,6 +1,6 @@
 //! What the fake promises.
 
-use super::limit::{Bucket, go_duration, rfc3339};
+use super::limit::{Bucket, go_duration, http_date, rfc3339};
 use super::*;
 use crate::base::{Rng, WallTime};
 use serde_json::{Value, json};
@@ -528,6 +528,7 @@ fn a_limited_caller_who_waits_as_told_is_let_in() {
             .ends_with("Limit 2, Used 2, Requested 1. Please try again in 30s.")
     );
     assert_eq!(ask(&mut fake, at(30), CHAT, &chat("a")).status, 200);
+    assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
     assert_eq!(
         (
             go_duration(Duration::from_millis(360_000)),

@@ -9,6 +9,8 @@ use std::process::Command;
 pub enum Language {
     Python,
     Node,
+    /// Python with packages that stand on the SDKs, apart since they are heavy and hold back versions of theirs.
+    Frameworks,
 }
 
 /// Whether the one who runs the tests has said that there is no Python and no Node here.
@@ -24,7 +26,7 @@ impl Language {
         let (program, version) = self.program();
         let installed = self.installed(&program, &version);
         let mut command = match self {
-            Self::Python => {
+            Self::Python | Self::Frameworks => {
                 let mut command = Command::new(installed.join("bin/python"));
                 // Bytecode beside the sources would be litter in the tree.
                 command.arg("-B").arg(scripts().join(script));
@@ -45,7 +47,7 @@ impl Language {
         let (program, version) = self.program();
         let installed = self.installed(&program, &version);
         let (program, name) = match self {
-            Self::Python => (installed.join("bin/python"), "example.py"),
+            Self::Python | Self::Frameworks => (installed.join("bin/python"), "example.py"),
             Self::Node => (program.into(), "example.mjs"),
         };
         fs::write(installed.join(name), code).unwrap();
@@ -58,7 +60,7 @@ impl Language {
     /// What to call, and the version it says.
     fn program(self) -> (String, String) {
         let (names, least): (&[&str], _) = match self {
-            Self::Python => (
+            Self::Python | Self::Frameworks => (
                 &[
                     "python3",
                     "python3.14",
@@ -110,6 +112,7 @@ impl Language {
     fn list(self) -> &'static str {
         match self {
             Self::Python => "requirements.txt",
+            Self::Frameworks => "frameworks.txt",
             Self::Node => "package.json",
         }
     }
@@ -117,7 +120,7 @@ impl Language {
     fn install(self, program: &str, folder: &Path) {
         let list = scripts().join(self.list());
         match self {
-            Self::Python => {
+            Self::Python | Self::Frameworks => {
                 run(Command::new(program).args(["-m", "venv"]).arg(folder));
                 run(Command::new(folder.join("bin/python"))
                     .args([

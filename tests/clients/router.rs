@@ -156,37 +156,97 @@ pub const FILMS: [(&str, &str, &str, &str, &str); 3] = [
 
 /// Every model of `EVERYWHERE`, two that embed, and those of `FILMS`; `at` tells where a kind of provider is played.
 pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
-    let (mut providers, mut models) = (String::new(), String::new());
     let embed = [
         ("embed-openai", "openai", "", SECRET, "text-embedding-4"),
         ("embed-gemini", "gemini", "", SECRET, "gemini-embedding-2"),
     ];
+    let mut all = Lists::default();
     for (model, kind, more, key, name) in EVERYWHERE.iter().chain(&embed).chain(&FILMS) {
-        let address = at(kind);
-        let _ = writeln!(
-            providers,
-            "  - {{id: at-{model}, kind: {kind}, base_url: 'http://{address}', {more}pools: [{{id: pool-{model}, keys: [{{id: key-{model}, {key}}}]}}]}}"
-        );
         let shape = if model.starts_with("embed") {
             "gives: [embeddings]"
         } else if model.starts_with("film") {
             "takes: [images], gives: [video]"
         } else {
-            "takes: [images, documents, tools], context: 200_000, output_max: 8_000"
+            TAKES
         };
+        all.add(model, (kind, at(kind), more, key), (name, shape));
+    }
+    all.configuration("video: {poll: 100ms}\n")
+}
+
+/// Every model of `EVERYWHERE` once a word, each with a provider of its own, since one that was seen to fail is treated with caution.
+pub fn everywhere_by_words(at: &dyn Fn(&str) -> SocketAddr) -> String {
+    let mut all = Lists::default();
+    for (model, kind, more, key, name) in &EVERYWHERE {
+        for word in WORDS {
+            let shape = match word {
+                "slow" => format!("{TAKES}, timeouts: {{first_byte: 100ms, stall: 100ms}}"),
+                _ => TAKES.to_owned(),
+            };
+            let place = (*kind, at(kind), *more, *key);
+            all.add(&format!("{model}-{word}"), place, (name, &shape));
+        }
+    }
+    // One attempt: what is told of it is what is looked at.
+    all.configuration("routing: {attempts_max: 1, backoff: 20ms, breaker_open: 500ms}\n")
+}
+
+const TAKES: &str = "takes: [images, documents, tools], context: 200_000, output_max: 8_000";
+/// As `errors.py` has them.
+const WORDS: [&str; 14] = [
+    "faulty",
+    "key",
+    "slow",
+    "odd",
+    "broken",
+    "own",
+    "limited-chat-whole",
+    "limited-chat-streamed",
+    "limited-responses-whole",
+    "limited-responses-streamed",
+    "limited-messages-whole",
+    "limited-messages-streamed",
+    "limited-gemini-whole",
+    "limited-gemini-streamed",
+];
+
+/// A configuration's providers and models, as they are written.
+#[derive(Default)]
+struct Lists {
+    providers: String,
+    models: String,
+}
+
+impl Lists {
+    /// A model and a provider of its own for it: of which kind, where, what else stands there, and the key; the provider's name of the
+    /// model, and what else stands at the model.
+    fn add(
+        &mut self,
+        model: &str,
+        (kind, address, more, key): (&str, SocketAddr, &str, &str),
+        (name, shape): (&str, &str),
+    ) {
         let _ = writeln!(
-            models,
+            self.providers,
+            "  - {{id: at-{model}, kind: {kind}, base_url: 'http://{address}', {more}pools: [{{id: pool-{model}, keys: [{{id: key-{model}, {key}}}]}}]}}"
+        );
+        let _ = writeln!(
+            self.models,
             "  - {{id: {model}, endpoints: [{{provider: at-{model}, name: '{name}', price: {{input: 1, output: 5}}}}], {shape}}}"
         );
     }
-    format!(
-        "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 2, pin: false, drain: 5s}}\n\
-         data_dir: DATA\n\
-         log: {{level: error}}\n\
-         video: {{poll: 100ms}}\n\
-         tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n\
-         providers:\n{providers}models:\n{models}"
-    )
+
+    fn configuration(&self, more: &str) -> String {
+        let Self { providers, models } = self;
+        format!(
+            "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 2, pin: false, drain: 5s}}\n\
+             data_dir: DATA\n\
+             log: {{level: error}}\n\
+             {more}\
+             tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n\
+             providers:\n{providers}models:\n{models}"
+        )
+    }
 }
 
 /// The key of a second tenant.

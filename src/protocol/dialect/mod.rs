@@ -3,6 +3,7 @@
 //! Facing down (towards clients) we read requests and write events; facing up (towards providers) we write requests and read
 //! events. Each dialect translates to and from canon once in each direction, so any pair of them translates.
 
+mod asides;
 pub mod chat;
 pub mod converse;
 mod counts;
@@ -118,6 +119,10 @@ pub fn write_request(
     if dialect != DialectName::Native && request.extra.iter().any(unread::is_noted) {
         let changed = applied.get_or_insert_with(|| request.clone());
         told.extend(unread::take(changed));
+    }
+    if asides::stand(request, dialect) {
+        let changed = applied.get_or_insert_with(|| request.clone());
+        told.extend(asides::leave_out(changed, dialect));
     }
     let request = applied.as_ref().unwrap_or(request);
     let (body, dropped) = match dialect {

@@ -337,6 +337,11 @@ impl Writer<'_> {
 
     fn refuse_serial(&mut self) -> Result<(), Fault> {
         if self.request.parallel_tools == Some(false) && self.tools.any() {
+            if self.request.forces_one_tool() {
+                // Who must call this one tool has no other to call beside it.
+                self.rules.dropped("parallel_tool_calls");
+                return Ok(());
+            }
             self.rules.unsayable("parallel_tool_calls", NO_EQUIVALENT)?;
         }
         Ok(())

@@ -87,7 +87,10 @@ impl Writer<'_> {
             Some(choice) if !whole && self.takes("tool_choice")? => self.choice(choice, request)?,
             _ => {}
         }
-        if request.parallel_tools == Some(false) {
+        if request.parallel_tools == Some(false) && request.forces_one_tool() {
+            // Who must call this one tool has no other to call beside it.
+            self.report("parallel_tool_calls");
+        } else if request.parallel_tools == Some(false) {
             let why = "this model may always call several tools at once";
             self.cannot("parallel_tool_calls", "parallel_tool_calls", why)?;
         }

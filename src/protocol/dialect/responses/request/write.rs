@@ -6,9 +6,7 @@
 use super::read::refers;
 use super::{write_items, write_tools};
 use crate::base::Str;
-use crate::canon::{
-    DialectName, Extra, Fault, OutputFormat, Reasoning, ReasoningMode, Request, Sampling,
-};
+use crate::canon::{DialectName, Extra, Fault, OutputFormat, Reasoning, ReasoningMode, Request};
 use crate::protocol::dialect::chat::request::write::{Writer, effort_word};
 use crate::protocol::dialect::{Dropped, Target};
 use crate::protocol::json;
@@ -25,7 +23,7 @@ pub fn write(request: &Request, target: &Target<'_>) -> Result<(Bytes, Dropped),
     json::field("model", target.model, &mut w.out);
     write_items::write(request, &mut w)?;
     write_tools::write(request, &mut w)?;
-    sampling(&request.sampling, &mut w)?;
+    sampling(request, &mut w)?;
     reasoning(request, &mut w)?;
     text(request, &mut w)?;
     hints(request, &mut w)?;
@@ -46,9 +44,11 @@ pub(super) fn is_native(request: &Request) -> bool {
 }
 
 /// This API has no words for several of these (OpenAI API reference, Responses, read 2026-08): a fault unless dropped by rule.
-fn sampling(s: &Sampling, w: &mut Writer<'_>) -> Result<(), Fault> {
+fn sampling(request: &Request, w: &mut Writer<'_>) -> Result<(), Fault> {
+    let s = &request.sampling;
     if w.takes("max_output")? {
-        w.integer("max_output_tokens", s.max_output.map(|t| t.0))?;
+        let limit = limit(request, w);
+        w.integer("max_output_tokens", limit)?;
     }
     w.number("temperature", s.temperature)?;
     w.number("top_p", s.top_p)?;
@@ -84,6 +84,20 @@ fn sampling(s: &Sampling, w: &mut Writer<'_>) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+/// The limit of output. Other dialects allow less than this API, and programs ask for one token to see whether somebody is there: they
+/// get the least that it takes and are told so, as of a limit that the catalogue clamps.
+fn limit(request: &Request, w: &mut Writer<'_>) -> Option<u64> {
+    let asked = request.sampling.max_output?.0;
+    if asked >= OUTPUT_MIN || is_native(request) {
+        return Some(asked);
+    }
+    w.report(&format!("max_output={OUTPUT_MIN}"));
+    Some(OUTPUT_MIN)
+}
+
+/// The least `max_output_tokens` (OpenAI API reference, Responses, read 2026-08).
+const OUTPUT_MIN: u64 = 16;
 
 /// Effort, and a summary where thinking is to be shown. A budget becomes a word, by the same table as for Chat Completions.
 fn reasoning(request: &Request, w: &mut Writer<'_>) -> Result<(), Fault> {
