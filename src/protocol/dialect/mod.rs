@@ -15,7 +15,7 @@ pub mod responses;
 mod rules;
 pub mod splice;
 #[cfg(test)]
-mod tests;
+pub(in crate::protocol) mod tests;
 
 use crate::base::{NanoUsd, Str};
 use crate::canon::{Answer, DialectName, Event, Fault, Malformed, Request};

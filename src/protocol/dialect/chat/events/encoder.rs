@@ -60,6 +60,8 @@ struct Choice {
     /// Characters of content so far, for the places of citations.
     characters: u64,
     refused: bool,
+    /// A call that ended without arguments, until it is known that no limit cut it.
+    bare_call: Option<u32>,
 }
 
 impl Encoder {
@@ -88,7 +90,7 @@ impl Encoder {
             Event::Started { .. } | Event::Done | Event::Error(_) => {}
             Event::BlockStart { choice, block, .. } => self.block_start(*choice, block, out),
             Event::BlockDelta { index, delta } => self.block_delta(*index, delta, out),
-            Event::BlockStop { index } => self.block_stop(*index, out),
+            Event::BlockStop { index } => self.block_stop(*index),
             Event::Usage(usage) => self.usage.update(usage),
             Event::Stop { choice, reason, .. } => self.stop(*choice, reason, out),
             Event::Other {
@@ -210,6 +212,7 @@ impl Encoder {
 
     fn block_start(&mut self, number: u32, block: &BlockStart, out: &mut BytesMut) {
         self.role(number, matches!(block, BlockStart::Text), out);
+        self.end_bare_call(number, out);
         let kind = self.kind_of(number, block);
         self.blocks.push(Block {
             choice: number,
@@ -406,26 +409,53 @@ impl Encoder {
         self.close("null", None, out);
     }
 
-    fn block_stop(&mut self, index: u32, out: &mut BytesMut) {
+    fn block_stop(&mut self, index: u32) {
         let Some(Block { choice, kind }) = self.blocks.get(index as usize).copied() else {
             return;
         };
-        // Clients parse arguments as JSON; a call without any is called with an empty object.
         if let Kind::Call {
             number,
             custom: false,
             empty: true,
         } = kind
+            && let Some(choice) = self.choice(choice)
         {
+            choice.bare_call = Some(number);
+        }
+    }
+
+    /// Clients parse arguments as JSON; a call without any is called with an empty object. One that a limit cut ahead of its first
+    /// argument stays as it is: an empty object would be run.
+    fn end_bare_call(&mut self, choice: u32, out: &mut BytesMut) {
+        if let Some(number) = self.choice(choice).and_then(|c| c.bare_call.take()) {
             self.input(choice, number, false, "{}", out);
         }
     }
 
     fn stop(&mut self, number: u32, reason: &StopReason, out: &mut BytesMut) {
         self.role(number, true, out);
+        if !cuts(reason) {
+            self.end_bare_call(number, out);
+        }
+        if *reason == StopReason::Pause {
+            self.drop("pause");
+        }
         let refused = self.choice(number).is_some_and(|c| c.refused);
         self.open(number, out);
         self.close("null", Some(word(reason, refused)), out);
+    }
+}
+
+/// Whether an answer that ended so may have been cut within a call.
+pub(in crate::protocol::dialect) fn cuts(reason: &StopReason) -> bool {
+    match reason {
+        StopReason::MaxTokens | StopReason::ContextWindow | StopReason::ContentFilter => true,
+        StopReason::EndTurn
+        | StopReason::StopSequence
+        | StopReason::ToolUse
+        | StopReason::Refusal
+        | StopReason::Pause
+        | StopReason::Other(_) => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A whole answer → `chat.completion`.
 
-use super::encoder::{annotation, call_signature, detail_open, word};
+use super::encoder::{annotation, call_signature, cuts, detail_open, word};
 use super::usage;
 use crate::base::Str;
 use crate::canon::{Answer, AnswerBlock, BlockStart, DialectName, StopReason, ToolKind, Usage};
@@ -62,8 +62,10 @@ fn choice(answer: &Answer, number: u32, out: &mut BytesMut) {
     out.extend_from_slice(b"{");
     json::key("index", out);
     json::integer(number, out);
+    let stop = answer.stops.iter().find(|(c, ..)| *c == number);
+    let reason = stop.map_or(&StopReason::EndTurn, |(_, reason, _)| reason);
     json::key("message", out);
-    message(&blocks, out);
+    message(&blocks, cuts(reason), out);
     json::key("logprobs", out);
     let logprobs = answer
         .others
@@ -72,13 +74,12 @@ fn choice(answer: &Answer, number: u32, out: &mut BytesMut) {
     out.extend_from_slice(logprobs.map_or("null", |(.., json)| json.get()).as_bytes());
     json::key("finish_reason", out);
     let refused = blocks.iter().any(|b| b.start == BlockStart::Refusal);
-    let stop = answer.stops.iter().find(|(c, ..)| *c == number);
-    let reason = stop.map_or(&StopReason::EndTurn, |(_, reason, _)| reason);
     json::string(word(reason, refused), out);
     out.extend_from_slice(b"}");
 }
 
-fn message(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+/// `cut`: the last block may not be whole.
+fn message(blocks: &[&AnswerBlock], cut: bool, out: &mut BytesMut) {
     out.extend_from_slice(b"{");
     json::field("role", "assistant", out);
     joined("content", blocks, |b| *b == BlockStart::Text, true, out);
@@ -93,7 +94,7 @@ fn message(blocks: &[&AnswerBlock], out: &mut BytesMut) {
     reasoning_details(blocks, out);
     annotations(blocks, out);
     audio(blocks, out);
-    calls(blocks, out);
+    calls(blocks, cut, out);
     out.extend_from_slice(b"}");
 }
 
@@ -203,9 +204,9 @@ fn audio(blocks: &[&AnswerBlock], out: &mut BytesMut) {
     out.extend_from_slice(b"}");
 }
 
-fn calls(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+fn calls(blocks: &[&AnswerBlock], cut: bool, out: &mut BytesMut) {
     let mut any = false;
-    for block in blocks {
+    for (place, block) in blocks.iter().enumerate() {
         let BlockStart::ToolCall { id, name, kind } = &block.start else {
             continue;
         };
@@ -217,22 +218,29 @@ fn calls(blocks: &[&AnswerBlock], out: &mut BytesMut) {
             out.extend_from_slice(b"[");
             any = true;
         }
-        call(block, id, name, *kind == ToolKind::Custom, out);
+        let text = match block.text.as_str() {
+            // As in a stream: a call without arguments has none, one that a limit cut stays as it is.
+            "" if *kind != ToolKind::Custom && !(cut && place + 1 == blocks.len()) => "{}",
+            text => text,
+        };
+        call(block, (id, name), text, *kind == ToolKind::Custom, out);
     }
     if any {
         out.extend_from_slice(b"]");
     }
 }
 
-fn call(block: &AnswerBlock, id: &Str, name: &Str, custom: bool, out: &mut BytesMut) {
+fn call(
+    block: &AnswerBlock,
+    (id, name): (&Str, &Str),
+    text: &str,
+    custom: bool,
+    out: &mut BytesMut,
+) {
     let (of, input) = if custom {
         ("custom", "input")
     } else {
         ("function", "arguments")
-    };
-    let text = match block.text.as_str() {
-        "" if !custom => "{}",
-        text => text,
     };
     json::comma(out);
     out.extend_from_slice(b"{");

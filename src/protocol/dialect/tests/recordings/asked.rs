@@ -1,0 +1,1 @@
+//! What a request says, whoever is asked.
