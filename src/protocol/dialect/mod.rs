@@ -86,14 +86,18 @@ pub struct Closing {
 
 /// Reads a client's request.
 pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault> {
-    match dialect {
+    let request = match dialect {
         DialectName::Native => native::request::read(body),
         DialectName::Chat => chat::request::read(body),
         DialectName::Messages => messages::request::read(body),
         DialectName::Responses => responses::request::read(body),
         DialectName::Gemini => gemini::request::read(body),
         DialectName::Converse => converse::request::read(body),
-    }
+    };
+    request.map(|request| Request {
+        dialect: Some(dialect),
+        ..request
+    })
 }
 
 /// Writes a request for a provider. `Err` names what this dialect, or the target's model, cannot say.

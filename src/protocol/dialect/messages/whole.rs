@@ -80,7 +80,10 @@ fn write_block(block: &AnswerBlock, out: &mut BytesMut) {
             object.text("id", id);
             object.text("name", name);
             write_input(&block.text, kind, object.value("input"));
-            let callers = block.others.iter().filter(|(d, _)| *d == DialectName::Messages);
+            let callers = block
+                .others
+                .iter()
+                .filter(|(d, _)| *d == DialectName::Messages);
             if let Some(caller) = callers.filter_map(|(_, json)| caller_in(json)).next() {
                 object.value(CALLER).extend_from_slice(caller.as_bytes());
             }

@@ -488,7 +488,7 @@ pub(super) fn details_open(kind: &str, number: u32, out: &mut BytesMut) {
     detail_open(kind, number, out);
 }
 
-pub(super) fn detail_open(kind: &str, number: u32, out: &mut BytesMut) {
+pub(in crate::protocol::dialect::chat) fn detail_open(kind: &str, number: u32, out: &mut BytesMut) {
     json::comma(out);
     out.extend_from_slice(b"{");
     json::field("type", kind, out);

@@ -2,11 +2,12 @@
 
 use super::encoder::{annotation, call_signature, cuts, detail_open, word};
 use super::usage;
-use crate::base::Str;
+use crate::base::{Json, Str};
 use crate::canon::{Answer, AnswerBlock, BlockStart, DialectName, StopReason, ToolKind, Usage};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
+use serde_json::{Map, Value};
 
 /// The body of an answer that is not streamed. Images, video and server tools' blocks have no place in it.
 #[must_use]
@@ -67,15 +68,44 @@ fn choice(answer: &Answer, number: u32, out: &mut BytesMut) {
     json::key("message", out);
     message(&blocks, cuts(reason), out);
     json::key("logprobs", out);
-    let logprobs = answer
-        .others
-        .iter()
-        .find(|(d, name, c, _)| *d == DialectName::Chat && &**name == "logprobs" && *c == number);
-    out.extend_from_slice(logprobs.map_or("null", |(.., json)| json.get()).as_bytes());
+    logprobs(answer, number, out);
     json::key("finish_reason", out);
     let refused = blocks.iter().any(|b| b.start == BlockStart::Refusal);
     json::string(word(reason, refused), out);
     out.extend_from_slice(b"}");
+}
+
+/// What the chunks of a stream said piece by piece stands in one list.
+fn logprobs(answer: &Answer, number: u32, out: &mut BytesMut) {
+    let of_choice = |(dialect, name, choice, _): &&(DialectName, Str, u32, Json)| {
+        *dialect == DialectName::Chat && &**name == "logprobs" && *choice == number
+    };
+    let mut said = answer
+        .others
+        .iter()
+        .filter(of_choice)
+        .map(|(.., json)| json);
+    let (Some(first), second) = (said.next(), said.next()) else {
+        return out.extend_from_slice(b"null");
+    };
+    if second.is_none() {
+        return out.extend_from_slice(first.get().as_bytes());
+    }
+    let mut whole = Map::new();
+    for (name, value) in answer
+        .others
+        .iter()
+        .filter(of_choice)
+        .filter_map(|(.., json)| json.read::<Map<String, Value>>())
+        .flatten()
+    {
+        match (whole.get_mut(&name), value) {
+            (Some(Value::Array(all)), Value::Array(more)) => all.extend(more),
+            (Some(Value::Null) | None, value) => drop(whole.insert(name, value)),
+            _ => {}
+        }
+    }
+    out.extend_from_slice(Value::Object(whole).to_string().as_bytes());
 }
 
 /// `cut`: the last block may not be whole.

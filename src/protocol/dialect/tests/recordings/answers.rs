@@ -1,5 +1,6 @@
 //! Recorded answers: decoded, said again, told to others.
 
+use super::normal::essence;
 use super::told::Told;
 use super::{CLIENTS, Outcome, Recording, Tally, refusals};
 use crate::canon::{Answer, DialectName, Event, Fold};
@@ -19,7 +20,12 @@ pub(super) fn check(recording: &Recording, dialect: DialectName, tally: &mut Tal
         Ok(events) => events,
         Err(why) => return tally.note(recording, "decode", name, Err(why)),
     };
-    tally.note(recording, "decode", name, decoded_well(recording, dialect, &events));
+    tally.note(
+        recording,
+        "decode",
+        name,
+        decoded_well(recording, dialect, &events),
+    );
     // A recorded failure within a stream: there is no whole answer to compare, and every client hears of the failure.
     if let Some(Event::Error(fault)) = events.last() {
         for to in CLIENTS {
@@ -51,7 +57,11 @@ fn decoded_well(recording: &Recording, dialect: DialectName, events: &[Event]) -
     if answer.error.is_none() && (!answer.done || answer.stops.is_empty()) {
         return Err("it has no end".to_owned());
     }
-    if let Some(open) = answer.blocks.iter().find(|b| !b.stopped && answer.error.is_none()) {
+    if let Some(open) = answer
+        .blocks
+        .iter()
+        .find(|b| !b.stopped && answer.error.is_none())
+    {
         return Err(format!("a block was left open: {open:?}"));
     }
     Ok("-")
@@ -86,7 +96,10 @@ fn said_in(to: DialectName, events: &[Event]) -> Result<(Vec<Said>, Vec<String>)
         let answer = folded(&events.map_err(|why| format!("{form}: {why}"))?);
         Ok(Said { form, answer })
     });
-    Ok((said.collect::<Result<_, String>>()?, encoder.dropped().to_vec()))
+    Ok((
+        said.collect::<Result<_, String>>()?,
+        encoder.dropped().to_vec(),
+    ))
 }
 
 /// In its own dialect nothing is lost.
@@ -95,21 +108,14 @@ fn again(dialect: DialectName, events: &[Event]) -> Outcome {
     if !dropped.is_empty() {
         return Err(format!("drops {dropped:?} of its own"));
     }
-    let wanted = essence(folded(events));
+    let wanted = essence(dialect, folded(events));
     for each in said {
-        let got = essence(each.answer);
+        let got = essence(dialect, each.answer);
         if got != wanted {
             return Err(format!("{}: {}", each.form, difference(&wanted, &got)));
         }
     }
     Ok("same")
-}
-
-/// An answer less what another router's answer to the same has too.
-fn essence(mut answer: Answer) -> Answer {
-    // Written anew from the counts, so that its order and spacing are ours; the counts themselves are compared.
-    answer.usage.raw = None;
-    answer
 }
 
 /// In another dialect all comes back but what is named.
@@ -132,11 +138,13 @@ fn told_in(to: DialectName, events: &[Event]) -> Outcome {
 }
 
 /// The lines in which two tellings differ.
-fn difference<T: std::fmt::Debug>(wanted: &T, got: &T) -> String {
+pub(super) fn difference<T: std::fmt::Debug>(wanted: &T, got: &T) -> String {
     let (wanted, got) = (format!("{wanted:#?}"), format!("{got:#?}"));
     let lacks = wanted.lines().filter(|l| !got.lines().any(|g| g == *l));
     let has = got.lines().filter(|l| !wanted.lines().any(|w| w == *l));
     let shorten = |line: &str| line.chars().take(160).collect::<String>();
     let lacks = lacks.map(|l| format!("\n  - {}", shorten(l)));
-    lacks.chain(has.map(|l| format!("\n  + {}", shorten(l)))).collect()
+    lacks
+        .chain(has.map(|l| format!("\n  + {}", shorten(l))))
+        .collect()
 }

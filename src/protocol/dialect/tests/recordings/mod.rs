@@ -12,6 +12,7 @@
 
 mod answers;
 mod asked;
+mod normal;
 mod others;
 mod refusals;
 mod requests;
@@ -30,7 +31,6 @@ const CLIENTS: [DialectName; 5] = [
     DialectName::Gemini,
 ];
 
-#[allow(dead_code)]
 const PROVIDERS: [DialectName; 5] = [
     DialectName::Chat,
     DialectName::Messages,
@@ -60,7 +60,9 @@ impl Tally {
                 let key = (what, recording.api().to_owned(), to, word);
                 *self.counts.entry(key).or_default() += 1;
             }
-            Err(why) => self.wrong.push(format!("{}: {what} {to}: {why}", recording.name)),
+            Err(why) => self
+                .wrong
+                .push(format!("{}: {what} {to}: {why}", recording.name)),
         }
     }
 

@@ -35,7 +35,13 @@ pub(super) fn read_well(recording: &Recording, fault: &Fault) -> Outcome {
 /// Whether a string within `json` is `message`, or holds it.
 fn says(json: &Value, message: &str) -> bool {
     match json {
-        Value::String(text) => !message.is_empty() && text.contains(message),
+        // What looks like a key is told as `(key)`.
+        Value::String(text) => {
+            !message.is_empty()
+                && message
+                    .split("(key)")
+                    .all(|part| text.contains(part.trim()))
+        }
         Value::Array(items) => items.iter().any(|item| says(item, message)),
         Value::Object(members) => members.values().any(|item| says(item, message)),
         _ => false,

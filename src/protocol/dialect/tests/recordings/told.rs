@@ -52,7 +52,9 @@ impl Told {
             words.retain(|_, said| !said.is_empty());
         }
         let stops = answer.stops.iter();
-        told.stops = stops.map(|(choice, why, _)| (*choice, why.clone())).collect();
+        told.stops = stops
+            .map(|(choice, why, _)| (*choice, why.clone()))
+            .collect();
         told.stops.sort_by_key(|(choice, _)| *choice);
         told
     }
@@ -70,7 +72,8 @@ impl Told {
         let choice = block.choice;
         let add = |words: &mut Words| words.entry(choice).or_default().push_str(&block.text);
         let bytes = |url: &Option<crate::base::Str>| {
-            url.as_ref().map_or(block.base64.clone(), ToString::to_string)
+            url.as_ref()
+                .map_or(block.base64.clone(), ToString::to_string)
         };
         match &block.start {
             BlockStart::Text => add(&mut self.text),
