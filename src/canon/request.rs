@@ -31,6 +31,9 @@ pub struct Request {
     pub service_tier: Option<Str>,
     /// What only one dialect can say, in the order it was said.
     pub extra: Vec<Extra>,
+    /// In which dialect it was said; `None` for what the router says itself. What some speakers of a dialect take, and not all of them,
+    /// goes back to that dialect alone.
+    pub dialect: Option<DialectName>,
 }
 
 impl Request {

@@ -98,6 +98,7 @@ pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault
         DialectName::Gemini => gemini::request::read(body),
         DialectName::Converse => converse::request::read(body),
     }?;
+    request.dialect = Some(dialect);
     unread::note(dialect, body, &mut request);
     Ok(request)
 }

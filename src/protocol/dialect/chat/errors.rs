@@ -255,13 +255,14 @@ pub fn write(fault: &Fault, id: &str) -> (u16, Bytes) {
 /// Appends `"error":{…}`.
 pub(in crate::protocol::dialect) fn write_object(fault: &Fault, out: &mut BytesMut) {
     let (kind, code) = words(fault.class);
+    let code = code.filter(|_| !is_told_by_its_own_code(fault, kind));
     json::key("error", out);
     out.extend_from_slice(b"{");
     json::field("message", &fault.message, out);
     json::field("type", kind, out);
     for (name, value) in [
         ("param", fault.field.as_deref()),
-        ("code", fault.code.as_deref().or(code)),
+        ("code", code.or(fault.code.as_deref())),
     ] {
         json::key(name, out);
         match value {
@@ -270,6 +271,20 @@ pub(in crate::protocol::dialect) fn write_object(fault: &Fault, out: &mut BytesM
         }
     }
     out.extend_from_slice(b"}");
+}
+
+/// Whether a client that looks at the fault's own code learns what kind of failure it is: it may be another API's. Our own are documented.
+fn is_told_by_its_own_code(fault: &Fault, kind: &str) -> bool {
+    if fault.upstream_status.is_none() {
+        return fault.code.is_some();
+    }
+    let said = Said {
+        message: &fault.message,
+        kind: Some(kind),
+        code: fault.code.clone(),
+        ..Said::default()
+    };
+    fault.code.is_some() && said.class(Some(status(fault.class))) == fault.class
 }
 
 /// OpenAI says 429 where money is gone ("Error codes", read 2026-08).

@@ -74,6 +74,16 @@ struct WireDelta<'a> {
     citation: Option<&'a RawValue>,
 }
 
+/// The `type` under which canon carries who called a tool, which the API says in the block's start.
+pub(super) const CALLER: &str = "caller";
+
+#[derive(serde::Serialize)]
+struct CallerDelta<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    caller: &'a RawValue,
+}
+
 const KNOWN: [&[u8]; 7] = [
     b"message_start",
     b"content_block_start",
@@ -249,7 +259,13 @@ impl Decoder {
                         .and_then(|mut f| f.text(body, "type"))
                         .is_some_and(|t| t != "direct")
                 {
-                    out.push(other(body, "caller", raw));
+                    push(Delta::Other {
+                        dialect: DialectName::Messages,
+                        json: Json::of(&CallerDelta {
+                            kind: CALLER,
+                            caller: raw,
+                        }),
+                    });
                 }
             }
             Kind::Other => {}

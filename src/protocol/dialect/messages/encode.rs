@@ -3,8 +3,9 @@
 //! The API has one block open at a time, with indexes that count up. Upstreams of other dialects interleave: then one block is live and
 //! written as it comes, and the others wait. Open text gives way to a newcomer, and goes on in a block of its own if more of it comes.
 
+use super::decode::CALLER;
 use super::errors;
-use super::schema::{Object, stop_word};
+use super::schema::{Fields, Object, stop_word};
 use super::usage;
 use crate::base::Str;
 use crate::canon::{BlockStart, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage};
@@ -12,6 +13,7 @@ use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::framing::sse;
 use crate::protocol::json;
 use bytes::BytesMut;
+use serde_json::value::RawValue;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Writes one answer. One value an exchange. Memory: what waits is bounded by the answer.
@@ -43,6 +45,8 @@ struct Live {
     canon: u32,
     index: u64,
     form: Form,
+    /// A call's start, which waits for the block's first delta or end: its `caller` stands in it, and comes after it.
+    unsaid: Option<BlockStart>,
 }
 
 /// How a block is written.
@@ -109,7 +113,7 @@ impl Encoder {
                 name,
                 choice: 0,
                 json,
-            } if name != "caller" => {
+            } => {
                 self.beside.retain(|(n, _)| n != name);
                 self.beside.push((name.clone(), json.clone()));
             }
@@ -177,8 +181,11 @@ impl Encoder {
             Ok(form) => form,
             Err(name) => return self.drop_once(name),
         };
-        if matches!(block, BlockStart::Audio { .. }) {
-            self.drop_once("audio");
+        match block {
+            BlockStart::Audio { .. } => self.drop_once("audio"),
+            // Its words are told as text: that they are a refusal only the stop reason says.
+            BlockStart::Refusal => self.drop_once("refusal"),
+            _ => {}
         }
         if self.live.as_ref().is_some_and(|l| l.form == Form::Text) {
             self.close_live(out);
@@ -261,21 +268,52 @@ impl Encoder {
         let index = self.written;
         self.written += 1;
         self.calls |= matches!(form, Form::Function | Form::Custom) && !is_server(block);
-        self.write("content_block_start", out, |_, object| {
-            object.count("index", index);
-            write_start(block, object.value("content_block"));
-        });
-        let custom = form == Form::Custom;
         if form == Form::Text {
             self.texts.insert(canon);
         }
-        self.live = Some(Live { canon, index, form });
-        if custom {
-            self.input("{\"input\":\"", out);
+        let waits = matches!(form, Form::Function | Form::Custom);
+        self.live = Some(Live {
+            canon,
+            index,
+            form,
+            unsaid: waits.then(|| block.clone()),
+        });
+        if !waits {
+            self.say_start(index, block, None, out);
         }
     }
 
+    fn say_start(
+        &mut self,
+        index: u64,
+        block: &BlockStart,
+        caller: Option<&str>,
+        out: &mut BytesMut,
+    ) {
+        self.write("content_block_start", out, |_, object| {
+            object.count("index", index);
+            write_start(block, caller, object.value("content_block"));
+        });
+    }
+
+    /// Says the start of a call that has waited; true if there was one.
+    fn say_unsaid(&mut self, caller: Option<&str>, out: &mut BytesMut) -> bool {
+        let Some(live) = &mut self.live else {
+            return false;
+        };
+        let (index, custom) = (live.index, live.form == Form::Custom);
+        let Some(block) = live.unsaid.take() else {
+            return false;
+        };
+        self.say_start(index, &block, caller, out);
+        if custom {
+            self.input("{\"input\":\"", out);
+        }
+        true
+    }
+
     fn close_live(&mut self, out: &mut BytesMut) {
+        self.say_unsaid(None, out);
         if self.live.as_ref().is_some_and(|l| l.form == Form::Custom) {
             self.input("\"}", out);
         }
@@ -295,6 +333,10 @@ impl Encoder {
         let Some(form) = self.live.as_ref().map(|l| l.form.clone()) else {
             return;
         };
+        let caller = caller_of(delta);
+        if self.say_unsaid(caller, out) && caller.is_some() {
+            return;
+        }
         match (form, delta) {
             (Form::Text, Delta::Text(text) | Delta::Refusal(text) | Delta::Transcript(text)) => {
                 self.write_delta("text_delta", "text", text, out);
@@ -457,8 +499,27 @@ fn form_of(block: &BlockStart) -> Result<Form, &'static str> {
     })
 }
 
+/// Who called a tool, as the decoder tells it.
+pub(super) fn caller_of(delta: &Delta) -> Option<&str> {
+    let Delta::Other {
+        dialect: DialectName::Messages,
+        json,
+    } = delta
+    else {
+        return None;
+    };
+    caller_in(json)
+}
+
+/// The same, of a delta's JSON.
+pub(super) fn caller_in(json: &crate::base::Json) -> Option<&str> {
+    let mut fields = Fields::of(json.get())?;
+    let kind = fields.text(json.text(), "type")?;
+    (&*kind == CALLER).then(|| fields.take("caller").map(RawValue::get))?
+}
+
 /// The block as it stands in `content_block_start`.
-fn write_start(block: &BlockStart, out: &mut BytesMut) {
+fn write_start(block: &BlockStart, caller: Option<&str>, out: &mut BytesMut) {
     if let BlockStart::Other { json, .. } = block {
         out.extend_from_slice(json.get().as_bytes());
         return;
@@ -479,6 +540,9 @@ fn write_start(block: &BlockStart, out: &mut BytesMut) {
             object.text("id", id);
             object.text("name", name);
             object.value("input").extend_from_slice(b"{}");
+            if let Some(caller) = caller {
+                object.value(CALLER).extend_from_slice(caller.as_bytes());
+            }
         }
         _ => {
             object.text("type", "text");

@@ -77,6 +77,9 @@ impl Envelope {
         if self.is_about_money() {
             return FaultClass::Billing;
         }
+        if let Some(class) = by_code(self.code.as_deref().unwrap_or_default()) {
+            return class;
+        }
         match &*self.kind {
             "invalid_request_error" if self.is_too_long() => FaultClass::ContextTooLong,
             "invalid_request_error" => match status {
@@ -112,6 +115,23 @@ impl Envelope {
     fn is_too_long(&self) -> bool {
         self.message.contains("prompt is too long") || self.message.contains("exceed context limit")
     }
+}
+
+/// Our own words for what the API has no type for, where clients look for codes.
+fn by_code(code: &str) -> Option<FaultClass> {
+    const OURS: [FaultClass; 10] = [
+        FaultClass::ContextTooLong,
+        FaultClass::ContentPolicy,
+        FaultClass::Billing,
+        FaultClass::ModelNotFound,
+        FaultClass::MethodNotAllowed,
+        FaultClass::RequestTimeout,
+        FaultClass::Internal,
+        FaultClass::UpstreamBroken,
+        FaultClass::UpstreamTimeout,
+        FaultClass::Unavailable,
+    ];
+    OURS.into_iter().find(|class| class.as_str() == code)
 }
 
 // Longer than any message of the API; short enough for a log line.
@@ -162,13 +182,16 @@ fn field_of(message: &str) -> Option<String> {
 /// Status and body of our refusal, in the envelope that official clients parse. `id` is the exchange's.
 #[must_use]
 pub fn write(fault: &Fault, id: &str) -> (u16, Bytes) {
-    let status = match fault.class {
-        FaultClass::Overloaded => 529,
-        class => class.status(),
-    };
     let mut out = BytesMut::new();
     write_envelope(fault, id, &mut out);
-    (status, out.freeze())
+    (status(fault.class), out.freeze())
+}
+
+fn status(class: FaultClass) -> u16 {
+    match class {
+        FaultClass::Overloaded => 529,
+        class => class.status(),
+    }
 }
 
 /// The envelope alone, which is also the data of an `error` event.
@@ -182,7 +205,7 @@ pub(super) fn write_envelope(fault: &Fault, id: &str, out: &mut BytesMut) {
         }
         _ => error.text("message", &fault.message),
     }
-    if let Some(code) = &fault.code {
+    if let Some(code) = code_of(fault) {
         let mut details = Object::open(error.value("details"));
         details.text("error_code", code);
         details.close();
@@ -192,6 +215,22 @@ pub(super) fn write_envelope(fault: &Fault, id: &str, out: &mut BytesMut) {
         object.text("request_id", id);
     }
     object.close();
+}
+
+/// The fault's own code, unless it is another API's and a client that reads it would take the failure for another.
+fn code_of(fault: &Fault) -> Option<&str> {
+    if fault.upstream_status.is_none() {
+        return fault.code.as_deref();
+    }
+    let told = Envelope {
+        kind: Str::from(word(fault.class)),
+        message: Str::from(fault.message.as_str()),
+        code: fault.code.as_deref().map(Str::from),
+    };
+    if told.class(Some(status(fault.class))) == fault.class {
+        return fault.code.as_deref();
+    }
+    Some(fault.class.as_str())
 }
 
 /// Section 8's table. Classes that the API has no word for take the one that its clients treat alike.

@@ -437,7 +437,10 @@ fn what_has_no_words_here_is_reported() {
         stopped(StopReason::ContentFilter),
     ];
     let (bytes, dropped) = encoded(&events);
-    assert_eq!(dropped, ["image", "audio", "base64", "choices", "logprobs"]);
+    assert_eq!(
+        dropped,
+        ["refusal", "image", "audio", "base64", "choices", "logprobs"]
+    );
     let message = accumulated(&bytes);
     assert_eq!(
         message["content"],

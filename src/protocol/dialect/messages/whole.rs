@@ -1,6 +1,7 @@
 //! A whole answer as one body (section 5).
 
-use super::encode::{call_type, write_head};
+use super::decode::CALLER;
+use super::encode::{call_type, caller_in, write_head};
 use super::schema::{Fields, Object, stop_word};
 use super::usage;
 use super::write_blocks::write_input;
@@ -31,7 +32,7 @@ pub fn write_whole(answer: &Answer, opening: &Opening, _closing: &Closing) -> By
     for (i, (dialect, name, choice, json)) in answer.others.iter().enumerate() {
         let later = answer.others[i + 1..].iter().any(|(.., n, _, _)| n == name);
         let ours = *dialect == DialectName::Messages && *choice == 0;
-        if ours && !later && name != "caller" {
+        if ours && !later {
             object.json(name, json);
         }
     }
@@ -79,6 +80,13 @@ fn write_block(block: &AnswerBlock, out: &mut BytesMut) {
             object.text("id", id);
             object.text("name", name);
             write_input(&block.text, kind, object.value("input"));
+            let callers = block
+                .others
+                .iter()
+                .filter(|(d, _)| *d == DialectName::Messages);
+            if let Some(caller) = callers.filter_map(|(_, json)| caller_in(json)).next() {
+                object.value(CALLER).extend_from_slice(caller.as_bytes());
+            }
         }
         _ => {
             object.text("type", "text");

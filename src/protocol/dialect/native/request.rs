@@ -52,6 +52,7 @@ pub(super) fn read_fields(mut f: Fields<'_>) -> Result<(Request, Controls), Faul
         metadata: f.json_object("metadata")?,
         service_tier: f.text("service_tier")?,
         extra: extras(&mut f)?,
+        dialect: Some(crate::canon::DialectName::Native),
     };
     let controls = controls(&mut f)?;
     f.end()?;

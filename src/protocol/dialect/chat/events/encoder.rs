@@ -64,6 +64,8 @@ struct Choice {
     /// Characters of content so far, for the places of citations.
     characters: u64,
     refused: bool,
+    /// A call that ended without arguments, until it is known that no limit cut it.
+    bare_call: Option<u32>,
 }
 
 impl Encoder {
@@ -215,6 +217,7 @@ impl Encoder {
 
     fn block_start(&mut self, number: u32, block: &BlockStart, out: &mut BytesMut) {
         self.role(number, matches!(block, BlockStart::Text), out);
+        self.end_bare_call(number, out);
         let kind = self.kind_of(number, block);
         self.blocks.push(Block {
             choice: number,
@@ -421,17 +424,25 @@ impl Encoder {
         let Some(Block { choice, kind }) = self.blocks.get(index as usize).copied() else {
             return;
         };
-        // Clients parse arguments as JSON; a call without any is called with an empty object.
         if let Kind::Call {
             number,
             custom: false,
             empty: true,
         } = kind
+            && let Some(choice) = self.choice(choice)
         {
-            self.input(choice, number, false, "{}", out);
+            choice.bare_call = Some(number);
         }
         if kind == Kind::Image {
             self.image(choice, out);
+        }
+    }
+
+    /// Clients parse arguments as JSON; a call without any is called with an empty object. One that a limit cut ahead of its first
+    /// argument stays as it is: an empty object would be run.
+    fn end_bare_call(&mut self, choice: u32, out: &mut BytesMut) {
+        if let Some(number) = self.choice(choice).and_then(|c| c.bare_call.take()) {
+            self.input(choice, number, false, "{}", out);
         }
     }
 
@@ -454,6 +465,12 @@ impl Encoder {
 
     fn stop(&mut self, number: u32, reason: &StopReason, out: &mut BytesMut) {
         self.role(number, true, out);
+        if !cuts(reason) {
+            self.end_bare_call(number, out);
+        }
+        if *reason == StopReason::Pause {
+            self.drop("pause");
+        }
         let refused = self.choice(number).is_some_and(|c| c.refused);
         self.open(number, out);
         self.close("null", Some(word(reason, refused)), out);
@@ -471,6 +488,19 @@ pub(super) fn image_part(number: u32, url: &str, out: &mut BytesMut) {
     out.extend_from_slice(b"{");
     json::field("url", url, out);
     out.extend_from_slice(b"}}");
+}
+
+/// Whether an answer that ended so may have been cut within a call.
+pub(in crate::protocol::dialect) fn cuts(reason: &StopReason) -> bool {
+    match reason {
+        StopReason::MaxTokens | StopReason::ContextWindow | StopReason::ContentFilter => true,
+        StopReason::EndTurn
+        | StopReason::StopSequence
+        | StopReason::ToolUse
+        | StopReason::Refusal
+        | StopReason::Pause
+        | StopReason::Other(_) => false,
+    }
 }
 
 /// OpenAI's word for it. A refusal that was written as one ends with `stop`; one that the model left unsaid has been filtered.
@@ -502,7 +532,7 @@ pub(super) fn details_open(kind: &str, number: u32, out: &mut BytesMut) {
     detail_open(kind, number, out);
 }
 
-pub(super) fn detail_open(kind: &str, number: u32, out: &mut BytesMut) {
+pub(in crate::protocol::dialect::chat) fn detail_open(kind: &str, number: u32, out: &mut BytesMut) {
     json::comma(out);
     out.extend_from_slice(b"{");
     json::field("type", kind, out);

@@ -180,6 +180,13 @@ pub(super) fn write(usage: &Usage, out: &mut BytesMut) {
         None,
         out,
     );
+    // OpenRouter's place for it; OpenAI says nothing of searches in this dialect.
+    details(
+        "server_tool_use_details",
+        &[("web_search_requests", usage.web_searches.map(Tokens))],
+        None,
+        out,
+    );
     out.extend_from_slice(b"}");
 }
 

@@ -1,12 +1,13 @@
 //! A whole answer → `chat.completion`.
 
-use super::encoder::{annotation, call_signature, detail_open, image_part, word};
+use super::encoder::{annotation, call_signature, cuts, detail_open, image_part, word};
 use super::usage;
-use crate::base::Str;
+use crate::base::{Json, Str};
 use crate::canon::{Answer, AnswerBlock, BlockStart, DialectName, StopReason, ToolKind, Usage};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
+use serde_json::{Map, Value};
 
 /// The body of an answer that is not streamed. Video and server tools' blocks have no place in it.
 #[must_use]
@@ -62,23 +63,53 @@ fn choice(answer: &Answer, number: u32, out: &mut BytesMut) {
     out.extend_from_slice(b"{");
     json::key("index", out);
     json::integer(number, out);
-    json::key("message", out);
-    message(&blocks, out);
-    json::key("logprobs", out);
-    let logprobs = answer
-        .others
-        .iter()
-        .find(|(d, name, c, _)| *d == DialectName::Chat && &**name == "logprobs" && *c == number);
-    out.extend_from_slice(logprobs.map_or("null", |(.., json)| json.get()).as_bytes());
-    json::key("finish_reason", out);
-    let refused = blocks.iter().any(|b| b.start == BlockStart::Refusal);
     let stop = answer.stops.iter().find(|(c, ..)| *c == number);
     let reason = stop.map_or(&StopReason::EndTurn, |(_, reason, _)| reason);
+    json::key("message", out);
+    message(&blocks, cuts(reason), out);
+    json::key("logprobs", out);
+    logprobs(answer, number, out);
+    json::key("finish_reason", out);
+    let refused = blocks.iter().any(|b| b.start == BlockStart::Refusal);
     json::string(word(reason, refused), out);
     out.extend_from_slice(b"}");
 }
 
-fn message(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+/// What the chunks of a stream said piece by piece stands in one list.
+fn logprobs(answer: &Answer, number: u32, out: &mut BytesMut) {
+    let of_choice = |(dialect, name, choice, _): &&(DialectName, Str, u32, Json)| {
+        *dialect == DialectName::Chat && &**name == "logprobs" && *choice == number
+    };
+    let mut said = answer
+        .others
+        .iter()
+        .filter(of_choice)
+        .map(|(.., json)| json);
+    let (Some(first), second) = (said.next(), said.next()) else {
+        return out.extend_from_slice(b"null");
+    };
+    if second.is_none() {
+        return out.extend_from_slice(first.get().as_bytes());
+    }
+    let mut whole = Map::new();
+    for (name, value) in answer
+        .others
+        .iter()
+        .filter(of_choice)
+        .filter_map(|(.., json)| json.read::<Map<String, Value>>())
+        .flatten()
+    {
+        match (whole.get_mut(&name), value) {
+            (Some(Value::Array(all)), Value::Array(more)) => all.extend(more),
+            (Some(Value::Null) | None, value) => drop(whole.insert(name, value)),
+            _ => {}
+        }
+    }
+    out.extend_from_slice(Value::Object(whole).to_string().as_bytes());
+}
+
+/// `cut`: the last block may not be whole.
+fn message(blocks: &[&AnswerBlock], cut: bool, out: &mut BytesMut) {
     out.extend_from_slice(b"{");
     json::field("role", "assistant", out);
     joined("content", blocks, |b| *b == BlockStart::Text, true, out);
@@ -94,7 +125,7 @@ fn message(blocks: &[&AnswerBlock], out: &mut BytesMut) {
     annotations(blocks, out);
     audio(blocks, out);
     images(blocks, out);
-    calls(blocks, out);
+    calls(blocks, cut, out);
     out.extend_from_slice(b"}");
 }
 
@@ -225,9 +256,9 @@ fn audio(blocks: &[&AnswerBlock], out: &mut BytesMut) {
     out.extend_from_slice(b"}");
 }
 
-fn calls(blocks: &[&AnswerBlock], out: &mut BytesMut) {
+fn calls(blocks: &[&AnswerBlock], cut: bool, out: &mut BytesMut) {
     let mut any = false;
-    for block in blocks {
+    for (place, block) in blocks.iter().enumerate() {
         let BlockStart::ToolCall { id, name, kind } = &block.start else {
             continue;
         };
@@ -239,22 +270,29 @@ fn calls(blocks: &[&AnswerBlock], out: &mut BytesMut) {
             out.extend_from_slice(b"[");
             any = true;
         }
-        call(block, id, name, *kind == ToolKind::Custom, out);
+        let text = match block.text.as_str() {
+            // As in a stream: a call without arguments has none, one that a limit cut stays as it is.
+            "" if *kind != ToolKind::Custom && !(cut && place + 1 == blocks.len()) => "{}",
+            text => text,
+        };
+        call(block, (id, name), text, *kind == ToolKind::Custom, out);
     }
     if any {
         out.extend_from_slice(b"]");
     }
 }
 
-fn call(block: &AnswerBlock, id: &Str, name: &Str, custom: bool, out: &mut BytesMut) {
+fn call(
+    block: &AnswerBlock,
+    (id, name): (&Str, &Str),
+    text: &str,
+    custom: bool,
+    out: &mut BytesMut,
+) {
     let (of, input) = if custom {
         ("custom", "input")
     } else {
         ("function", "arguments")
-    };
-    let text = match block.text.as_str() {
-        "" if !custom => "{}",
-        text => text,
     };
     json::comma(out);
     out.extend_from_slice(b"{");

@@ -1,7 +1,7 @@
 //! The system's blocks and turns → `messages`.
 //!
 //! System messages are written as `system`, which every speaker knows and OpenAI reads as `developer`. Thinking of earlier answers
-//! has no place in this dialect and is left out, openly.
+//! has no place in OpenAI's grammar: it goes back to its speakers only if it came in this dialect, and is else left out, openly.
 
 use super::write::Writer;
 use crate::base::Str;
@@ -9,8 +9,10 @@ use crate::canon::{
     Block, BlockKind, CacheMark, CacheTtl, DialectName, Fault, Request, Role, Source, ToolInput,
     ToolKind, Turn,
 };
+use crate::protocol::dialect::chat::events::encoder::detail_open;
 use crate::protocol::dialect::responses;
 use crate::protocol::json;
+use bytes::BytesMut;
 
 pub(super) fn write(request: &Request, writer: &mut Writer<'_>) -> Result<(), Fault> {
     json::key("messages", &mut writer.out);
@@ -27,7 +29,10 @@ pub(super) fn write(request: &Request, writer: &mut Writer<'_>) -> Result<(), Fa
                 writer.message("system", &blocks, turn.name.as_ref(), &path)?;
             }
             Role::User => writer.user(turn, &path)?,
-            Role::Assistant => writer.assistant(turn, &path)?,
+            Role::Assistant => {
+                let thinks = request.dialect == Some(DialectName::Chat);
+                writer.assistant(turn, thinks, &path)?;
+            }
         }
     }
     writer.out.extend_from_slice(b"]");
@@ -182,7 +187,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn assistant(&mut self, turn: &Turn, path: &str) -> Result<(), Fault> {
+    /// `thinks`: the client itself speaks of thinking to this speaker.
+    fn assistant(&mut self, turn: &Turn, thinks: bool, path: &str) -> Result<(), Fault> {
         self.open("assistant", turn.name.as_ref());
         let refusals = turn
             .blocks
@@ -191,8 +197,12 @@ impl Writer<'_> {
             .count();
         let (mut said, mut calls) = (Vec::new(), Vec::new());
         let (mut refusal, mut audio) = (None, None);
+        let mut thoughts = Vec::new();
         for block in &turn.blocks {
             match &block.kind {
+                BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. } if thinks => {
+                    thoughts.push(block);
+                }
                 BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. } => {
                     self.report("thinking");
                 }
@@ -224,9 +234,46 @@ impl Writer<'_> {
             json::field("id", id, &mut self.out);
             self.out.extend_from_slice(b"}");
         }
+        self.thoughts(&thoughts);
         self.calls(&calls);
         self.close(&said);
         Ok(())
+    }
+
+    /// As answers say it: one text, and an entry for each part of it that is signed or sealed.
+    fn thoughts(&mut self, thoughts: &[&Block]) {
+        let out = &mut self.out;
+        let (mut text, mut details) = (String::new(), BytesMut::new());
+        for (number, block) in thoughts.iter().enumerate() {
+            let number = number as u32;
+            match (&block.kind, &block.signature) {
+                (BlockKind::RedactedThinking { data }, _) => {
+                    detail_open("reasoning.encrypted", number, &mut details);
+                    json::field("data", data, &mut details);
+                    details.extend_from_slice(b"}");
+                }
+                (BlockKind::Thinking { text: said }, signature) => {
+                    text.push_str(said);
+                    if let Some(signature) = signature {
+                        detail_open("reasoning.text", number, &mut details);
+                        json::field("signature", signature, &mut details);
+                        json::key("text_bytes", &mut details);
+                        json::integer(said.len(), &mut details);
+                        details.extend_from_slice(b"}");
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !text.is_empty() {
+            json::field("reasoning_content", &text, out);
+        }
+        if !details.is_empty() {
+            json::key("reasoning_details", out);
+            out.extend_from_slice(b"[");
+            out.extend_from_slice(&details);
+            out.extend_from_slice(b"]");
+        }
     }
 
     /// Marks stand on what users and systems say, not here.

@@ -155,8 +155,11 @@ impl Encoder {
             Ok(form) => form,
             Err(name) => return self.drop_once(name),
         };
-        if matches!(block, BlockStart::Audio { .. }) {
-            self.drop_once("audio");
+        match block {
+            BlockStart::Audio { .. } => self.drop_once("audio"),
+            // Its words are told as text: that they are a refusal only the stop reason says.
+            BlockStart::Refusal => self.drop_once("refusal"),
+            _ => {}
         }
         self.start(out);
         let index = self.written;

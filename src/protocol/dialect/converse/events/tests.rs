@@ -336,7 +336,7 @@ fn blocks_that_interleave_and_come_from_other_dialects_are_written() {
     let mut out = BytesMut::new();
     events.iter().for_each(|e| encoder.event(e, &mut out));
     encoder.finish(&Closing::default(), &mut out);
-    assert_eq!(encoder.dropped(), ["video", "logprobs"]);
+    assert_eq!(encoder.dropped(), ["refusal", "video", "logprobs"]);
     let answer = folded(&read_again(out.freeze()));
     let texts: Vec<&str> = answer.blocks.iter().map(|b| &*b.text).collect();
     // Canon numbers blocks as they begin: the call's start is sent at once, text begins with its first words.

@@ -6,11 +6,11 @@
 use super::citations::{self, Cited};
 use super::parts::{self, audio_type, is_of_response, type_of};
 use super::{stop, usage};
-use crate::base::Str;
+use crate::base::{Str, Tokens};
 use crate::canon::{
     BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage,
 };
-use crate::protocol::dialect::gemini::request::one_line;
+use crate::protocol::dialect::gemini::request::{is_whole, one_line};
 use crate::protocol::dialect::gemini::{errors, schema};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
@@ -84,7 +84,13 @@ impl Encoder {
             Event::BlockStart { choice, block, .. } => self.block_start(*choice, block, out),
             Event::BlockDelta { index, delta } => self.block_delta(*index, delta, out),
             Event::BlockStop { index } => self.block_stop(*index, out),
-            Event::Usage(usage) => self.usage.update(usage),
+            Event::Usage(usage) => {
+                self.usage.update(usage);
+                // Google's counts of a prompt have no place for it; the prompt's own count holds it.
+                if self.usage.cache_write_total() > Tokens::default() {
+                    self.drop("cache_write_tokens");
+                }
+            }
             Event::Stop { choice, reason, .. } => self.stops.push((*choice, reason.clone())),
             Event::Other {
                 dialect: DialectName::Gemini,
@@ -198,7 +204,12 @@ impl Encoder {
 
     fn block_start(&mut self, choice: u32, block: &BlockStart, out: &mut BytesMut) {
         let kind = match block {
-            BlockStart::Text | BlockStart::Refusal => Kind::Text(self.text_bytes(choice)),
+            BlockStart::Text => Kind::Text(self.text_bytes(choice)),
+            // Its words are told as text: that they are a refusal only the finish reason says.
+            BlockStart::Refusal => {
+                self.drop("refusal");
+                Kind::Text(self.text_bytes(choice))
+            }
             BlockStart::Thinking => Kind::Thinking,
             BlockStart::RedactedThinking { .. } => self.mute("redacted_thinking"),
             BlockStart::ToolCall {
@@ -314,9 +325,14 @@ impl Encoder {
                 name,
                 kind,
                 input,
-            } => self.part(choice, out, |out| {
-                parts::call((&id, &name), &kind, &input, signature, out);
-            }),
+            } => {
+                if kind != ToolKind::Custom && !is_whole(&input) {
+                    self.drop("tool_input");
+                }
+                self.part(choice, out, |out| {
+                    parts::call((&id, &name), &kind, &input, signature, out);
+                });
+            }
             Kind::Media { mime, url, data } => self.part(choice, out, |out| match &url {
                 Some(url) => parts::file(&mime, url, signature, out),
                 None => parts::inline(&mime, &data, signature, out),

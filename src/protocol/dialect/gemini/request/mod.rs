@@ -12,7 +12,7 @@ mod write;
 pub use write::write;
 mod write_config;
 mod write_parts;
-pub(super) use write_parts::{arguments, one_line};
+pub(super) use write_parts::{arguments, is_whole, one_line};
 mod write_turns;
 #[cfg(test)]
 mod tests;

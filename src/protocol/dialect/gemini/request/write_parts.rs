@@ -332,7 +332,15 @@ fn joined(content: &[Block]) -> String {
     texts.collect::<Vec<&str>>().join("\n")
 }
 
-/// Arguments must be an object: what is none stands in `raw`, a custom tool's text in `input`, so that no call is lost.
+/// Whether a model wrote its arguments to the end: an object, or nothing at all.
+pub(in crate::protocol::dialect::gemini) fn is_whole(input: &str) -> bool {
+    let input = input.trim();
+    let parsed = Json::parse(Str::from(input));
+    input.is_empty() || parsed.is_ok_and(|json| json.read::<Members<'_>>().is_some())
+}
+
+/// Arguments must be an object: what is none stands in `raw`, a custom tool's text in `input`, so that no call is lost:
+/// arguments that were made whole by guessing would be run.
 pub(in crate::protocol::dialect::gemini) fn arguments(
     input: &ToolInput,
     kind: &ToolKind,

@@ -11,7 +11,7 @@ use crate::base::{Json, Str};
 use crate::canon::{
     BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage,
 };
-use crate::protocol::dialect::chat::events::encoder::type_of;
+use crate::protocol::dialect::chat::events::encoder::{cuts, type_of};
 use crate::protocol::dialect::responses::reasoning::{MADE, seal_for_client};
 use crate::protocol::dialect::responses::schema::annotation;
 use crate::protocol::dialect::{Closing, Opening};
@@ -34,6 +34,8 @@ pub struct Encoder {
     pub(super) usage: Usage,
     pub(super) stop: Option<StopReason>,
     pub(super) refused: bool,
+    /// The block of a call that ended, until it is known whether a limit cut it: its item says so.
+    ended_call: Option<usize>,
     dropped: Vec<String>,
     ended: bool,
     /// The response object of the last event, once that is written.
@@ -57,6 +59,7 @@ impl Encoder {
             usage: Usage::default(),
             stop: None,
             refused: false,
+            ended_call: None,
             dropped: Vec::new(),
             ended: false,
             last: Bytes::new(),
@@ -91,7 +94,12 @@ impl Encoder {
             Event::Usage(usage) => self.usage.update(usage),
             Event::Stop {
                 choice: 0, reason, ..
-            } => self.stop = Some(reason.clone()),
+            } => {
+                if *reason == StopReason::Pause {
+                    self.drop("pause");
+                }
+                self.stop = Some(reason.clone());
+            }
             Event::Stop { .. } => self.drop("choices"),
             Event::Other {
                 dialect: DialectName::Chat,
@@ -190,6 +198,7 @@ impl Encoder {
         if choice != 0 {
             self.drop("choices");
         }
+        self.end_call(out);
         let kind = if choice == 0 {
             self.kind_of(block)
         } else {
@@ -518,13 +527,9 @@ impl Encoder {
                 seal.write("", true, &mut item);
                 self.item_done(output, item, out);
             }
-            Kind::Call {
-                output,
-                id,
-                name,
-                custom,
-            } => {
-                self.call_done(index, output, (&id, &name, custom), out);
+            Kind::Call { .. } => {
+                self.end_call(out);
+                self.ended_call = Some(index);
             }
             Kind::Image {
                 output,
@@ -588,9 +593,33 @@ impl Encoder {
     fn message_done(&mut self, at: usize, out: &mut BytesMut) {
         let (output, item) = (
             self.messages[at].output,
-            self.messages[at].item("completed"),
+            self.messages[at].item(self.status_of_item()),
         );
         self.item_done(output, item, out);
+    }
+
+    /// An item that ends once it is known why the answer does was cut with it.
+    fn status_of_item(&self) -> &'static str {
+        match &self.stop {
+            Some(reason) if cuts(reason) => "incomplete",
+            _ => "completed",
+        }
+    }
+
+    /// Ends a call that waited.
+    fn end_call(&mut self, out: &mut BytesMut) {
+        let Some(index) = self.ended_call.take() else {
+            return;
+        };
+        if let Kind::Call {
+            output,
+            id,
+            name,
+            custom,
+        } = self.blocks[index].kind.clone()
+        {
+            self.call_done(index, output, (&id, &name, custom), out);
+        }
     }
 
     fn item_done(&mut self, output: usize, item: BytesMut, out: &mut BytesMut) {
@@ -632,8 +661,12 @@ impl Encoder {
         out: &mut BytesMut,
     ) {
         let (call_id, name, custom) = call;
-        // Clients parse arguments as JSON; a call without any is called with an empty object.
-        if !custom && self.blocks[index].text.is_empty() {
+        let status = match self.status_of_item() {
+            "incomplete" if !custom && is_json(&self.blocks[index].text) => "completed",
+            status => status,
+        };
+        // Clients parse arguments as JSON; a call without any is called with an empty object, but for one that a limit cut ahead of them.
+        if !custom && self.blocks[index].text.is_empty() && status == "completed" {
             self.blocks[index].text.push_str("{}");
             self.input_delta(output, custom, "{}", out);
         }
@@ -657,7 +690,7 @@ impl Encoder {
             name,
             custom,
             &block.text,
-            "completed",
+            status,
             &block.signature,
         );
         self.item_done(output, item, out);
@@ -698,6 +731,7 @@ impl Encoder {
         for index in 0..self.blocks.len() {
             self.block_stop(index, out);
         }
+        self.end_call(out);
         self.close_message(out);
     }
 }
@@ -710,4 +744,8 @@ fn left_out(opening: &Opening, out: &mut BytesMut) {
         json::field("x-stokehold-dropped", &opening.dropped.join(", "), out);
         out.extend_from_slice(b"}");
     }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }

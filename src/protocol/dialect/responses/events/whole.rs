@@ -77,6 +77,11 @@ impl Encoder {
         out.extend_from_slice(
             b",\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":null,\"truncation\":\"disabled\"",
         );
+        if let Some(searches) = self.usage.web_searches {
+            out.extend_from_slice(b",\"tool_usage\":{\"web_search\":{\"num_requests\":");
+            json::integer(searches, &mut out);
+            out.extend_from_slice(b"}}");
+        }
         json::key("usage", &mut out);
         if self.usage == Usage::default() {
             out.extend_from_slice(b"null");

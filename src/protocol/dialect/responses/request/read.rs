@@ -35,7 +35,10 @@ pub fn read(body: &Bytes) -> Result<Request, Fault> {
     store_by_default(&members, &mut request);
     request.model = members.need(&root, "model")?.string()?;
     if let Some(instructions) = members.get(&root, "instructions") {
-        request.system.push(Block::text(instructions.string()?));
+        let text = instructions.string()?;
+        if !text.is_empty() {
+            request.system.push(Block::text(text));
+        }
     }
     match members.get(&root, "input") {
         Some(input) => items::read(&input, &mut request)?,
