@@ -13,19 +13,19 @@ use bytes::Bytes;
 fn ordinary(dialect: DialectName) -> &'static str {
     match dialect {
         Chat => {
-            r#"{"model":"m","max_tokens":9,"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"hi"}]},{"role":"assistant","content":"a","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"r"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}],"tool_choice":"auto"}"#
+            r#"{"model":"m","max_tokens":19,"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"hi"}]},{"role":"assistant","content":"a","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"r"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}],"tool_choice":"auto"}"#
         }
         Messages => {
-            r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]},{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"r"}]}],"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"auto"}}"#
+            r#"{"model":"m","max_tokens":19,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]},{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"r"}]}],"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"auto"}}"#
         }
         Responses => {
-            r#"{"model":"m","max_output_tokens":9,"instructions":"s","input":[{"role":"user","content":[{"type":"input_text","text":"hi"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"r"}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":false}],"tool_choice":"auto"}"#
+            r#"{"model":"m","max_output_tokens":19,"instructions":"s","input":[{"role":"user","content":[{"type":"input_text","text":"hi"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"r"}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":false}],"tool_choice":"auto"}"#
         }
         Gemini => {
-            r#"{"systemInstruction":{"parts":[{"text":"s"}]},"contents":[{"role":"user","parts":[{"text":"hi"}]},{"role":"model","parts":[{"functionCall":{"id":"c","name":"f","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"id":"c","name":"f","response":{"output":"r"}}}]}],"tools":[{"functionDeclarations":[{"name":"f","parameters":{"type":"OBJECT"}}]}],"generationConfig":{"maxOutputTokens":9},"toolConfig":{"functionCallingConfig":{"mode":"AUTO"}}}"#
+            r#"{"systemInstruction":{"parts":[{"text":"s"}]},"contents":[{"role":"user","parts":[{"text":"hi"}]},{"role":"model","parts":[{"functionCall":{"id":"c","name":"f","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"id":"c","name":"f","response":{"output":"r"}}}]}],"tools":[{"functionDeclarations":[{"name":"f","parameters":{"type":"OBJECT"}}]}],"generationConfig":{"maxOutputTokens":19},"toolConfig":{"functionCallingConfig":{"mode":"AUTO"}}}"#
         }
         Native | Converse => {
-            r#"{"model":"m","max_output_tokens":9,"system":"s","input":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"tools":[{"type":"function","name":"f","schema":{"type":"object"}}]}"#
+            r#"{"model":"m","max_output_tokens":19,"system":"s","input":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"tools":[{"type":"function","name":"f","schema":{"type":"object"}}]}"#
         }
     }
 }
@@ -301,18 +301,18 @@ const ROWS: &[Row] = &[
     ),
     (
         Gemini,
-        r#"{"maxOutputTokens":9"#,
-        r#"{"hologram":1,"maxOutputTokens":9"#,
+        r#"{"maxOutputTokens":19"#,
+        r#"{"hologram":1,"maxOutputTokens":19"#,
     ),
     (
         Gemini,
-        r#"{"maxOutputTokens":9"#,
-        r#"{"thinkingConfig":{"hologram":1},"maxOutputTokens":9"#,
+        r#"{"maxOutputTokens":19"#,
+        r#"{"thinkingConfig":{"hologram":1},"maxOutputTokens":19"#,
     ),
     (
         Gemini,
-        r#"{"maxOutputTokens":9"#,
-        r#"{"responseModalities":["HOLOGRAM"],"maxOutputTokens":9"#,
+        r#"{"maxOutputTokens":19"#,
+        r#"{"responseModalities":["HOLOGRAM"],"maxOutputTokens":19"#,
     ),
     (
         Gemini,
@@ -343,7 +343,7 @@ fn fate(from: DialectName, to: DialectName, body: &Bytes) -> Option<String> {
     let target = Target {
         model: "anthropic.claude-sonnet-4-6",
         stream: false,
-        max_output_default: 9,
+        max_output_default: 19,
         rules: &rules,
     };
     match write_request(to, &request, &target) {
@@ -399,7 +399,7 @@ fn the_ordinary_request_is_sayable_everywhere() {
         let target = Target {
             model: "anthropic.claude-sonnet-4-6",
             stream: false,
-            max_output_default: 9,
+            max_output_default: 19,
             rules: &rules,
         };
         for to in TARGETS {
