@@ -120,6 +120,10 @@ impl Asked {
 
     /// What is left to be asked where `name` was named as left out. An unknown name excuses nothing of what is compared.
     pub(super) fn without(&mut self, name: &str) {
+        if let Some(limit) = name.strip_prefix("max_output=") {
+            // Raised to the least that the API takes, as told.
+            self.max_output = limit.parse().ok();
+        }
         match name {
             "temperature" => self.temperature = None,
             "top_p" => self.top_p = None,
