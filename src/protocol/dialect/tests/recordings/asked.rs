@@ -120,14 +120,17 @@ impl Asked {
 
     /// What is left to be asked where `name` was named as left out. An unknown name excuses nothing of what is compared.
     pub(super) fn without(&mut self, name: &str) {
-        if let Some(limit) = name.strip_prefix("max_output=") {
-            // Raised to the least that the API takes, as told.
-            self.max_output = limit.parse().ok();
-        }
         match name {
             "temperature" => self.temperature = None,
             "top_p" => self.top_p = None,
             _ => {}
+        }
+    }
+
+    /// With the limit raised to the least that an API takes, where `name` tells so.
+    pub(super) fn raised(&mut self, name: &str) {
+        if let Some(limit) = name.strip_prefix("max_output=") {
+            self.max_output = limit.parse().ok();
         }
     }
 

@@ -133,6 +133,7 @@ fn asked_of(to: DialectName, request: &Request, known: &Known) -> Outcome {
         asked.in_words_of(to);
         dropped.iter().for_each(|name| asked.without(name));
     }
+    dropped.iter().for_each(|name| wanted.raised(name));
     if wanted == got {
         return Ok(if dropped.is_empty() { "same" } else { "named" });
     }
