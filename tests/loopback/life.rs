@@ -257,6 +257,18 @@ fn sockets_and_rings() -> usize {
     links.filter(counts).count()
 }
 
+/// What `count` says once it has said the same for a fifth of a second.
+fn settled(count: impl Fn() -> usize) -> usize {
+    let (mut last, mut same) = (count(), 0);
+    until("it settles", || {
+        let now = count();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        same >= 40
+    });
+    last
+}
+
 #[test]
 fn a_shard_that_panics_leaves_no_connection_and_no_ring_behind() {
     const NAME: &str =
@@ -280,7 +292,7 @@ fn a_shard_that_panics_leaves_no_connection_and_no_ring_behind() {
                 assert!(clients.iter_mut().all(|client| status(client) == 200));
             };
             ask_many(house.at);
-            let mut held = Vec::new();
+            let mut first = None;
             for restarts in 1..=3 {
                 let broken = impossible(&mut house);
                 house.node().inject(ShardId(1), broken);
@@ -296,10 +308,11 @@ fn a_shard_that_panics_leaves_no_connection_and_no_ring_behind() {
                 until("what they keep is shown", || {
                     connections_to(far) as f64 == house.figure(kept)
                 });
-                // Both ends of each are in this process.
-                held.push(sockets_and_rings() - 2 * connections_to(far));
+                // Both ends of each are in this process. What is just being closed goes away by itself; what was left behind never does.
+                let beside = || sockets_and_rings().saturating_sub(2 * connections_to(far));
+                let first = *first.get_or_insert_with(|| settled(beside));
+                until("no more is open than after the first", || beside() <= first);
             }
-            assert!(held[2] <= held[0] + 1, "{more}: open after each: {held:?}");
             house.stop();
             fakes.stop();
         }
@@ -315,7 +328,9 @@ fn is_alone_with(name: &str) -> bool {
     let mut alone = Command::new(std::env::current_exe().expect("a program"));
     alone
         .args([name, "--exact", "--nocapture"])
-        .env(ALONE, name);
+        .env(ALONE, name)
+        // Its shards panic on purpose; what matters is the one line that says why the test did.
+        .env("RUST_BACKTRACE", "0");
     let ended = alone.output().expect("starts");
     let said = String::from_utf8_lossy(&ended.stdout);
     let why = String::from_utf8_lossy(&ended.stderr);
