@@ -17,6 +17,8 @@ mod bounded;
 pub use bounded::{BoundedMap, BoundedQueue, FixedHasher, Full, Slab, Slot};
 mod budget;
 pub use budget::{Budget, Hold, OverBudget};
+mod headers;
+pub use headers::Headers;
 mod text;
 pub use text::{Json, NotJson, Str, slice_of};
 mod secret;

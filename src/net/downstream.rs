@@ -8,7 +8,7 @@ use super::run::Core;
 use super::runtime::Runtime;
 use crate::base::ClientId;
 use crate::shard::{ClientHead, Headers, Input, ResponseHead};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_lite::future::or;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
@@ -207,56 +207,38 @@ fn upgrade<R: Runtime>(
     response
 }
 
-/// hyper's head as the shard reads it: all names, values and the target are slices of one buffer, so a head of any number of
-/// headers costs two allocations and one copy.
+/// hyper's head as the shard reads it.
 fn client_head(parts: http::request::Parts, length: Option<u64>, peer: IpAddr) -> ClientHead {
     let websocket = asks_for_websocket(&parts);
-    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
-    // In HTTP/2 the host is a part of the target; shards find it where HTTP/1.1 has it.
-    let authority = parts
-        .uri
-        .authority()
-        .filter(|_| !parts.headers.contains_key(HOST));
-    let mut text = Text::new(path.len() + query.len(), &parts.headers);
-    let (path, query) = (text.add(path.as_bytes()), text.add(query.as_bytes()));
-    let mut headers = Headers::with_capacity(parts.headers.len() + 1);
-    if let Some(authority) = authority {
-        let host = Bytes::copy_from_slice(authority.as_str().as_bytes());
-        headers.push((Bytes::from_static(b"host"), host));
-    }
-    for (name, value) in &parts.headers {
-        headers.push((
-            text.add(name.as_str().as_bytes()),
-            text.add(value.as_bytes()),
-        ));
-    }
     let said = parts.headers.contains_key(CONTENT_LENGTH) || length == Some(0);
     ClientHead {
         method: method_name(&parts.method),
-        path,
-        query,
-        headers,
+        path: Bytes::copy_from_slice(parts.uri.path().as_bytes()),
+        query: Bytes::copy_from_slice(parts.uri.query().unwrap_or("").as_bytes()),
+        headers: headers(&parts),
         content_length: length.filter(|_| said),
         websocket,
         peer,
     }
 }
 
-/// One buffer that is cut into slices as it is filled.
-struct Text(BytesMut);
-
-impl Text {
-    fn new(target: usize, headers: &HeaderMap) -> Self {
-        let of = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-        Self(BytesMut::with_capacity(
-            target + headers.iter().map(of).sum::<usize>(),
-        ))
+fn headers(parts: &http::request::Parts) -> Headers {
+    // In HTTP/2 the host is a part of the target; shards find it where HTTP/1.1 has it.
+    let authority = parts
+        .uri
+        .authority()
+        .filter(|_| !parts.headers.contains_key(HOST));
+    let of = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let bytes: usize = parts.headers.iter().map(of).sum();
+    let host = authority.map_or(0, |host| "host".len() + host.as_str().len());
+    let mut all = Headers::with_capacity(parts.headers.len() + 1, bytes + host);
+    if let Some(host) = authority {
+        all.push(b"host", host.as_str().as_bytes());
     }
-
-    fn add(&mut self, part: &[u8]) -> Bytes {
-        self.0.extend_from_slice(part);
-        self.0.split().freeze()
+    for (name, value) in &parts.headers {
+        all.push(name.as_str().as_bytes(), value.as_bytes());
     }
+    all
 }
 
 fn method_name(method: &Method) -> Bytes {

@@ -4,7 +4,7 @@
 //! allocation. Bounded: a head, a chunk's size line and the trailers have a length at which the answer counts as malformed.
 
 use crate::shard::Headers;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::mem::MaybeUninit;
 
 /// Reads one answer. Feed it until it is done.
@@ -109,7 +109,7 @@ impl Reader {
                 _ => return Err("the answer's status is out of range"),
             }
             self.stage = self.framing_of(&head, status)?;
-            fed.head = Some((status, lower_case(head.headers)));
+            fed.head = Some((status, kept(head.headers)));
             return self.data(bytes, fed);
         }
     }
@@ -223,19 +223,13 @@ impl Coding {
     }
 }
 
-/// Names in lower case; all names and values are slices of one buffer.
-fn lower_case(headers: &[httparse::Header<'_>]) -> Headers {
+fn kept(headers: &[httparse::Header<'_>]) -> Headers {
     let bytes = headers.iter().map(|h| h.name.len() + h.value.len()).sum();
-    let mut text = BytesMut::with_capacity(bytes);
-    let mut slices = Headers::with_capacity(headers.len());
+    let mut all = Headers::with_capacity(headers.len(), bytes);
     for header in headers {
-        text.put_slice(header.name.as_bytes());
-        text.make_ascii_lowercase();
-        let name = text.split().freeze();
-        text.put_slice(header.value);
-        slices.push((name, text.split().freeze()));
+        all.push(header.name.as_bytes(), header.value);
     }
-    slices
+    all
 }
 
 /// Digits only: no sign, no space, no list (RFC 9110 section 8.6).

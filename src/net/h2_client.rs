@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures_lite::{AsyncRead, AsyncWrite};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -268,21 +268,13 @@ fn poll_data<R: Runtime>(
     })))
 }
 
-/// As for HTTP/1.1: slices of one buffer.
 fn headers(map: &HeaderMap) -> Headers {
-    let bytes = map
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    let mut text = BytesMut::with_capacity(bytes);
-    let mut slices = Headers::with_capacity(map.len());
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let mut all = Headers::with_capacity(map.len(), map.iter().map(bytes).sum());
     for (name, value) in map {
-        text.extend_from_slice(name.as_str().as_bytes());
-        let name = text.split().freeze();
-        text.extend_from_slice(value.as_bytes());
-        slices.push((name, text.split().freeze()));
+        all.push(name.as_str().as_bytes(), value.as_bytes());
     }
-    slices
+    all
 }
 
 /// A connection as h2 wants it: with tokio's traits.

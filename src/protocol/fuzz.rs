@@ -3,7 +3,7 @@
 //!
 //! What a reader takes is handed to the writer, and what that writes must read back the same: more than the absence of panics is asked.
 
-use crate::base::{Str, WallTime};
+use crate::base::{Headers, Str, WallTime};
 use crate::canon::{Controls, DialectName, Event, Request};
 use crate::protocol::dialect::splice::{Lift, is_lifted, peek as peek_at, splice_request};
 use crate::protocol::dialect::{
@@ -286,15 +286,10 @@ pub fn socket_message(data: &[u8]) {
 /// Header fields, a line each: rate-limit hints of providers, and clients' request controls.
 pub fn headers(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let fields: Vec<(Bytes, Bytes)> = text
+    let fields: Headers = text
         .lines()
         .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| {
-            (
-                name.trim().to_lowercase().into(),
-                value.trim().to_owned().into(),
-            )
-        })
+        .map(|(name, value)| (name.trim(), value.trim()))
         .collect();
     let _ = hints::read(&fields, WallTime(1_700_000_000_000_000_000));
     for kind in ProviderKind::ALL {
@@ -306,7 +301,7 @@ pub fn headers(data: &[u8]) {
     }
     let _ = load::prometheus(&text);
     let _ = load::sglang_loads(data);
-    let _ = Controls::from_headers(fields);
+    let _ = Controls::from_headers(fields.iter());
 }
 
 #[cfg(test)]

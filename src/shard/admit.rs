@@ -119,8 +119,7 @@ impl Shard {
     ) -> Result<(), Fault> {
         self.desk
             .may_begin(self.exchanges.len(), self.exchanges.is_full())?;
-        let controls =
-            Controls::from_headers(head.headers.iter().map(|(name, value)| (name, value)))?;
+        let controls = Controls::from_headers(head.headers.iter())?;
         can_heed(&controls)?;
         let bytes_max = self.desk.config().limits.body_bytes_max.0;
         if head.content_length.is_some_and(|length| length > bytes_max) {
@@ -217,8 +216,7 @@ impl Shard {
         head: &ClientHead,
         out: &mut Vec<Output>,
     ) {
-        let headers = head.headers.iter().map(|(name, value)| (name, value));
-        let controls = Controls::from_headers(headers).and_then(|controls| {
+        let controls = Controls::from_headers(head.headers.iter()).and_then(|controls| {
             can_heed(&controls)?;
             Ok(controls)
         });
@@ -572,10 +570,7 @@ fn without_upgrade(mut passing: PassingHeaders) -> PassingHeaders {
 
 /// The first value of a header.
 fn header<'a>(head: &'a ClientHead, name: &[u8]) -> Option<&'a [u8]> {
-    head.headers
-        .iter()
-        .find(|(n, _)| n == name)
-        .map(|(_, value)| &value[..])
+    head.headers.get(name)
 }
 
 fn text_header(head: &ClientHead, name: &[u8]) -> Option<String> {

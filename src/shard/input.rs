@@ -9,8 +9,7 @@ use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Header fields as received, names in lower case. Values are bytes: HTTP does not promise UTF-8.
-pub type Headers = Vec<(Bytes, Bytes)>;
+pub use crate::base::Headers;
 
 /// The head of a client's request.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@
 //! Cost of a chunk that passes: one scan for event ends, one keyword scan, one copy into the buffer that is written; no allocation once the
 //! buffers have grown.
 
-use crate::base::{Str, Tokens};
+use crate::base::{Headers, Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
 use crate::protocol::dialect::numbers::Sides;
 use crate::protocol::dialect::responses::socket::{self, Said};
@@ -441,9 +441,9 @@ impl Relay {
 
     /// A body that is no answer may be a failure in somebody's words (FIELD-BUGS: errors with status 200).
     fn refused(&self, body: &[u8], what: Malformed) -> Fault {
-        let said = self
-            .kind
-            .fault_in_success(self.provider, &[], body, &Hints::default());
+        let said =
+            self.kind
+                .fault_in_success(self.provider, &Headers::default(), body, &Hints::default());
         said.unwrap_or_else(|| malformed(what))
     }
 

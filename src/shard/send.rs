@@ -93,7 +93,7 @@ impl Exchange {
             status: None,
             first_byte: None,
             upstream_id: Str::new(),
-            refusal: Headers::new(),
+            refusal: Headers::default(),
             hints: Hints::default(),
             deadline: Deadline {
                 at,

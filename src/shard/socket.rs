@@ -124,12 +124,7 @@ impl SocketSession {
 
 /// What goes into `Sec-WebSocket-Accept`; `Err` when the handshake is not RFC 6455's (section 4.2.1).
 pub(super) fn accept(head: &ClientHead) -> Result<String, Fault> {
-    let value = |name: &[u8]| {
-        head.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| &v[..])
-    };
+    let value = |name: &[u8]| head.headers.get(name);
     if value(b"sec-websocket-version") != Some(b"13") {
         return Err(Fault::invalid("sec-websocket-version", "must be 13"));
     }

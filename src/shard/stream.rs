@@ -73,9 +73,7 @@ impl Exchange {
             affinity: None,
             operation_name: "",
         };
-        let kind = headers
-            .iter()
-            .find(|(name, _)| &name[..] == b"content-type");
+        let kind = headers.get(b"content-type");
         let numbers = self.question().map(|question| Numbers {
             sides: self.sides(question, provider, attempt.dialect),
             asked: self.body.clone(),
@@ -86,9 +84,7 @@ impl Exchange {
             client: self.dialect,
             provider: attempt.dialect,
             client_streams: self.streams(),
-            framing: provider
-                .kind
-                .framing(&asking, kind.map(|(_, value)| &value[..])),
+            framing: provider.kind.framing(&asking, kind),
             numbers,
             kept: self.kept.is_some(),
             array: self.array,
@@ -769,7 +765,7 @@ pub(super) fn request_id_header(dialect: DialectName) -> &'static str {
 
 fn request_id(headers: &Headers) -> Str {
     let names: [&[u8]; 2] = [b"request-id", b"x-request-id"];
-    let found = headers.iter().find(|(name, _)| names.contains(&&name[..]));
+    let found = headers.iter().find(|(name, _)| names.contains(name));
     // What is longer or stranger than any provider's id names nothing. A copy: a slice would keep the whole head.
     let id = found.and_then(|(_, value)| std::str::from_utf8(value).ok());
     id.filter(|id| id.len() <= 128)

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use stokehold::base::Rng;
+use stokehold::base::{Headers, Rng};
 use stokehold::canon::{Answer, Delta, DialectName, Event, Fold};
 use stokehold::protocol::dialect::Decoder;
 use stokehold::protocol::framing::sse;
@@ -122,21 +122,17 @@ impl Plan {
             DialectName::Gemini => "/v1beta/models/m0:generateContent",
             DialectName::Converse => unreachable!("no client speaks it"),
         };
-        let mut headers = vec![(
-            Bytes::from_static(b"authorization"),
-            Bytes::from(format!("Bearer {}", self.key)),
-        )];
-        headers.extend(
-            self.headers
-                .iter()
-                .map(|(n, v)| (Bytes::from_static(n.as_bytes()), Bytes::from(v.clone()))),
-        );
+        let key = format!("Bearer {}", self.key);
+        let mut headers = Headers::from([("authorization", key)]);
+        for (name, value) in &self.headers {
+            headers.push(name.as_bytes(), value.as_bytes());
+        }
         if self.is_socket() {
             for (name, value) in [
                 ("sec-websocket-version", "13"),
                 ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
             ] {
-                headers.push((Bytes::from_static(name.as_bytes()), Bytes::from(value)));
+                headers.push(name.as_bytes(), value.as_bytes());
             }
         }
         if let Some(ask) = &self.kept {

@@ -112,24 +112,18 @@ impl Stand {
 }
 
 fn head() -> ClientHead {
-    let of = |name: &'static str, value: &'static str| {
-        (
-            Bytes::from_static(name.as_bytes()),
-            Bytes::from_static(value.as_bytes()),
-        )
-    };
     ClientHead {
         method: Bytes::from_static(b"POST"),
         path: Bytes::from_static(b"/v1/chat/completions"),
         query: Bytes::new(),
         headers: Headers::from([
-            of("host", "127.0.0.1:8080"),
-            of("accept", "application/json"),
-            of("content-type", "application/json"),
-            of("user-agent", "OpenAI/Python 3.54.0"),
-            of("x-stainless-lang", "python"),
-            of("authorization", "Bearer sk-t"),
-            of("content-length", "1100"),
+            ("host", "127.0.0.1:8080"),
+            ("accept", "application/json"),
+            ("content-type", "application/json"),
+            ("user-agent", "OpenAI/Python 3.54.0"),
+            ("x-stainless-lang", "python"),
+            ("authorization", "Bearer sk-t"),
+            ("content-length", "1100"),
         ]),
         content_length: Some(1_100),
         websocket: false,
@@ -144,18 +138,9 @@ fn upstream_headers(streamed: bool) -> Headers {
         "application/json"
     };
     Headers::from([
-        (
-            Bytes::from_static(b"content-type"),
-            Bytes::from_static(kind.as_bytes()),
-        ),
-        (
-            Bytes::from_static(b"x-request-id"),
-            Bytes::from_static(b"req_0123456789abcdef"),
-        ),
-        (
-            Bytes::from_static(b"x-ratelimit-remaining-requests"),
-            Bytes::from_static(b"9999"),
-        ),
+        ("content-type", kind),
+        ("x-request-id", "req_0123456789abcdef"),
+        ("x-ratelimit-remaining-requests", "9999"),
     ])
 }
 

@@ -46,7 +46,7 @@ pub struct Limit {
 #[must_use]
 pub fn read(headers: &Headers, now: WallTime) -> Hints {
     let mut told = Told::default();
-    for (name, value) in headers {
+    for (name, value) in headers.iter() {
         told.header(name, value, now);
     }
     told.hints(now)
@@ -265,16 +265,12 @@ fn count(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::base::Rng;
-    use bytes::Bytes;
 
     /// 2026-11-23T02:00:00Z
     const NOW: WallTime = WallTime(1_795_399_200_000_000_000);
 
     fn hints(headers: &[(&str, &str)]) -> Hints {
-        let bytes = |s: &str| Bytes::copy_from_slice(s.as_bytes());
-        let headers: Vec<(Bytes, Bytes)> =
-            headers.iter().map(|(n, v)| (bytes(n), bytes(v))).collect();
-        read(&headers, NOW)
+        read(&headers.iter().copied().collect(), NOW)
     }
 
     fn secs(s: f64) -> Option<Duration> {

@@ -130,8 +130,7 @@ pub enum Deed {
     Inputs,
 }
 
-/// Header fields of an answer as received, names in lower case.
-pub type Headers = [(bytes::Bytes, bytes::Bytes)];
+pub use crate::base::Headers;
 
 impl ProviderKind {
     /// The word for it in the configuration.

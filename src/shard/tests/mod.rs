@@ -145,16 +145,16 @@ impl Rig {
 
     fn head(path: &str, headers: &[(&str, &str)]) -> ClientHead {
         let bytes = |s: &str| Bytes::copy_from_slice(s.as_bytes());
-        let mut all = vec![(bytes("authorization"), bytes("Bearer sk-a"))];
+        let mut all = vec![("authorization", "Bearer sk-a")];
         for (name, value) in headers {
-            all.retain(|(n, _)| n != name.as_bytes());
-            all.push((bytes(name), bytes(value)));
+            all.retain(|(n, _)| n != name);
+            all.push((name, value));
         }
         ClientHead {
             method: bytes("POST"),
             path: bytes(path),
             query: Bytes::new(),
-            headers: all,
+            headers: all.into_iter().collect(),
             content_length: None,
             websocket: false,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,7 +1,7 @@
 //! Questions about a job that another exchange started: how it stands, its bytes, that it be deleted. They go to whom it was started with.
 
 use super::paths::Name;
-use super::{Case, Form, text};
+use super::{Case, Form};
 use crate::base::{ModelId, Now, Str};
 use crate::canon::{DialectName, Fault, FaultClass, Source, Usage};
 use crate::protocol::dialect::gemini::video::{self, Product, VideoState};
@@ -289,7 +289,9 @@ impl Exchange {
     /// The bytes begin: what they are called.
     pub fn carry(&mut self, headers: &Headers) {
         if let Some(case) = &mut self.video {
-            let kind = text(headers, b"content-type").unwrap_or("application/octet-stream");
+            let kind = headers
+                .text(b"content-type")
+                .unwrap_or("application/octet-stream");
             case.media_type = Str::from(kind);
         }
     }
@@ -333,7 +335,7 @@ impl Exchange {
         (status, headers): (u16, &Headers),
         out: &mut Vec<Output>,
     ) -> Phase {
-        let place = text(headers, b"location").map(str::to_owned);
+        let place = headers.text(b"location").map(str::to_owned);
         let case = self
             .video
             .as_mut()

@@ -31,12 +31,12 @@ use crate::protocol::dialect::gemini::{video, video_native};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::multipart;
 use crate::protocol::provider::{Operation, ProviderKind};
+use crate::shard::ClientHead;
 use crate::shard::admit::find_model;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Exchange, ModelIdOrNone};
 use crate::shard::issued::Place;
 use crate::shard::task::{Deed, Task};
-use crate::shard::{ClientHead, Headers};
 use paths::{Name, Wanted};
 use video::VideoJob;
 
@@ -119,7 +119,10 @@ impl Form {
 impl Case {
     /// Of a request whose path named `wanted`.
     pub fn of(deed: Deed, wanted: Wanted, head: &ClientHead, tls: bool) -> Box<Self> {
-        let form = text(&head.headers, b"content-type").filter(|kind| multipart::is_form(kind));
+        let form = head
+            .headers
+            .text(b"content-type")
+            .filter(|kind| multipart::is_form(kind));
         Box::new(Self {
             form: form.map(Box::from),
             ..Self::new(deed, wanted, origin(head, tls))
@@ -208,8 +211,8 @@ fn file_name(id: &str) -> String {
 
 /// `https://host`, by which the client reached us: a proxy in front says how it was reached itself (`x-forwarded-proto`).
 pub(super) fn origin(head: &ClientHead, tls: bool) -> Option<Str> {
-    let host = text(&head.headers, b"host").filter(|host| !host.is_empty())?;
-    let said = text(&head.headers, b"x-forwarded-proto").map(str::trim);
+    let host = head.headers.text(b"host").filter(|host| !host.is_empty())?;
+    let said = head.headers.text(b"x-forwarded-proto").map(str::trim);
     let scheme = match said {
         Some("https") => "https",
         Some("http") => "http",
@@ -217,11 +220,6 @@ pub(super) fn origin(head: &ClientHead, tls: bool) -> Option<Str> {
         _ => "http",
     };
     Some(Str::from(format!("{scheme}://{host}")))
-}
-
-fn text<'a>(headers: &'a Headers, name: &[u8]) -> Option<&'a str> {
-    let found = headers.iter().find(|(n, _)| n == name);
-    found.and_then(|(_, value)| std::str::from_utf8(value).ok())
 }
 
 impl Exchange {

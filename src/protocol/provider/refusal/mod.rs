@@ -193,11 +193,7 @@ impl<'a> Said<'a> {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))?;
-        std::str::from_utf8(&found.1).ok().map(str::trim)
+        self.headers.text(name.as_bytes()).map(str::trim)
     }
 
     /// AWS's exception, in a header or in the body, without the address behind it.

@@ -2,12 +2,11 @@
 //!
 //! Each is read to the class that its status and words mean, by a table that shares nothing with the reader; the numbers are printed.
 
-use crate::base::WallTime;
+use crate::base::{Headers, WallTime};
 use crate::canon::{DialectName, FaultClass};
 use crate::protocol::provider::ProviderKind;
 use crate::protocol::provider::hints;
 use base64::Engine;
-use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,11 +63,10 @@ fn dialect_of(api: &str) -> DialectName {
     }
 }
 
-fn headers_of(response: &Value) -> Vec<(Bytes, Bytes)> {
+fn headers_of(response: &Value) -> Headers {
     let fields = response["headers"].as_object().into_iter().flatten();
-    let bytes = |s: &str| Bytes::copy_from_slice(s.as_bytes());
     fields
-        .map(|(n, v)| (bytes(n), bytes(v.as_str().unwrap_or_default())))
+        .map(|(name, value)| (name, value.as_str().unwrap_or_default()))
         .collect()
 }
 
@@ -174,8 +172,8 @@ fn every_recorded_limit_is_read() {
     let (mut read, mut passed) = (0, BTreeMap::<String, usize>::new());
     for (name, recording) in recordings() {
         let headers = headers_of(&recording["response"]);
-        for header in &headers {
-            let named = String::from_utf8_lossy(&header.0).into_owned();
+        for header in headers.iter() {
+            let named = String::from_utf8_lossy(header.0).into_owned();
             let of_limits = ["-limit", "-remaining", "-reset"]
                 .iter()
                 .any(|w| named.contains(w))
@@ -183,8 +181,7 @@ fn every_recorded_limit_is_read() {
             if !of_limits && !named.starts_with("retry-after") {
                 continue;
             }
-            let one = [header.clone()];
-            let hints = hints::read(&one, WallTime(0));
+            let hints = hints::read(&Headers::from([header]), WallTime(0));
             if hints == hints::Hints::default() {
                 *passed.entry(named).or_default() += 1;
             } else {

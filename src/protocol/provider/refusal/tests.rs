@@ -1,15 +1,13 @@
 use super::*;
 use crate::base::{Rng, WallTime};
 use crate::protocol::provider::hints;
-use bytes::Bytes;
 use std::time::Duration;
 
 /// 2026-11-23T02:00:20Z
 const NOW: WallTime = WallTime(1_795_399_220_000_000_000);
 
 fn fault_of(kind: ProviderKind, status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
-    let bytes = |s: &str| Bytes::copy_from_slice(s.as_bytes());
-    let headers: Vec<(Bytes, Bytes)> = headers.iter().map(|(n, v)| (bytes(n), bytes(v))).collect();
+    let headers: Headers = headers.iter().copied().collect();
     let hints = hints::read(&headers, NOW);
     let dialect = DialectName::Chat;
     kind.fault(dialect, status, &headers, body.as_bytes(), &hints)
@@ -555,8 +553,7 @@ fn place_and_word_of_the_provider_are_kept() {
 #[test]
 fn a_failure_under_status_200_is_told_from_an_answer() {
     let of = |body: &str| {
-        let headers = [];
-        let hints = Hints::default();
+        let (headers, hints) = (Headers::default(), Hints::default());
         ProviderKind::Xai.fault_in_success(DialectName::Chat, &headers, body.as_bytes(), &hints)
     };
     for (body, wanted) in [
