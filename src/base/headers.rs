@@ -51,8 +51,15 @@ impl Headers {
     /// The first value of `name`.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        let mut found = self.iter().filter(|(n, _)| *n == name);
-        found.next().map(|(_, value)| value)
+        let mut from = 0;
+        for ends in &self.fields {
+            let (end, value) = (ends.name as usize, ends.value as usize);
+            if end - from == name.len() && self.text[from..end] == *name {
+                return Some(&self.text[end..value]);
+            }
+            from = value;
+        }
+        None
     }
 
     /// The same; `None` where it is no UTF-8.
@@ -77,7 +84,11 @@ impl std::fmt::Debug for Headers {
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
-        let mut all = Self::default();
+        /// Most fields are shorter.
+        const BYTES: usize = 64;
+        let fields = fields.into_iter();
+        let count = fields.size_hint().0;
+        let mut all = Self::with_capacity(count, count * BYTES);
         for (name, value) in fields {
             all.push(name.as_ref(), value.as_ref());
         }
