@@ -4,7 +4,7 @@ use crate::base::{Now, Str, WallTime};
 use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
-use crate::protocol::dialect::{Closing, Opening};
+use crate::protocol::dialect::{self, Closing, Opening};
 use crate::protocol::framing::sse;
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::{Asking, ClientHeaders};
@@ -280,8 +280,7 @@ impl Exchange {
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
         let should_retry = attempt.hints.should_retry;
-        let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
-        let verbatim = (same && status >= 400 && body.starts_with(b"{") && whole())
+        let verbatim = (same && status >= 400 && dialect::is_refusal(self.dialect, body))
             .then(|| (status, Bytes::copy_from_slice(body)));
         self.attempt_failed(
             desk,

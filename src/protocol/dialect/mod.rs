@@ -338,6 +338,22 @@ pub fn read_error(dialect: DialectName, status: u16, body: &[u8]) -> Fault {
     }
 }
 
+/// Whether clients of `dialect` find in a refusal's body what they look for, so that it may pass as it is. Providers that speak a dialect may
+/// refuse in a shape of their own: xAI's `{"code", "error"}` (both strings; xAI docs, debugging, read 2026-08) shows in OpenAI's client as a status without a reason.
+#[must_use]
+pub fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
+    let Ok(said) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return false;
+    };
+    let error = &said["error"];
+    let is_told = error["message"].is_string();
+    match dialect {
+        DialectName::Messages => is_told && error["type"].is_string() && said["type"] == "error",
+        DialectName::Gemini => is_told && error["code"].is_u64(),
+        _ => is_told,
+    }
+}
+
 /// Status and body of our refusal. `id` is the exchange's.
 #[must_use]
 pub fn write_error(dialect: DialectName, fault: &Fault, id: &str) -> (u16, Bytes) {

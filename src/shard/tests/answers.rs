@@ -159,6 +159,40 @@ fn a_providers_own_words_pass_with_their_status_and_what_it_said_of_trying_again
     rig.rests();
 }
 
+/// What OpenAI's and Anthropic's clients look for is there, whatever the provider's own shape of a refusal is.
+#[test]
+fn a_refusal_in_another_shape_than_the_clients_is_told_in_the_clients() {
+    let shapes = [
+        (
+            "xai",
+            r#"{"code":"Client specified an invalid argument","error":"no such model"}"#,
+        ),
+        (
+            "selfhosted",
+            r#"{"object":"error","message":"no such model","type":"BadRequestError","param":null,"code":400}"#,
+        ),
+        (
+            "fireworks",
+            r#"{"fault":"no such model","error":{"object":"error"}}"#,
+        ),
+    ];
+    for (kind, body) in shapes {
+        let mut rig = Rig::new(&one_provider(kind, POOL));
+        let client = rig.chat(ASK);
+        let call = rig.call();
+        rig.refuse(call, 400, &[], body);
+        let (status, _, text) = rig.told(client);
+        let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let why = told["error"]["message"].as_str().expect("a reason");
+        assert_eq!(status, 400, "{kind}");
+        assert!(!why.is_empty(), "{text}");
+        if !body.contains("fault") {
+            assert!(why.contains("no such model"), "{kind}: {text}");
+        }
+        rig.rests();
+    }
+}
+
 /// Half a JSON object is nobody's own words, and a status that is no error would be taken for an answer.
 #[test]
 fn a_refusal_that_is_not_whole_is_told_in_our_words() {
