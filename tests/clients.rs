@@ -231,12 +231,13 @@ fn all_bear(language: Language, script: &str, configured: Configured) {
         .map(|(model, ..)| *model)
         .collect();
     let counted = "via-anthropic via-bedrock-claude via-vertex-gemini via-gemini via-openai";
+    let embed: Vec<&str> = router::EMBEDDERS.iter().map(|(model, ..)| *model).collect();
     let films: Vec<&str> = router::FILMS.iter().map(|(model, ..)| *model).collect();
     let more = [
         ("FILMS", films.join(" ")),
         ("MODELS", models.join(" ")),
         ("COUNTED", counted.to_owned()),
-        ("EMBEDDED", "embed-openai embed-gemini".to_owned()),
+        ("EMBEDDED", embed.join(" ")),
     ];
     let service = Service {
         address: router.address(),

@@ -28,6 +28,7 @@ impl Fake {
         let model = path_model.or(tree.text_of("model")).unwrap_or("");
         let (body, tokens) = match caller.wire {
             Wire::Gemini => google(caller, tree)?,
+            Wire::Converse => bedrock(model, tree)?,
             _ => self.embed(tree)?,
         };
         let mut live = plain(start, caller, body, faults);
@@ -151,6 +152,55 @@ fn google(caller: &Caller<'_>, body: &Tree<'_>) -> Result<(String, u64), Refusal
         _ => format!("{{\"embedding\":{},{usage}}}", all.join(",")),
     };
     Ok((body, tokens))
+}
+
+/// Titan's, Cohere's and Nova's forms within InvokeModel (Bedrock user guide, read 2026-11).
+fn bedrock(model: &str, body: &Tree<'_>) -> Result<(String, u64), Refusal> {
+    let missing = |field: &str| {
+        Refusal::bad_request(Wrong::plain(format!(
+            "Malformed input request: #: required key [{field}] not found, please reformat your input and try again."
+        )))
+    };
+    let whole = |tree: Option<&Tree<'_>>, name: &str| tree?.get(name).and_then(Tree::whole);
+    let mut tokens = 0;
+    let mut vector = |text: &str, size: Option<u64>| {
+        let mut prompt = Prompt::default();
+        prompt.push(text.as_bytes());
+        tokens += prompt.tokens();
+        written_vector(text.as_bytes(), size.unwrap_or(8), false)
+    };
+    let said = if model.contains("titan") {
+        let text = body
+            .text_of("inputText")
+            .ok_or_else(|| missing("inputText"))?;
+        let one = vector(text, whole(Some(body), "dimensions"));
+        format!(
+            "{{\"embedding\":{one},\"embeddingsByType\":{{\"float\":{one}}},\"inputTextTokenCount\":{tokens}}}"
+        )
+    } else if model.contains("cohere") {
+        let texts = body.get("texts").map(Tree::items).unwrap_or_default();
+        body.text_of("input_type")
+            .ok_or_else(|| missing("input_type"))?;
+        if texts.is_empty() {
+            return Err(missing("texts"));
+        }
+        let size = whole(Some(body), "output_dimension");
+        let all: Vec<String> = texts
+            .iter()
+            .map(|t| vector(t.text().unwrap_or(""), size))
+            .collect();
+        format!(
+            "{{\"id\":\"embed\",\"response_type\":\"embeddings_by_type\",\"embeddings\":{{\"float\":[{}]}}}}",
+            all.join(",")
+        )
+    } else {
+        let params = body.get("singleEmbeddingParams");
+        let text = params.and_then(|p| p.get("text")?.text_of("value"));
+        let text = text.ok_or_else(|| missing("singleEmbeddingParams"))?;
+        let one = vector(text, whole(params, "embeddingDimension"));
+        format!("{{\"embeddings\":[{{\"embeddingType\":\"TEXT\",\"embedding\":{one}}}]}}")
+    };
+    Ok((said, tokens))
 }
 
 fn written_vector(text: &[u8], size: u64, packed: bool) -> String {

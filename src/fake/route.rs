@@ -154,6 +154,7 @@ pub(super) fn route(path: &str, query: &str, google: bool, messages: bool) -> Ro
 fn bedrock(path: &str) -> Option<Route> {
     let (model, action) = path.strip_prefix("/model/")?.rsplit_once('/')?;
     let (wire, deed, stream) = match action {
+        "invoke" if model.contains("embed") => (Wire::Converse, Deed::Embed, false),
         "invoke" => (Wire::Messages, Deed::Answer, false),
         "invoke-with-response-stream" => (Wire::Messages, Deed::Answer, true),
         "converse" => (Wire::Converse, Deed::Answer, false),

@@ -11,7 +11,7 @@
 
 use crate::base::{Headers, Str, Tokens};
 use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
-use crate::protocol::dialect::numbers::Sides;
+use crate::protocol::dialect::numbers::{Named, Sides};
 use crate::protocol::dialect::responses::socket::{self, Said};
 use crate::protocol::dialect::splice::{self, Lift, Pass, lift_whole};
 use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
@@ -135,8 +135,11 @@ pub(super) struct Numbers {
     pub sides: Sides,
     /// The client's request.
     pub asked: Bytes,
-    /// The model as the client named it.
+    /// The model as the client named it, and its provider's name for it.
     pub model: Str,
+    pub theirs: Str,
+    /// Tokens of input, where a header says them.
+    pub counted: Option<Tokens>,
 }
 
 /// What a relay is made for.
@@ -432,7 +435,12 @@ impl Relay {
         let Meaning::Numbers(numbers) = &self.meaning else {
             return Ok(());
         };
-        let (said, usage) = numbers.sides.answer(&numbers.asked, body, &numbers.model)?;
+        let model = Named {
+            ours: &numbers.model,
+            theirs: &numbers.theirs,
+        };
+        let (said, mut usage) = numbers.sides.answer(&numbers.asked, body, model)?;
+        usage.input_uncached = usage.input_uncached.or(numbers.counted);
         self.usage = usage;
         self.down = Down::PassWhole(said);
         self.done = true;

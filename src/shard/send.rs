@@ -7,6 +7,7 @@ use crate::policy::choose::Decision;
 use crate::protocol::dialect::numbers::{Form, Question, Sides};
 use crate::protocol::dialect::{self, Rules, Target, splice};
 use crate::protocol::provider::hints::Hints;
+use crate::protocol::provider::vertex;
 use crate::protocol::provider::{
     Asking, CallHead, ClientHeaders, Credential, Envelope, Operation, ProviderKind, Signing, form,
 };
@@ -329,8 +330,7 @@ impl Exchange {
             ));
         }
         let target = self.target(endpoint, streams);
-        let provider = &self.config.providers[endpoint.provider.0 as usize];
-        let sides = self.question().map(|q| self.sides(q, provider, dialect));
+        let sides = self.question().map(|q| self.sides(q, endpoint, dialect));
         if let Some(sides) = sides.filter(|sides| !sides.pass()) {
             let (body, dropped) = sides.request(&self.body, &target)?;
             self.dropped = dropped;
@@ -410,10 +410,16 @@ impl Exchange {
     pub fn sides(
         &self,
         question: Question,
-        provider: &config::Provider,
+        endpoint: &config::Endpoint,
         dialect: DialectName,
     ) -> Sides {
+        let provider = &self.config.providers[endpoint.provider.0 as usize];
         let form = match provider.kind {
+            ProviderKind::Vertex
+                if question != Question::Count && vertex::predicts(&endpoint.name) =>
+            {
+                Form::Predict
+            }
             ProviderKind::Vertex => Form::Vertex,
             ProviderKind::Bedrock if !provider.place.mantle => Form::Bedrock,
             _ => Form::Plain,

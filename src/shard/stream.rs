@@ -1,6 +1,6 @@
 //! Phase 4: decode, forward, meter.
 
-use crate::base::{Now, Str, WallTime};
+use crate::base::{Now, Str, Tokens, WallTime};
 use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
@@ -75,9 +75,15 @@ impl Exchange {
         };
         let kind = headers.get(b"content-type");
         let numbers = self.question().map(|question| Numbers {
-            sides: self.sides(question, provider, attempt.dialect),
+            sides: self.sides(question, endpoint, attempt.dialect),
             asked: self.body.clone(),
             model: self.asked.peek.model.clone(),
+            theirs: Str::from(&*endpoint.name),
+            // Bedrock user guide, InvokeModel, read 2026-11: counts of whatever the body does not count.
+            counted: headers
+                .text(b"x-amzn-bedrock-input-token-count")
+                .and_then(|count| count.parse().ok())
+                .map(Tokens),
         });
         Form {
             kind: provider.kind,

@@ -154,14 +154,30 @@ pub const FILMS: [(&str, &str, &str, &str, &str); 3] = [
     ("film-openai", "openai", "", SECRET, "sora-2"),
 ];
 
-/// Every model of `EVERYWHERE`, two that embed, and those of `FILMS`; `at` tells where a kind of provider is played.
+/// Models that embed, where each has words of its own.
+pub const EMBEDDERS: [(&str, &str, &str, &str, &str); 4] = [
+    ("embed-openai", "openai", "", SECRET, "text-embedding-4"),
+    ("embed-gemini", "gemini", "", SECRET, "gemini-embedding-2"),
+    (
+        "embed-vertex",
+        "vertex",
+        "project: p, region: us-east5, ",
+        SECRET,
+        "gemini-embedding-001",
+    ),
+    (
+        "embed-bedrock",
+        "bedrock",
+        "region: us-east-1, ",
+        SIGNS,
+        "cohere.embed-v4:0",
+    ),
+];
+
+/// Every model of `EVERYWHERE`, those of `EMBEDDERS`, and those of `FILMS`; `at` tells where a kind of provider is played.
 pub fn everywhere(at: &dyn Fn(&str) -> SocketAddr) -> String {
-    let embed = [
-        ("embed-openai", "openai", "", SECRET, "text-embedding-4"),
-        ("embed-gemini", "gemini", "", SECRET, "gemini-embedding-2"),
-    ];
     let mut all = Lists::default();
-    for (model, kind, more, key, name) in EVERYWHERE.iter().chain(&embed).chain(&FILMS) {
+    for (model, kind, more, key, name) in EVERYWHERE.iter().chain(&EMBEDDERS).chain(&FILMS) {
         let shape = if model.starts_with("embed") {
             "gives: [embeddings]"
         } else if model.starts_with("film") {

@@ -5,6 +5,7 @@
 
 use crate::base::{Str, Tokens};
 use crate::canon::{DialectName, Fault, FaultClass, Malformed, Request, Usage};
+use crate::protocol::dialect::embeddings::cloud::{self, Maker};
 use crate::protocol::dialect::embeddings::{self, Embed};
 use crate::protocol::dialect::gemini::count::{self, Counted};
 use crate::protocol::dialect::splice::envelope;
@@ -30,6 +31,8 @@ pub enum Form {
     Plain,
     /// Google Cloud: the members of a request stand beside its contents.
     Vertex,
+    /// Google Cloud's general call, which is all that its older embedding models know.
+    Predict,
     /// Bedrock's runtime wraps the request that would be sent.
     Bedrock,
 }
@@ -41,10 +44,17 @@ impl Form {
         match (self, question) {
             (Self::Plain, _) | (Self::Vertex, Question::Embed | Question::EmbedMany) => true,
             // Google Cloud does not take the wrapped form of the Gemini API.
-            (Self::Vertex, Question::Count) => dialect != DialectName::Gemini,
-            (Self::Bedrock, _) => false,
+            (Self::Vertex | Self::Predict, Question::Count) => dialect != DialectName::Gemini,
+            (Self::Bedrock, _) | (Self::Predict, _) => false,
         }
     }
+}
+
+/// A model as the client names it, and as its provider does.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    pub ours: &'a str,
+    pub theirs: &'a str,
 }
 
 /// Both sides of a question.
@@ -79,7 +89,9 @@ impl Sides {
         };
         let counted = counted_part(request);
         let (written, dropped) = match (self.provider, self.form) {
-            (DialectName::Gemini, Form::Vertex) => count::write_for_vertex(&counted, target)?,
+            (DialectName::Gemini, Form::Vertex | Form::Predict) => {
+                count::write_for_vertex(&counted, target)?
+            }
             (DialectName::Gemini, _) => count::write(&counted, target)?,
             (dialect, Form::Bedrock) => {
                 let (body, dropped) = write_request(dialect, &counted, target)?;
@@ -102,14 +114,17 @@ impl Sides {
     fn embed(&self, body: &Bytes, target: &Target<'_>) -> Result<(Bytes, Dropped), Fault> {
         let embed = self.read_embed(body)?;
         match (self.provider, self.form) {
-            (_, Form::Bedrock) => Err(Fault::invalid(
-                "model",
-                "this router does not speak the forms in which Bedrock's runtime embeds",
-            )),
-            (DialectName::Gemini, Form::Vertex) => Err(Fault::invalid(
-                "model",
-                "this router does not translate embeddings into the forms of Google Cloud; ask in Gemini's own, which passes",
-            )),
+            (_, Form::Bedrock) => match Maker::of(target.model) {
+                Some(maker) => maker.write(&embed, target.model),
+                None => Err(Fault::invalid(
+                    "model",
+                    "this model does not embed; at Bedrock's runtime those of Titan, Nova and Cohere do",
+                )),
+            },
+            (_, Form::Predict) if target.model.contains("claude") => {
+                Err(Fault::invalid("model", "this model does not embed"))
+            }
+            (_, Form::Predict) => cloud::write_predict(&embed),
             (DialectName::Gemini, _) => embeddings::write_gemini(&embed, target.model),
             _ => Ok(embeddings::write_openai(&embed, target.model)),
         }
@@ -127,7 +142,7 @@ impl Sides {
         &self,
         asked: &Bytes,
         body: &Bytes,
-        model: &str,
+        model: Named<'_>,
     ) -> Result<(Bytes, Usage), Malformed> {
         match self.question {
             Question::Count => {
@@ -183,10 +198,11 @@ impl Sides {
         &self,
         asked: &Bytes,
         body: &Bytes,
-        model: &str,
+        model: Named<'_>,
     ) -> Result<(Bytes, Usage), Malformed> {
-        let read = match self.provider {
-            DialectName::Gemini => embeddings::read_gemini_answer(body),
+        let read = match (self.provider, self.form) {
+            (_, Form::Bedrock) => Maker::of(model.theirs).and_then(|maker| maker.read(body)),
+            (DialectName::Gemini, _) => embeddings::read_gemini_answer(body),
             _ => embeddings::read_openai_answer(body),
         };
         let embedded = read.ok_or_else(|| Malformed::at("body: no embeddings"))?;
@@ -197,7 +213,7 @@ impl Sides {
         let asked = self.read_embed(asked).unwrap_or_default();
         let said = match self.client {
             DialectName::Gemini => embeddings::write_gemini_answer(&embedded, asked.batch),
-            _ => embeddings::write_openai_answer(&embedded, model, asked.encoding),
+            _ => embeddings::write_openai_answer(&embedded, model.ours, asked.encoding),
         };
         Ok((said, usage))
     }
@@ -248,6 +264,11 @@ mod tests {
     use crate::protocol::dialect::Rules;
     use serde_json::{Value, json};
 
+    const NAMED: Named<'static> = Named {
+        ours: "ours",
+        theirs: "amazon.titan-embed-text-v2:0",
+    };
+
     fn sides(question: Question, client: DialectName, provider: DialectName, form: Form) -> Sides {
         Sides {
             question,
@@ -274,7 +295,7 @@ mod tests {
             Bytes::from(asked.to_string()),
             Bytes::from(body.to_string()),
         );
-        let (said, _) = sides.answer(&asked, &body, "ours").expect("an answer");
+        let (said, _) = sides.answer(&asked, &body, NAMED).expect("an answer");
         serde_json::from_slice(&said).expect("JSON")
     }
 
@@ -346,10 +367,51 @@ mod tests {
             .answer(
                 &Bytes::from(gemini.to_string()),
                 &Bytes::from(answer.to_string()),
-                "ours",
+                NAMED,
             )
             .expect("an answer");
         assert_eq!(usage.input_total(), Tokens(4));
+    }
+
+    #[test]
+    fn the_clouds_embed_in_forms_of_their_own_for_either_client() {
+        use DialectName::{Chat, Gemini};
+        let openai = json!({"model": "m", "input": "a", "encoding_format": "base64"});
+        let gemini = json!({"requests": [{"content": {"parts": [{"text": "a"}]}}]});
+        let predicted = json!({"predictions": [{"embeddings": {"values": [1.0], "statistics": {"token_count": 2}}}]});
+        let titan = json!({"embedding": [1.0], "inputTextTokenCount": 2});
+        for (client, ask, question) in [
+            (Chat, &openai, Question::Embed),
+            (Gemini, &gemini, Question::EmbedMany),
+        ] {
+            let general = sides(question, client, Gemini, Form::Predict);
+            assert!(!general.pass());
+            assert_eq!(
+                asked(&general, ask),
+                json!({"instances": [{"content": "a"}]})
+            );
+            let runtime = sides(question, client, Chat, Form::Bedrock);
+            let target = Target {
+                model: NAMED.theirs,
+                stream: false,
+                max_output_default: 1,
+                rules: &Rules::default(),
+            };
+            let (body, _) = runtime
+                .request(&Bytes::from(ask.to_string()), &target)
+                .expect("sayable");
+            assert_eq!(body, r#"{"inputText":"a"}"#);
+            for (sides, answer) in [(general, &predicted), (runtime, &titan)] {
+                let said = told(&sides, ask, answer);
+                match client {
+                    Chat => {
+                        assert_eq!(said["data"][0]["embedding"], "AACAPw==");
+                        assert_eq!(said["usage"]["prompt_tokens"], 2);
+                    }
+                    _ => assert_eq!(said["embeddings"][0]["values"], json!([1.0])),
+                }
+            }
+        }
     }
 
     #[test]
@@ -359,7 +421,7 @@ mod tests {
         for body in ["", "{}", "<html>", r#"{"error":{}}"#] {
             assert!(
                 count
-                    .answer(&Bytes::new(), &Bytes::from(body), "m")
+                    .answer(&Bytes::new(), &Bytes::from(body), NAMED)
                     .is_err(),
                 "{body}"
             );

@@ -55,6 +55,7 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
     }
     let (method, streams) = match (asking.operation, asking.dialect) {
         (Operation::CountTokens, _) => ("count-tokens", false),
+        (Operation::Embed | Operation::EmbedMany, _) => ("invoke", false),
         (_, DialectName::Converse) if asking.stream => ("converse-stream", true),
         (_, DialectName::Converse) => ("converse", false),
         (_, DialectName::Chat) => {

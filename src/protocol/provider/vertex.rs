@@ -107,6 +107,12 @@ fn claude(asking: &Asking<'_>) -> CallHead {
     head
 }
 
+/// Whether an embedding model knows `:predict` alone, as Google's older ones do.
+#[must_use]
+pub fn predicts(model: &str) -> bool {
+    !gemini::bare(model).starts_with("gemini-embedding-2")
+}
+
 fn google(asking: &Asking<'_>) -> CallHead {
     let root = root(asking.place);
     if asking.operation == Operation::VideoPoll {
@@ -124,10 +130,7 @@ fn google(asking: &Asking<'_>) -> CallHead {
     }
     let model = in_path(gemini::bare(asking.model));
     let method = match asking.operation {
-        // Google's older embedding models know `:predict` alone.
-        Operation::Embed | Operation::EmbedMany if !model.starts_with("gemini-embedding-2") => {
-            "predict"
-        }
+        Operation::Embed | Operation::EmbedMany if predicts(asking.model) => "predict",
         operation => gemini::method(operation, asking.stream),
     };
     let path = format!("{root}publishers/google/models/{model}:{method}");

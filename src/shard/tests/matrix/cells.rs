@@ -38,8 +38,9 @@ impl Bench {
             "server: {{listen: 127.0.0.1:8080, operator: 127.0.0.1:8081, shards: 1}}\n{TENANTS}\
              providers:\n- {{id: f0, {}, base_url: http://f0.test, pools: [{POOL}]}}\n\
              models:\n- {{id: m0, takes: [images, documents, audio, video, tools], endpoints: [{{provider: f0, name: '{}', {PRICE}}}]}}\n\
-             - {{id: film, gives: [video], endpoints: [{{provider: f0, name: veo-3.1, {PRICE}}}]}}\n",
-            column.provider, column.model
+             - {{id: film, gives: [video], endpoints: [{{provider: f0, name: veo-3.1, {PRICE}}}]}}\n\
+             - {{id: vectors, gives: [embeddings], endpoints: [{{provider: f0, name: '{}', {PRICE}}}]}}\n",
+            column.provider, column.model, column.embedder
         );
         Self {
             rig: Rig::new(&yaml),

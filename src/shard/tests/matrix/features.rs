@@ -153,19 +153,19 @@ pub const OPERATIONS: &[Operation] = &[
         "embeddings",
         DialectName::Chat,
         "/v1/embeddings",
-        r#"{"model":"m0","input":["a","b"]}"#,
+        r#"{"model":"vectors","input":["a","b"]}"#,
     ),
     at(
         "embedding of one text",
         DialectName::Gemini,
-        "/v1beta/models/m0:embedContent",
+        "/v1beta/models/vectors:embedContent",
         r#"{"content":{"parts":[{"text":"a"}]}}"#,
     ),
     at(
         "embeddings of several texts",
         DialectName::Gemini,
-        "/v1beta/models/m0:batchEmbedContents",
-        r#"{"requests":[{"model":"models/m0","content":{"parts":[{"text":"a"}]}},{"model":"models/m0","content":{"parts":[{"text":"b"}]}}]}"#,
+        "/v1beta/models/vectors:batchEmbedContents",
+        r#"{"requests":[{"model":"models/vectors","content":{"parts":[{"text":"a"}]}},{"model":"models/vectors","content":{"parts":[{"text":"b"}]}}]}"#,
     ),
     at(
         "earlier answer by its id",

@@ -21,18 +21,21 @@ struct Column {
     provider: &'static str,
     /// The provider's name of a model that is typical there.
     model: &'static str,
+    /// Its name of one that embeds; the same where there is none.
+    embedder: &'static str,
 }
 
 const COLUMNS: [Column; 14] = [
     column("Anthropic", "kind: anthropic", "claude-opus-4-8"),
     column("OpenAI, reasoning", "kind: openai", "gpt-5.5"),
     column("OpenAI, others", "kind: openai", "gpt-4.1"),
-    column("Gemini", "kind: gemini", "gemini-3.5-pro"),
+    column("Gemini", "kind: gemini", "gemini-3.5-pro").embeds_by("gemini-embedding-2"),
     column(
         "Vertex, Gemini",
         "kind: vertex, project: p, region: global",
         "gemini-3.5-pro",
-    ),
+    )
+    .embeds_by("gemini-embedding-001"),
     column(
         "Vertex, Claude",
         "kind: vertex, project: p, region: global",
@@ -47,7 +50,8 @@ const COLUMNS: [Column; 14] = [
         "Bedrock, others",
         "kind: bedrock, region: us-east-1",
         "amazon.nova-pro-v1:0",
-    ),
+    )
+    .embeds_by("cohere.embed-v4:0"),
     column(
         "Bedrock Mantle, Claude",
         "kind: bedrock, region: us-east-1, api: mantle",
@@ -73,6 +77,14 @@ const fn column(title: &'static str, provider: &'static str, model: &'static str
         title,
         provider,
         model,
+        embedder: model,
+    }
+}
+
+impl Column {
+    const fn embeds_by(mut self, model: &'static str) -> Self {
+        self.embedder = model;
+        self
     }
 }
 

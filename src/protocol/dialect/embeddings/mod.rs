@@ -3,6 +3,8 @@
 //!
 //! Vectors stay in the precision in which they came. Inputs are text or tokens: images and audio, which some models embed, are refused by name.
 
+pub mod cloud;
+
 use crate::base::{Json, Str, Tokens};
 use crate::canon::{Fault, FaultClass, Usage};
 use crate::protocol::json;
