@@ -342,10 +342,17 @@ impl Relay {
             Meaning::Lift(lift) => {
                 let pass = lift.event(event, &mut self.events).map_err(malformed)?;
                 self.pieces += 1;
-                self.passed += u64::from(pass == Pass::Forward);
-                match &mut self.down {
-                    _ if pass != Pass::Forward => {}
-                    Down::PassFramed(framed) => framed.pass(event, out)?,
+                let goes = matches!(pass, Pass::Forward | Pass::Cut(..));
+                self.passed += u64::from(goes);
+                match (&mut self.down, pass) {
+                    _ if !goes => {}
+                    (Down::PassFramed(framed), _) => framed.pass(event, out)?,
+                    (_, Pass::Cut(from, to)) => {
+                        out.extend_from_slice(b"data: ");
+                        out.extend_from_slice(&event.data[..from]);
+                        out.extend_from_slice(&event.data[to..]);
+                        out.extend_from_slice(b"\n\n");
+                    }
                     _ => out.extend_from_slice(&event.raw),
                 }
             }
@@ -480,7 +487,10 @@ impl Relay {
     ) {
         match &mut self.down {
             // Some speakers of Chat Completions leave out the mark that their clients wait for.
-            Down::Pass if !self.end_told && dialect == DialectName::Chat => {
+            Down::Pass
+                if !self.end_told
+                    && matches!(dialect, DialectName::Chat | DialectName::Completions) =>
+            {
                 out.extend_from_slice(b"data: [DONE]\n\n");
             }
             Down::Pass | Down::PassFramed(_) => {}

@@ -49,7 +49,7 @@ pub enum ProviderKind {
     OpenRouter,
     /// SGLang, vLLM and other own machines that speak Chat Completions.
     SelfHosted,
-    /// Our own, for trying out and for tests; speaks Chat Completions and Messages.
+    /// Our own, for trying out and for tests; speaks Chat Completions, Completions and Messages.
     Fake,
 }
 
@@ -189,7 +189,11 @@ impl ProviderKind {
             Self::Fireworks => fireworks::TONGUE,
             Self::OpenRouter => openrouter::TONGUE,
             Self::SelfHosted => selfhosted::TONGUE,
-            Self::Fake => Tongue::only(&[DialectName::Chat, DialectName::Messages]),
+            Self::Fake => Tongue::only(&[
+                DialectName::Chat,
+                DialectName::Messages,
+                DialectName::Completions,
+            ]),
         }
     }
 
