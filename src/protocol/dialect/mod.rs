@@ -18,6 +18,7 @@ mod rules;
 pub mod splice;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod transcripts;
 mod unread;
 
 use crate::base::{NanoUsd, Str};

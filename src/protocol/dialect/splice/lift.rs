@@ -9,6 +9,7 @@ use super::lift_gemini::GeminiLift;
 use super::lift_responses::ResponsesLift;
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Malformed, StopReason};
+use crate::protocol::dialect::transcripts::TranscriptLift;
 use crate::protocol::dialect::{Decoder, messages, native};
 use crate::protocol::framing::sse::SseEvent;
 use bytes::Bytes;
@@ -28,6 +29,8 @@ enum Inner {
     /// Native answers carry our own ids and costs, so they are read whole.
     Native(Box<native::events::Decoder>),
     Whole(Box<Decoder>),
+    /// Of no dialect's answers.
+    Transcript(TranscriptLift),
 }
 
 impl Lift {
@@ -47,6 +50,12 @@ impl Lift {
         })
     }
 
+    /// For the words of a sound.
+    #[must_use]
+    pub fn transcript() -> Self {
+        Self(Inner::Transcript(TranscriptLift::default()))
+    }
+
     /// Appends to `out` only what is lifted: `Started`, `Usage`, `Stop`, `Done`, `Error`. Costs a scan of an ordinary delta, no parse.
     pub fn event(&mut self, sse: &SseEvent, out: &mut Vec<Event>) -> Result<Pass, Malformed> {
         match &mut self.0 {
@@ -54,6 +63,7 @@ impl Lift {
             Inner::Messages(lift) => lift.event(sse, out),
             Inner::Responses(lift) => lift.event(sse, out),
             Inner::Gemini(lift) => lift.event(sse, out),
+            Inner::Transcript(lift) => lift.event(sse, out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 decoder.event(sse, &mut all)?;
@@ -78,6 +88,7 @@ impl Lift {
             Inner::Messages(lift) => lift.finish(),
             Inner::Responses(lift) => lift.finish(),
             Inner::Gemini(lift) => lift.finish(out),
+            Inner::Transcript(lift) => lift.finish(out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 let whole = decoder.finish(&mut all);
