@@ -30,6 +30,8 @@ pub enum DialectName {
     Messages,
     Responses,
     Gemini,
+    /// OpenAI's API before Chat Completions: one text in, what follows it out.
+    Completions,
     /// AWS Bedrock's own grammar, which providers speak and no client of ours.
     Converse,
 }
@@ -43,6 +45,7 @@ impl DialectName {
             Self::Messages => "messages",
             Self::Responses => "responses",
             Self::Gemini => "gemini",
+            Self::Completions => "completions",
             Self::Converse => "converse",
         }
     }

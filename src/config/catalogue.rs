@@ -421,11 +421,12 @@ fn retired(raw: raw::RawRetired, problems: &mut Problems) -> Option<Retired> {
 }
 
 /// The dialects that providers speak.
-const DIALECTS: [DialectName; 5] = [
+const DIALECTS: [DialectName; 6] = [
     DialectName::Chat,
     DialectName::Messages,
     DialectName::Responses,
     DialectName::Gemini,
+    DialectName::Completions,
     DialectName::Converse,
 ];
 

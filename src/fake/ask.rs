@@ -53,6 +53,8 @@ pub(super) struct Ask<'a> {
     pub perf: bool,
     /// Answer with a name to fetch the answer by (xAI).
     pub deferred: bool,
+    /// Asked in Completions, which has words alone.
+    pub text: bool,
     pub responses: ResponsesAsk<'a>,
 }
 

@@ -8,6 +8,7 @@ mod json;
 mod route;
 mod ask;
 mod chat_ask;
+mod text_ask;
 mod converse_ask;
 mod gemini_ask;
 mod messages_ask;

@@ -32,6 +32,8 @@ pub(super) enum Framing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     Answer,
+    /// The same, of a text that is gone on with.
+    GoOn,
     Count,
     Embed,
     EmbedMany,
@@ -281,6 +283,9 @@ fn openais(path: &str, messages: bool) -> Route {
     let models = if messages { Wire::Messages } else { Wire::Chat };
     if ends("/v1/chat/completions") || ends("/openai/chat/completions") {
         return Route::of(Wire::Chat, Deed::Answer);
+    }
+    if ends("/v1/completions") || ends("/openai/completions") {
+        return Route::of(Wire::Chat, Deed::GoOn);
     }
     if ends("/v1/embeddings") || ends("/openai/embeddings") {
         return Route::of(Wire::Chat, Deed::Embed);

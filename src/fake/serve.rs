@@ -13,7 +13,9 @@ use super::refuse::Refusal;
 use super::reply::{Body, Headers, Live};
 use super::route::{Deed, Framing, Platform, Route, query_value, route};
 use super::voice::Voice;
-use super::{Fake, Request, aws, chat_ask, converse_ask, gemini_ask, messages_ask, responses_ask};
+use super::{
+    Fake, Request, aws, chat_ask, converse_ask, gemini_ask, messages_ask, responses_ask, text_ask,
+};
 use crate::base::Now;
 use base64::Engine as _;
 use bytes::Bytes;
@@ -156,7 +158,9 @@ impl Fake {
                 .for_each(|directive| faults.set(directive));
         }
         match caller.route.deed {
-            Deed::Answer | Deed::Count => self.answered(now, caller, request, &tree, faults),
+            Deed::Answer | Deed::GoOn | Deed::Count => {
+                self.answered(now, caller, request, &tree, faults)
+            }
             Deed::Embed | Deed::EmbedMany | Deed::Predict => {
                 scripted(caller.wire, faults)?;
                 self.embedded(now.instant, caller, &tree, faults)
@@ -200,6 +204,7 @@ impl Fake {
             caller.route.stream.unwrap_or(false),
         );
         let mut ask = match (caller.wire, caller.route.platform) {
+            (Wire::Chat, _) if caller.route.deed == Deed::GoOn => text_ask::read(tree),
             (Wire::Chat, _) => chat_ask::read(tree, caller.manner),
             (Wire::Responses, _) => {
                 let lenient = counting || caller.manner != Manner::Plain;
@@ -369,6 +374,7 @@ impl Fake {
         let choices = (0..ask.n).map(|index| answer(ask, caller.wire, tokens, index, caller.salt));
         let random = |length: usize| letters(caller.salt ^ 1, length);
         let id = match (caller.wire, caller.route.platform) {
+            (Wire::Chat, _) if ask.text => format!("cmpl-{}", random(29)),
             (Wire::Chat, _) => format!("{}{}", caller.manner.id_start(), random(29)),
             (Wire::Messages, Platform::Bedrock) => format!("msg_bdrk_01{}", random(22)),
             (Wire::Messages, Platform::Vertex) => format!("msg_vrtx_01{}", random(22)),
@@ -400,6 +406,7 @@ impl Fake {
             encrypted: ask.responses.encrypted,
             draws: ask.draws,
             perf: ask.perf,
+            text: ask.text,
         };
         voice.chunk_start();
         let items = voice.plan(faults.unknown_event);

@@ -65,13 +65,19 @@ pub(super) struct Voice {
     pub encrypted: bool,
     pub draws: bool,
     pub perf: bool,
+    /// Completions: `text_completion` objects.
+    pub text: bool,
 }
 
 impl Voice {
     pub(super) fn chunk_start(&mut self) {
         self.start = format!(
-            "{{\"id\":{},\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},{}",
+            "{{\"id\":{},\"object\":\"{}\",\"created\":{},\"model\":{},{}",
             quoted(&self.id),
+            match self.text {
+                true => "text_completion",
+                false => "chat.completion.chunk",
+            },
             self.created,
             quoted(&self.model),
             self.beside_choices()
@@ -185,6 +191,17 @@ impl Voice {
 
     fn chat_item(&self, item: Item, out: &mut Vec<u8>) {
         match item {
+            Item::Open(_) | Item::BlockOpen(..) if self.text => {}
+            Item::Piece(c, b, p) if self.text => {
+                let block = self.block(c, b);
+                if matches!(block.kind, Kind::Text | Kind::Refusal) {
+                    self.text_chunk(c, block.piece(p as usize), "null", out);
+                }
+            }
+            Item::Finish(c) if self.text => {
+                let finish = quoted(finish(&self.said[c as usize].stop));
+                self.text_chunk(c, "", &finish, out);
+            }
             Item::Open(c) => {
                 if c == 0 && self.manner == Manner::OpenRouter {
                     out.extend_from_slice(b": OPENROUTER PROCESSING\n\n");
@@ -421,6 +438,7 @@ impl Voice {
     /// The answer as one body.
     pub(super) fn whole(&self) -> Vec<u8> {
         match self.wire {
+            Wire::Chat if self.text => self.text_whole(),
             Wire::Chat => self.chat_whole(),
             Wire::Messages => self.messages_whole(),
             Wire::Responses => self.response(Standing::Done).into_bytes(),
@@ -547,7 +565,7 @@ fn messages_block(block: &Block) -> String {
     }
 }
 
-fn finish(stop: &Stop) -> &'static str {
+pub(super) fn finish(stop: &Stop) -> &'static str {
     match stop {
         Stop::End | Stop::Sequence(_) | Stop::Refusal => "stop",
         Stop::Length => "length",

@@ -8,6 +8,7 @@ use crate::policy::admission::Refusal;
 use crate::policy::capacity::Ask as Draw;
 use crate::policy::cost;
 use crate::protocol::dialect::{native, splice};
+use crate::protocol::multipart;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
@@ -196,6 +197,7 @@ impl Shard {
                 open: None,
                 last: None,
                 dropped: Vec::new(),
+                answer_kind: None,
                 head_sent: false,
                 saw: false,
                 ended: false,
@@ -368,6 +370,7 @@ impl Exchange {
             (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
             (Task::Video(_), _) => return self.understand_video(desk),
+            (Task::Transcribe, _) => return self.understand_transcript(),
             (Task::Kept(_), _) => splice::Peek::default(),
         };
         if let Some(stream) = self.path_streams {
@@ -388,7 +391,9 @@ impl Exchange {
                 output: Tokens(cost::output_of(peek.max_output).0),
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens | Task::Video(_) | Task::Kept(_) => Draw::default(),
+            Task::CountTokens | Task::Transcribe | Task::Video(_) | Task::Kept(_) => {
+                Draw::default()
+            }
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output: Tokens::ZERO,
@@ -604,6 +609,7 @@ fn key_of_query(query: &[u8]) -> Option<&[u8]> {
 fn passing(head: &ClientHead) -> PassingHeaders {
     PassingHeaders {
         origin: None,
+        form: text_header(head, b"content-type").filter(|kind| multipart::is_form(kind)),
         anthropic_version: text_header(head, b"anthropic-version"),
         anthropic_beta: text_header(head, b"anthropic-beta"),
         openai_beta: text_header(head, b"openai-beta"),

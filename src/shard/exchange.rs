@@ -76,6 +76,8 @@ pub(super) struct Exchange {
     pub last: Option<LastFailure>,
     /// What was left out by rule of the request that was sent.
     pub dropped: Vec<String>,
+    /// What the answer's `content-type` says, where it passes in whatever kind its provider chose.
+    pub answer_kind: Option<Str>,
     /// The answer's head has gone out (perhaps only with a keep-alive comment).
     pub head_sent: bool,
     /// The client has seen a part of the answer.
@@ -109,6 +111,8 @@ pub(super) struct PassingHeaders {
     pub openai_beta: Option<String>,
     pub openrouter_referer: Option<String>,
     pub openrouter_title: Option<String>,
+    /// The body's `content-type`, where it is a form.
+    pub form: Option<String>,
     /// Where a native client found this router: answers may name a place to fetch from.
     pub origin: Option<Str>,
 }

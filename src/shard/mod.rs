@@ -46,6 +46,7 @@ mod socket;
 mod stream;
 /// What a model is asked to do.
 mod task;
+mod transcribe;
 /// Jobs that make video, which outlast the request that starts them.
 mod video;
 pub use desk::Standing;

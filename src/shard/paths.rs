@@ -108,15 +108,17 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
 
 /// Paths without anything to fill in, with their method.
 fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
-    use DialectName::{Chat, Messages, Native, Responses};
+    use DialectName::{Chat, Completions, Messages, Native, Responses};
     let of = |dialect, task| ("POST", Ask::Do(Line::new(dialect, task)));
     Some(match path {
         b"/v1/chat/completions" => of(Chat, Task::Generate),
+        b"/v1/completions" => of(Completions, Task::Generate),
         // OpenAI docs, WebSocket mode, read 2026-11.
         b"/v1/responses" if beside.websocket => ("GET", Ask::Socket { dialect: Responses }),
         b"/v1/responses" => of(Responses, Task::Generate),
         b"/v1/responses/input_tokens" => of(Responses, Task::CountTokens),
         b"/v1/embeddings" => of(Chat, Task::Embed),
+        b"/v1/audio/transcriptions" => of(Chat, Task::Transcribe),
         b"/v1/messages" => of(Messages, Task::Generate),
         b"/v1/messages/count_tokens" => of(Messages, Task::CountTokens),
         b"/api/v1/generate" => of(Native, Task::Generate),

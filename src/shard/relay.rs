@@ -14,7 +14,7 @@ use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage
 use crate::protocol::dialect::numbers::{Named, Sides};
 use crate::protocol::dialect::responses::socket::{self, Said};
 use crate::protocol::dialect::splice::{self, Lift, Pass, lift_whole};
-use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening};
+use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening, transcripts};
 use crate::protocol::framing::{eventstream, sse};
 use crate::protocol::provider::{FramesOf, Framing, ProviderKind, hints::Hints};
 use bytes::{Bytes, BytesMut};
@@ -89,6 +89,8 @@ enum Meaning {
     LiftWhole(DialectName),
     Decode(Decoder),
     Numbers(Box<Numbers>),
+    /// The words of a sound, in one body.
+    Transcript,
     /// A kept answer, or what is said of it: passes whatever it is.
     Kept(Option<Box<splice::Kept>>),
 }
@@ -153,6 +155,8 @@ pub(super) struct Form {
     pub numbers: Option<Numbers>,
     /// A kept answer was asked for.
     pub kept: bool,
+    /// The words of a sound were asked for.
+    pub transcript: bool,
     /// The client's stream is a JSON array: no provider's bytes are.
     pub array: bool,
     pub stream_usage: bool,
@@ -179,7 +183,7 @@ impl Relay {
         let same = form.client == form.provider && (!form.framed || frames) && !form.array;
         let framing = match form.framing {
             // Who asked for one body is given one.
-            _ if form.kept && !form.client_streams => Framing::Whole,
+            _ if (form.kept || form.transcript) && !form.client_streams => Framing::Whole,
             framing => framing,
         };
         let provider_streams = framing != Framing::Whole;
@@ -187,6 +191,8 @@ impl Relay {
             _ if form.apart.is_some() => (Meaning::LiftWhole(form.client), Down::Pass),
             (true, _) if form.kept => (Meaning::Kept(None), Down::Pass),
             (false, _) if form.kept => (Meaning::Kept(None), Down::PassWhole(Bytes::new())),
+            (true, true) if form.transcript => (Meaning::Lift(Lift::transcript()), Down::Pass),
+            _ if form.transcript => (Meaning::Transcript, Down::PassWhole(Bytes::new())),
             _ if form.numbers.is_some() => (
                 form.numbers
                     .map_or(Meaning::LiftWhole(form.client), |numbers| {
@@ -345,10 +351,17 @@ impl Relay {
             Meaning::Lift(lift) => {
                 let pass = lift.event(event, &mut self.events).map_err(malformed)?;
                 self.pieces += 1;
-                self.passed += u64::from(pass == Pass::Forward);
-                match &mut self.down {
-                    _ if pass != Pass::Forward => {}
-                    Down::PassFramed(framed) => framed.pass(event, out)?,
+                let goes = matches!(pass, Pass::Forward | Pass::Cut(..));
+                self.passed += u64::from(goes);
+                match (&mut self.down, pass) {
+                    _ if !goes => {}
+                    (Down::PassFramed(framed), _) => framed.pass(event, out)?,
+                    (_, Pass::Cut(from, to)) => {
+                        out.extend_from_slice(b"data: ");
+                        out.extend_from_slice(&event.data[..from]);
+                        out.extend_from_slice(&event.data[to..]);
+                        out.extend_from_slice(b"\n\n");
+                    }
                     _ => out.extend_from_slice(&event.raw),
                 }
             }
@@ -362,7 +375,7 @@ impl Relay {
                 *kept = seen.map(Box::new);
                 out.extend_from_slice(&event.raw);
             }
-            Meaning::LiftWhole(_) | Meaning::Numbers(_) => {}
+            Meaning::LiftWhole(_) | Meaning::Numbers(_) | Meaning::Transcript => {}
         }
         self.absorb(out)?;
         if let Down::PassFramed(framed) = &mut self.down
@@ -392,7 +405,7 @@ impl Relay {
             // Nothing follows the event that the client has already.
             Meaning::Kept(_) if self.done || self.pieces == 0 => Ok(()),
             Meaning::Kept(_) => Err(Malformed::at("the stream ended before the answer did")),
-            Meaning::LiftWhole(_) | Meaning::Numbers(_) => Ok(()),
+            Meaning::LiftWhole(_) | Meaning::Numbers(_) | Meaning::Transcript => Ok(()),
         }
         .map_err(malformed)?;
         self.absorb(out)?;
@@ -404,6 +417,10 @@ impl Relay {
         let read = match &mut self.meaning {
             Meaning::Decode(decoder) => decoder.whole(&body, &mut self.events),
             Meaning::LiftWhole(dialect) => lift_whole(*dialect, &body, &mut self.events),
+            Meaning::Transcript => {
+                transcripts::whole(&body, &mut self.events);
+                Ok(())
+            }
             Meaning::Lift(_) => Ok(()),
             Meaning::Kept(_) if matches!(self.down, Down::Pass) => {
                 return Err(broken(
@@ -488,7 +505,10 @@ impl Relay {
     ) {
         match &mut self.down {
             // Some speakers of Chat Completions leave out the mark that their clients wait for.
-            Down::Pass if !self.end_told && dialect == DialectName::Chat => {
+            Down::Pass
+                if !self.end_told
+                    && matches!(dialect, DialectName::Chat | DialectName::Completions) =>
+            {
                 out.extend_from_slice(b"data: [DONE]\n\n");
             }
             Down::Pass | Down::PassFramed(_) => {}

@@ -101,7 +101,10 @@ pub(super) fn models(
         offered.last().map(|m| &m.name),
     );
     let body = match dialect {
-        DialectName::Chat | DialectName::Responses | DialectName::Converse => {
+        DialectName::Chat
+        | DialectName::Responses
+        | DialectName::Completions
+        | DialectName::Converse => {
             json!({"object": "list", "data": list})
         }
         DialectName::Messages => {
@@ -154,7 +157,10 @@ fn entry(model: &Model, dialect: DialectName, config: &Config) -> Value {
     match dialect {
         // What stands beside OpenAI's own four fields is OpenRouter's way of saying what a model can take (its docs, read 2026-08); official
         // clients keep what they do not know.
-        DialectName::Chat | DialectName::Responses | DialectName::Converse => json!({
+        DialectName::Chat
+        | DialectName::Responses
+        | DialectName::Completions
+        | DialectName::Converse => json!({
             "id": model.name, "object": "model", "created": 0, "owned_by": owner(model, config),
             "context_length": context, "max_output_tokens": output,
             "architecture": {"input_modalities": taken(model), "output_modalities": given(model)},

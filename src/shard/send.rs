@@ -34,7 +34,7 @@ impl Exchange {
         // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
         let streams = match self.task {
             Task::Generate => self.streams() || dialect != self.dialect,
-            Task::Kept(_) => self.streams(),
+            Task::Kept(_) | Task::Transcribe => self.streams(),
             _ => self.carries(),
         };
         self.issues = self.is_kept_by(provider.kind, dialect)?;
@@ -135,7 +135,10 @@ impl Exchange {
                 self.video_head(case, dialect, &mut head);
                 self.video_body(case, provider, endpoint, &name)?
             }
-            None => self.body_for(endpoint, dialect, streams, envelope.as_ref())?,
+            None => {
+                self.transcript_head(&mut head);
+                self.body_for(endpoint, dialect, streams, envelope.as_ref())?
+            }
         };
         Ok((head, body))
     }
@@ -274,6 +277,9 @@ impl Exchange {
         if self.kept.is_some() {
             return Ok(DialectName::Responses);
         }
+        if self.transcribes() {
+            return self.transcript_dialect(provider);
+        }
         if self.task == Task::Generate {
             let preferred = endpoint.speaks.first().copied();
             let found = kind.dialect_for(self.dialect, name, place, preferred);
@@ -328,6 +334,9 @@ impl Exchange {
             return Ok(Slices::from_iter(
                 [self.body.clone()].into_iter().filter(|b| !b.is_empty()),
             ));
+        }
+        if self.transcribes() {
+            return self.transcript_body(endpoint);
         }
         let target = self.target(endpoint, streams);
         let sides = self.question().map(|q| self.sides(q, endpoint, dialect));
@@ -400,7 +409,7 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate | Task::Video(_) | Task::Kept(_) => None,
+            Task::Generate | Task::Transcribe | Task::Video(_) | Task::Kept(_) => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),

@@ -50,6 +50,7 @@ impl Exchange {
         if self.carries() {
             self.carry(headers);
         }
+        self.transcript_answered(headers);
         let form = self.form(&attempt, headers);
         let relay = Relay::new(form, || self.opening(&attempt));
         if self.congested_since.is_some() {
@@ -93,6 +94,7 @@ impl Exchange {
             framing: provider.kind.framing(&asking, kind),
             numbers,
             kept: self.kept.is_some(),
+            transcript: self.transcribes(),
             array: self.array,
             stream_usage: self.asked.peek.stream_usage,
             event_bytes_max: self.config.limits.event_bytes_max,
@@ -585,6 +587,8 @@ impl Exchange {
         if !runs
             || !self.streams()
             || self.carries()
+            // Asked for a stream, a provider may send one body all the same.
+            || (self.transcribes() && !self.head_sent)
             || self.ended
             || self.congested_since.is_some()
             || now.instant < self.comment_at
@@ -668,7 +672,11 @@ impl Exchange {
         more: &[(&'static str, Str)],
     ) -> ResponseHead {
         let mut headers = Vec::with_capacity(8);
-        headers.push(("content-type", Str::from_static(kind)));
+        let passing = self.answer_kind.clone().filter(|_| status == 200);
+        headers.push((
+            "content-type",
+            passing.unwrap_or_else(|| Str::from_static(kind)),
+        ));
         headers.push(("x-stokehold-id", self.name.clone()));
         if kind == EVENT_STREAM || kind == ARRAY {
             // Buffering proxies would turn a stream into a lump.

@@ -12,6 +12,8 @@ pub(super) enum Task {
     Embed,
     /// Several inputs in Google's own form; in OpenAI's, one form serves both.
     EmbedMany,
+    /// What a sound says.
+    Transcribe,
     /// Something about a job that makes video.
     Video(Deed),
     /// Something with an answer that was made before.
@@ -36,6 +38,7 @@ impl Task {
             Self::CountTokens => Operation::CountTokens,
             Self::Embed => Operation::Embed,
             Self::EmbedMany => Operation::EmbedMany,
+            Self::Transcribe => Operation::Transcribe,
             Self::Video(Deed::Start) => Operation::VideoStart,
             Self::Video(Deed::Poll) => Operation::VideoPoll,
             Self::Video(Deed::Content) => Operation::VideoContent,

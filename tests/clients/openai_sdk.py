@@ -50,6 +50,7 @@ def streamed_answer_is_the_plain_one_without_usage_unasked():
     equal({c.object for c in chunks}, {"chat.completion.chunk"})
     equal(len({c.id for c in chunks}), 1, "ids")
     assert all(c.usage is None for c in chunks), "usage that nobody asked for"
+    assert all("usage" not in c.model_fields_set for c in chunks), "a null usage that nobody asked for"
     assert all(c.choices for c in chunks), "a chunk without choices"
     equal(chunks[0].choices[0].delta.role, "assistant")
     equal([c.choices[0].finish_reason for c in chunks if c.choices[0].finish_reason], ["stop"])
@@ -88,6 +89,24 @@ def every_field_is_of_the_type_that_the_sdk_says():
             equal(len({chunk.id for chunk in chunks}), 1, "ids")
         assert list(strict.models.list()), "no models"
         strict.models.retrieve(MODEL)
+
+
+@check
+def completions_plain_and_streamed():
+    asked = {"model": MODEL, "prompt": "hello there", "max_tokens": 200}
+    answer = client.completions.create(**asked)
+    equal((answer.object, len(answer.choices)), ("text_completion", 1))
+    holds(answer.choices[0].text, "You said: hello there")
+    equal(answer.choices[0].finish_reason, "stop")
+    consistent(answer.usage)
+    chunks = list(client.completions.create(**asked, stream=True))
+    equal("".join(c.choices[0].text for c in chunks), answer.choices[0].text)
+    equal({c.object for c in chunks}, {"text_completion"})
+    equal([c.choices[0].finish_reason for c in chunks if c.choices[0].finish_reason], ["stop"])
+    assert all("usage" not in c.model_fields_set for c in chunks), "usage that nobody asked for"
+    last = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))[-1]
+    equal(last.choices, [])
+    consistent(last.usage)
 
 
 @check_when(not ROUTED)

@@ -120,7 +120,9 @@ impl Plan {
             DialectName::Responses => "/v1/responses",
             DialectName::Gemini if self.stream => "/v1beta/models/m0:streamGenerateContent",
             DialectName::Gemini => "/v1beta/models/m0:generateContent",
-            DialectName::Converse => unreachable!("no client speaks it"),
+            DialectName::Completions | DialectName::Converse => {
+                unreachable!("no client here speaks it")
+            }
         };
         let key = format!("Bearer {}", self.key);
         let mut headers = Headers::from([("authorization", key)]);
@@ -258,7 +260,9 @@ fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &s
         DialectName::Gemini => serde_json::json!({
             "contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 200},
         }),
-        DialectName::Converse => unreachable!("no client speaks it"),
+        DialectName::Completions | DialectName::Converse => {
+            unreachable!("no client here speaks it")
+        }
     };
     if tool {
         body["tools"] = match dialect {
@@ -275,7 +279,9 @@ fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &s
             DialectName::Gemini => {
                 serde_json::json!([{"functionDeclarations": [{"name": "t", "parametersJsonSchema": schema}]}])
             }
-            DialectName::Converse => unreachable!("no client speaks it"),
+            DialectName::Completions | DialectName::Converse => {
+                unreachable!("no client here speaks it")
+            }
         };
     }
     if dialect == DialectName::Chat && rng.once_in(5) {

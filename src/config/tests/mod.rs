@@ -293,7 +293,7 @@ const WRONG: &[(&str, &[&str])] = &[
         "models: [{id: m, gives: [txt], endpoints: [{provider: x, speaks: [chats], retired: soon}]}]\noptional_providers: x\n",
         &[
             "a:1:26: unknown word \"txt\" in models.gives: did you mean \"text\"? known: text, images, audio, video, embeddings",
-            "a:1:67: unknown dialect \"chats\": did you mean \"chat\"? known: chat, messages, responses, gemini, converse",
+            "a:1:67: unknown dialect \"chats\": did you mean \"chat\"? known: chat, messages, responses, gemini, completions, converse",
             "a:1:84: not a day: such as 2026-07-23",
         ],
     ),

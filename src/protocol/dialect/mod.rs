@@ -5,6 +5,7 @@
 
 mod asides;
 pub mod chat;
+pub mod completions;
 pub mod converse;
 mod counts;
 pub mod embeddings;
@@ -17,6 +18,7 @@ mod rules;
 pub mod splice;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod transcripts;
 mod unread;
 
 use crate::base::{NanoUsd, Str};
@@ -96,6 +98,7 @@ pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault
         DialectName::Messages => messages::request::read(body),
         DialectName::Responses => responses::request::read(body),
         DialectName::Gemini => gemini::request::read(body),
+        DialectName::Completions => completions::read(body),
         DialectName::Converse => converse::request::read(body),
     }?;
     request.dialect = Some(dialect);
@@ -126,12 +129,16 @@ pub fn write_request(
         told.extend(asides::leave_out(changed, dialect));
     }
     let request = applied.as_ref().unwrap_or(request);
+    if request.dialect == Some(DialectName::Completions) && dialect != DialectName::Completions {
+        completions::is_one_text(request)?;
+    }
     let (body, dropped) = match dialect {
         DialectName::Native => native::request::write(request, target),
         DialectName::Chat => chat::request::write(request, target),
         DialectName::Messages => messages::request::write(request, target),
         DialectName::Responses => responses::request::write(request, target),
         DialectName::Gemini => gemini::request::write(request, target),
+        DialectName::Completions => completions::write(request, target),
         DialectName::Converse => converse::request::write(request, target),
     }?;
     let new = dropped
@@ -150,6 +157,7 @@ pub enum Decoder {
     Messages(messages::events::Decoder),
     Responses(responses::events::Decoder),
     Gemini(gemini::events::Decoder),
+    Completions(completions::Decoder),
     Converse(converse::events::Decoder),
 }
 
@@ -162,6 +170,7 @@ impl Decoder {
             DialectName::Messages => Self::Messages(messages::events::Decoder::default()),
             DialectName::Responses => Self::Responses(responses::events::Decoder::default()),
             DialectName::Gemini => Self::Gemini(gemini::events::Decoder::default()),
+            DialectName::Completions => Self::Completions(completions::Decoder::default()),
             DialectName::Converse => Self::Converse(converse::events::Decoder::default()),
         }
     }
@@ -174,6 +183,7 @@ impl Decoder {
             Self::Messages(d) => d.event(sse, out),
             Self::Responses(d) => d.event(sse, out),
             Self::Gemini(d) => d.event(sse, out),
+            Self::Completions(d) => d.event(sse, out),
             Self::Converse(d) => d.event(sse, out),
         }
     }
@@ -186,6 +196,7 @@ impl Decoder {
             Self::Messages(d) => d.whole(body, out),
             Self::Responses(d) => d.whole(body, out),
             Self::Gemini(d) => d.whole(body, out),
+            Self::Completions(d) => d.whole(body, out),
             Self::Converse(d) => d.whole(body, out),
         }
     }
@@ -199,6 +210,7 @@ impl Decoder {
             Self::Messages(d) => d.finish(out),
             Self::Responses(d) => d.finish(out),
             Self::Gemini(d) => d.finish(out),
+            Self::Completions(d) => d.finish(out),
             Self::Converse(d) => d.finish(out),
         }
     }
@@ -214,6 +226,7 @@ pub enum Encoder {
     /// Boxed for the same reason.
     Responses(Box<responses::events::Encoder>),
     Gemini(gemini::events::Encoder),
+    Completions(completions::Encoder),
     Converse(converse::events::Encoder),
 }
 
@@ -228,6 +241,7 @@ impl Encoder {
                 Self::Responses(Box::new(responses::events::Encoder::new(opening)))
             }
             DialectName::Gemini => Self::Gemini(gemini::events::Encoder::new(opening)),
+            DialectName::Completions => Self::Completions(completions::Encoder::new(opening)),
             DialectName::Converse => Self::Converse(converse::events::Encoder::new(opening)),
         }
     }
@@ -240,6 +254,7 @@ impl Encoder {
             Self::Messages(e) => e.event(event, out),
             Self::Responses(e) => e.event(event, out),
             Self::Gemini(e) => e.event(event, out),
+            Self::Completions(e) => e.event(event, out),
             Self::Converse(e) => e.event(event, out),
         }
     }
@@ -252,6 +267,7 @@ impl Encoder {
             Self::Messages(e) => e.finish(closing, out),
             Self::Responses(e) => e.finish(closing, out),
             Self::Gemini(e) => e.finish(closing, out),
+            Self::Completions(e) => e.finish(closing, out),
             Self::Converse(e) => e.finish(closing, out),
         }
     }
@@ -264,6 +280,7 @@ impl Encoder {
             Self::Messages(e) => e.fail(fault, closing, out),
             Self::Responses(e) => e.fail(fault, closing, out),
             Self::Gemini(e) => e.fail(fault, closing, out),
+            Self::Completions(e) => e.fail(fault, closing, out),
             Self::Converse(e) => e.fail(fault, closing, out),
         }
     }
@@ -277,6 +294,7 @@ impl Encoder {
             | Self::Chat(_)
             | Self::Messages(_)
             | Self::Gemini(_)
+            | Self::Completions(_)
             | Self::Converse(_) => None,
         }
     }
@@ -302,6 +320,7 @@ impl Encoder {
             Self::Messages(e) => e.dropped(),
             Self::Responses(e) => e.dropped(),
             Self::Gemini(e) => e.dropped(),
+            Self::Completions(e) => e.dropped(),
             Self::Converse(e) => e.dropped(),
         }
     }
@@ -321,6 +340,7 @@ pub fn write_answer(
         DialectName::Messages => messages::events::write_whole(answer, opening, closing),
         DialectName::Responses => responses::events::write_whole(answer, opening, closing),
         DialectName::Gemini => gemini::events::write_whole(answer, opening, closing),
+        DialectName::Completions => completions::write_whole(answer, opening, closing),
         DialectName::Converse => converse::events::write_whole(answer, opening, closing),
     }
 }
@@ -330,7 +350,7 @@ pub fn write_answer(
 pub fn read_error(dialect: DialectName, status: u16, body: &[u8]) -> Fault {
     match dialect {
         DialectName::Native => native::errors::read(status, body),
-        DialectName::Chat => chat::errors::read(status, body),
+        DialectName::Chat | DialectName::Completions => chat::errors::read(status, body),
         DialectName::Messages => messages::errors::read(status, body),
         DialectName::Responses => responses::errors::read(status, body),
         DialectName::Gemini => gemini::errors::read(status, body),
@@ -359,7 +379,7 @@ pub fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
 pub fn write_error(dialect: DialectName, fault: &Fault, id: &str) -> (u16, Bytes) {
     match dialect {
         DialectName::Native => native::errors::write(fault, id),
-        DialectName::Chat => chat::errors::write(fault, id),
+        DialectName::Chat | DialectName::Completions => chat::errors::write(fault, id),
         DialectName::Messages => messages::errors::write(fault, id),
         DialectName::Responses => responses::errors::write(fault, id),
         DialectName::Gemini => gemini::errors::write(fault, id),

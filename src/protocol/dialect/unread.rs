@@ -22,7 +22,10 @@ pub(super) fn note(dialect: DialectName, body: &Bytes, request: &mut Request) {
         DialectName::Responses => walk.responses(&mut top),
         DialectName::Gemini => walk.gemini(&mut top),
         // These know every member, or keep what holds one that they do not.
-        DialectName::Messages | DialectName::Native | DialectName::Converse => {}
+        DialectName::Messages
+        | DialectName::Native
+        | DialectName::Completions
+        | DialectName::Converse => {}
     }
     let extra = |name: String| Extra {
         dialect,

@@ -8,6 +8,7 @@ pub const TONGUE: Tongue = Tongue::only(&[
     DialectName::Chat,
     DialectName::Responses,
     DialectName::Messages,
+    DialectName::Completions,
 ]);
 
 #[must_use]

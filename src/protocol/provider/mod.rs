@@ -49,7 +49,7 @@ pub enum ProviderKind {
     OpenRouter,
     /// SGLang, vLLM and other own machines that speak Chat Completions.
     SelfHosted,
-    /// Our own, for trying out and for tests; speaks Chat Completions and Messages.
+    /// Our own, for trying out and for tests; speaks Chat Completions, Completions and Messages.
     Fake,
 }
 
@@ -108,6 +108,8 @@ pub enum Operation {
     Embed,
     /// Several inputs in one call; the same as `Embed` but at Google, where it is another method with another body.
     EmbedMany,
+    /// Writes down what a sound says (OpenAI's `/v1/audio/transcriptions`).
+    Transcribe,
     /// Begins a video; the answer names an operation.
     VideoStart,
     /// Asks how an operation stands.
@@ -188,7 +190,11 @@ impl ProviderKind {
             Self::Fireworks => fireworks::TONGUE,
             Self::OpenRouter => openrouter::TONGUE,
             Self::SelfHosted => selfhosted::TONGUE,
-            Self::Fake => Tongue::only(&[DialectName::Chat, DialectName::Messages]),
+            Self::Fake => Tongue::only(&[
+                DialectName::Chat,
+                DialectName::Messages,
+                DialectName::Completions,
+            ]),
         }
     }
 
@@ -226,6 +232,11 @@ impl ProviderKind {
                 | Operation::VideoDelete,
                 _,
             ) => false,
+            // vLLM and SGLang serve Whisper and its like there; Fireworks has a host for it, which is a base URL here.
+            (Operation::Transcribe, Self::OpenAi | Self::SelfHosted | Self::Fireworks) => {
+                dialect == Chat
+            }
+            (Operation::Transcribe, _) => false,
             (Operation::Kept(_), kind) => dialect == Responses && kind.keeps_answers(),
         }
     }

@@ -30,9 +30,11 @@ pub(super) fn compatible(asking: &Asking<'_>) -> CallHead {
         (Operation::CountTokens, DialectName::Messages) => "/v1/messages/count_tokens",
         (Operation::CountTokens, _) => "/v1/responses/input_tokens",
         (Operation::Embed | Operation::EmbedMany, _) => "/v1/embeddings",
+        (Operation::Transcribe, _) => "/v1/audio/transcriptions",
         (Operation::VideoStart, _) => "/v1/videos",
         (_, DialectName::Responses) => "/v1/responses",
         (_, DialectName::Messages) => "/v1/messages",
+        (_, DialectName::Completions) => "/v1/completions",
         (_, _) => "/v1/chat/completions",
     };
     let mut head = CallHead::post(rooted(asking, path.into()), asking.stream);
@@ -91,8 +93,10 @@ pub(super) fn rooted(asking: &Asking<'_>, path: Cow<'static, str>) -> Cow<'stati
 /// What a model is asked in. Models that reason keep their reasoning over turns only through Responses, so that is best for clients of other
 /// dialects; it has no stop sequences or penalties, which those models refuse in Chat Completions too.
 pub(super) fn tongue(model: &str) -> Tongue {
-    use DialectName::{Chat, Responses};
-    if responses_only(model) {
+    use DialectName::{Chat, Completions, Responses};
+    if completions_only(model) {
+        Tongue::only(&[Completions])
+    } else if responses_only(model) {
         Tongue::only(&[Responses])
     } else if model.contains("audio") || model.contains("search-preview") {
         // Audio out and the search models exist in Chat Completions alone (OpenAI docs, read 2026-08).
@@ -100,8 +104,18 @@ pub(super) fn tongue(model: &str) -> Tongue {
     } else if reasons(model) {
         Tongue::only(&[Responses, Chat])
     } else {
-        Tongue::only(&[Chat, Responses])
+        Tongue {
+            well: &[Chat, Responses],
+            // OpenAI refuses its chat models there; hosts in its style may serve theirs.
+            also: &[Completions],
+        }
     }
+}
+
+/// What is left of the models before chat (OpenAI docs, models, read 2026-11).
+fn completions_only(model: &str) -> bool {
+    let base = ["babbage-002", "davinci-002"];
+    model.starts_with("gpt-3.5-turbo-instruct") || base.contains(&model)
 }
 
 /// `providers/pricing-other.csv` and `openai.md` 0: the pro, codex and deep-research models, and gpt-6-astra, whose tools need it.

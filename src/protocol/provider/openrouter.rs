@@ -8,6 +8,7 @@ pub const TONGUE: Tongue = Tongue::only(&[
     DialectName::Chat,
     DialectName::Messages,
     DialectName::Responses,
+    DialectName::Completions,
 ]);
 
 #[must_use]

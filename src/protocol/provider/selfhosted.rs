@@ -8,7 +8,7 @@ use crate::protocol::provider::{Asking, CallHead, Tongue, openai};
 /// Chat Completions is what they all speak. SGLang 0.5.23 and vLLM 0.33 (read 2026-11) also serve Responses and Messages, others do not, and the
 /// name of the kind does not say which engine it is: the endpoint does.
 pub const TONGUE: Tongue = Tongue {
-    well: &[DialectName::Chat],
+    well: &[DialectName::Chat, DialectName::Completions],
     also: &[DialectName::Responses, DialectName::Messages],
 };
 

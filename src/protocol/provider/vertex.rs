@@ -64,7 +64,10 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
             let path = format!("{}endpoints/openapi/chat/completions", root(asking.place));
             CallHead::post(path, asking.stream)
         }
-        DialectName::Gemini | DialectName::Native | DialectName::Converse => google(asking),
+        DialectName::Gemini
+        | DialectName::Native
+        | DialectName::Completions
+        | DialectName::Converse => google(asking),
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod arrays;
 mod clients;
+mod completions;
 mod credentials;
 mod days;
 mod kept;

@@ -9,6 +9,9 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// `object` of an answer of Completions, which is none of Chat's.
+pub(in crate::protocol::dialect) const TEXT_COMPLETION: &str = "\"text_completion\"";
+
 /// `chat.completion.chunk`, and `chat.completion`, whose choices have `message` for `delta`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -343,6 +343,7 @@ pub const DIALECTS: &[(&str, DialectName)] = &[
     ("messages", DialectName::Messages),
     ("responses", DialectName::Responses),
     ("gemini", DialectName::Gemini),
+    ("completions", DialectName::Completions),
     ("converse", DialectName::Converse),
 ];
 pub const TOOL_KINDS: &[(&str, ToolKind)] = &[

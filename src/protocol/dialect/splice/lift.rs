@@ -9,6 +9,7 @@ use super::lift_gemini::GeminiLift;
 use super::lift_responses::ResponsesLift;
 use crate::base::Str;
 use crate::canon::{DialectName, Event, Malformed, StopReason};
+use crate::protocol::dialect::transcripts::TranscriptLift;
 use crate::protocol::dialect::{Decoder, messages, native};
 use crate::protocol::framing::sse::SseEvent;
 use bytes::Bytes;
@@ -28,6 +29,8 @@ enum Inner {
     /// Native answers carry our own ids and costs, so they are read whole.
     Native(Box<native::events::Decoder>),
     Whole(Box<Decoder>),
+    /// Of no dialect's answers.
+    Transcript(TranscriptLift),
 }
 
 impl Lift {
@@ -35,13 +38,22 @@ impl Lift {
     #[must_use]
     pub fn new(dialect: DialectName, stream_usage: bool) -> Self {
         Self(match dialect {
-            DialectName::Chat => Inner::Chat(Box::new(ChatLift::new(stream_usage))),
+            // The same outline around other content.
+            DialectName::Chat | DialectName::Completions => {
+                Inner::Chat(Box::new(ChatLift::new(dialect, stream_usage)))
+            }
             DialectName::Messages => Inner::Messages(MessagesLift::default()),
             DialectName::Native => Inner::Native(Box::default()),
             DialectName::Responses => Inner::Responses(ResponsesLift::default()),
             DialectName::Gemini => Inner::Gemini(Box::new(GeminiLift::new())),
             DialectName::Converse => Inner::Whole(Box::new(Decoder::new(dialect))),
         })
+    }
+
+    /// For the words of a sound.
+    #[must_use]
+    pub fn transcript() -> Self {
+        Self(Inner::Transcript(TranscriptLift::default()))
     }
 
     /// Appends to `out` only what is lifted: `Started`, `Usage`, `Stop`, `Done`, `Error`. Costs a scan of an ordinary delta, no parse.
@@ -51,6 +63,7 @@ impl Lift {
             Inner::Messages(lift) => lift.event(sse, out),
             Inner::Responses(lift) => lift.event(sse, out),
             Inner::Gemini(lift) => lift.event(sse, out),
+            Inner::Transcript(lift) => lift.event(sse, out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 decoder.event(sse, &mut all)?;
@@ -75,6 +88,7 @@ impl Lift {
             Inner::Messages(lift) => lift.finish(),
             Inner::Responses(lift) => lift.finish(),
             Inner::Gemini(lift) => lift.finish(out),
+            Inner::Transcript(lift) => lift.finish(out),
             Inner::Whole(decoder) => {
                 let mut all = Vec::new();
                 let whole = decoder.finish(&mut all);
@@ -307,21 +321,63 @@ mod tests {
         data: {\"id\":\"c1\",\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n\
         data: [DONE]\n\n";
 
+    /// Only a chunk's own null is taken out, wherever it stands, and nothing else of it changes.
+    #[test]
+    fn a_null_usage_is_cut_from_a_chunk_and_not_from_what_it_holds() {
+        let first =
+            "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+        for (chunk, left) in [
+            (
+                r#"{"choices":[{"index":0,"delta":{}}],"usage": null ,"obfuscation":"x}\""}"#,
+                Some(r#"{"choices":[{"index":0,"delta":{}}],"obfuscation":"x}\""}"#),
+            ),
+            (
+                r#"{"usage":null,"choices":[{"index":0,"delta":{}}]}"#,
+                Some(r#"{"choices":[{"index":0,"delta":{}}]}"#),
+            ),
+            (r#"{"choices":[{"index":0,"delta":{},"usage":null}]}"#, None),
+            (
+                r#"{"choices":[{"index":0,"delta":{"content":",\"usage\":null}"}}]}"#,
+                None,
+            ),
+        ] {
+            let stream = format!("{first}data: {chunk}\n\n");
+            for asked in [false, true] {
+                let (passes, _) = lifted(&mut Lift::new(DialectName::Chat, asked), &stream);
+                let wanted = left.filter(|_| !asked);
+                let got = match passes[1] {
+                    Pass::Cut(from, to) => Some(format!("{}{}", &chunk[..from], &chunk[to..])),
+                    _ => None,
+                };
+                let parsed =
+                    |text: &str| -> serde_json::Value { serde_json::from_str(text).expect("JSON") };
+                assert_eq!(got.as_deref().map(parsed), wanted.map(parsed), "{chunk}");
+            }
+        }
+    }
+
     #[test]
     fn usage_that_the_client_did_not_ask_for_is_stripped_and_words_in_text_do_not_count() {
         let (passes, out) = lifted(&mut Lift::new(DialectName::Chat, false), CHAT);
-        assert_eq!(
-            passes,
-            [
-                Pass::Forward,
-                Pass::Forward,
-                Pass::Forward,
-                Pass::Forward,
-                Pass::Forward,
-                Pass::Strip,
-                Pass::Forward
-            ]
-        );
+        let seen: Vec<Option<serde_json::Value>> = events(CHAT)
+            .iter()
+            .zip(&passes)
+            .map(|(event, pass)| match pass {
+                Pass::Cut(from, to) => {
+                    let kept = [&event.data[..*from], &event.data[*to..]].concat();
+                    Some(serde_json::from_slice(&kept).expect("still JSON"))
+                }
+                Pass::Strip => None,
+                _ => Some(serde_json::Value::Null),
+            })
+            .collect();
+        assert_eq!(passes.len(), 7);
+        for (event, seen) in events(CHAT).iter().zip(&seen).take(5) {
+            let mut wanted: serde_json::Value = serde_json::from_slice(&event.data).expect("JSON");
+            wanted.as_object_mut().expect("an object").remove("usage");
+            assert_eq!(seen.as_ref(), Some(&wanted));
+        }
+        assert_eq!(passes[5..], [Pass::Strip, Pass::Forward]);
         let [
             Event::Started { id, model, created },
             Event::Stop {

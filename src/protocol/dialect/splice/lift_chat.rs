@@ -3,7 +3,7 @@
 use super::Pass;
 use super::lift::read;
 use crate::base::{Json, Str};
-use crate::canon::{Event, Fault, FaultClass, Malformed, StopReason, Usage};
+use crate::canon::{DialectName, Event, Fault, FaultClass, Malformed, StopReason, Usage};
 use crate::protocol::dialect::chat::{self, schema::CallDelta};
 use crate::protocol::framing::sse::SseEvent;
 use memchr::memmem::Finder;
@@ -71,6 +71,8 @@ fn has_call(calls: &RawValue) -> bool {
 
 #[derive(Debug)]
 pub(super) struct ChatLift {
+    /// Of Completions, whose outline is the same: a chunk has text and no delta.
+    text: bool,
     stream_usage: bool,
     started: bool,
     ended: bool,
@@ -137,6 +139,28 @@ fn has(data: &[u8], word: &Finder<'_>, wanted: impl Fn(&[u8]) -> bool) -> bool {
         .any(|at| value(data, word, at).is_some_and(&wanted))
 }
 
+/// Whether `rest`, which follows a member's value, closes one object and nothing beyond: then the member was the chunk's own, and stood in no
+/// object within it.
+fn ends_here(rest: &[u8]) -> bool {
+    let (mut depth, mut at) = (1, 0);
+    let mut quoted = false;
+    while let Some(byte) = rest.get(at) {
+        at += 1;
+        match byte {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return rest[at..].trim_ascii().is_empty();
+        }
+    }
+    false
+}
+
 /// Whether `word` stands in `data` only as a field's name with the value `null`.
 fn only_null(data: &[u8], word: &Finder<'_>) -> bool {
     word.find_iter(data)
@@ -150,8 +174,10 @@ fn value<'d>(data: &'d [u8], word: &Finder<'_>, at: usize) -> Option<&'d [u8]> {
 }
 
 impl ChatLift {
-    pub fn new(stream_usage: bool) -> Self {
+    /// For Chat Completions, and for Completions, whose chunks differ in their content alone.
+    pub fn new(dialect: DialectName, stream_usage: bool) -> Self {
         Self {
+            text: dialect == DialectName::Completions,
             stream_usage,
             started: false,
             ended: false,
@@ -177,7 +203,7 @@ impl ChatLift {
         };
         let first = self.choices.iter().find(|c| c.number == 0).unwrap_or(&none);
         if self.started && sse.name != "error" && !self.words.tell(data, first) {
-            return Ok(Pass::Forward);
+            return Ok(self.less_nothing(sse));
         }
         let chunk: Chunk<'_> = read("chunk", data)?;
         if is_error(&chunk, &sse.name) {
@@ -185,7 +211,31 @@ impl ChatLift {
             out.push(Event::Error(Box::new(fault_of(&chunk, data))));
             return Ok(Pass::Broken);
         }
-        self.chunk(&chunk, out)
+        Ok(match self.chunk(&chunk, out)? {
+            Pass::Forward => self.less_nothing(sse),
+            pass => pass,
+        })
+    }
+
+    /// OpenAI docs, Chat Completions streaming, read 2026-11: who asked for usage is told `"usage":null` with every chunk but the last, and who
+    /// did not ask has no such field. We ask for everybody, so it is taken out again.
+    fn less_nothing(&self, sse: &SseEvent) -> Pass {
+        let data = &sse.data[..];
+        // An event is only written anew where that is one line of data.
+        if self.stream_usage || !sse.name.is_empty() || memchr::memchr(b'\n', data).is_some() {
+            return Pass::Forward;
+        }
+        let found = self.words.usage.find_iter(data).find_map(|at| {
+            let rest = value(data, &self.words.usage, at)?.strip_prefix(b"null")?;
+            let (before, after) = (data[..at].trim_ascii_end(), rest.trim_ascii_start());
+            // The comma goes too, on whichever side it stands.
+            let (before, after) = match before.strip_suffix(b",") {
+                Some(before) => (before, after),
+                None => (before, after.strip_prefix(b",").unwrap_or(after)),
+            };
+            ends_here(rest).then(|| (before.len(), data.len() - after.len()))
+        });
+        found.map_or(Pass::Forward, |(from, to)| Pass::Cut(from, to))
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<Event>) -> Result<Pass, Malformed> {
@@ -193,6 +243,7 @@ impl ChatLift {
         // Azure's first chunk has only what its filter said of the prompt, and empty ids: the answer begins with the next.
         let begins = !choices.is_empty() || chunk.usage.is_some();
         if !self.started && begins {
+            self.is_own(chunk)?;
             self.started = true;
             out.push(Event::Started {
                 id: text(chunk.id).unwrap_or_default(),
@@ -216,6 +267,20 @@ impl ChatLift {
         } else {
             Pass::Forward
         })
+    }
+
+    /// The other API's answer comes from a wrong base URL or model, and no client of this one could read it.
+    fn is_own(&self, chunk: &Chunk<'_>) -> Result<(), Malformed> {
+        let text = chunk
+            .object
+            .is_some_and(|o| o.get() == chat::schema::TEXT_COMPLETION);
+        let deltas = chunk.choices.iter().flatten().any(|c| c.delta.is_some());
+        match (self.text, text, deltas) {
+            (true, _, true) | (false, true, false) => {
+                Err(Malformed::at("chunk: an answer of another API"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Speakers with usage on every chunk repeat themselves; the same words mean nothing new.

@@ -159,6 +159,8 @@ fn tool_bytes(tool: &Tool) -> usize {
 pub enum Pass {
     /// On to the client as it is.
     Forward,
+    /// On to the client less these bytes of its data, from and to (a null usage that the client did not ask for).
+    Cut(usize, usize),
     /// For us alone (a usage message that the client did not ask for).
     Strip,
     /// The provider says that it broke off: the shard ends the stream in the client's words.

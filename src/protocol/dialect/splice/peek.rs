@@ -36,7 +36,7 @@ fn scanned(dialect: DialectName, body: &Bytes, answered: bool) -> Result<Peek, F
         dialect,
         body,
         peek: Peek {
-            stream_usage: dialect != DialectName::Chat,
+            stream_usage: !matches!(dialect, DialectName::Chat | DialectName::Completions),
             ..Peek::default()
         },
         seen: 0,
@@ -102,18 +102,19 @@ pub(super) const STATE: [&str; 3] = ["previous_response_id", "conversation", "pr
 
 impl Top {
     fn of(dialect: DialectName, name: &str) -> Self {
-        use DialectName::{Chat, Messages, Native, Responses};
+        use DialectName::{Chat, Completions, Messages, Native, Responses};
         match (dialect, name) {
             (_, "model") => Self::Model,
             (_, "stream") => Self::Stream,
             (_, "tools") => Self::Tools,
-            (Chat, "stream_options") => Self::StreamOptions,
+            (Chat | Completions, "stream_options") => Self::StreamOptions,
             (Chat, "functions") => Self::Functions,
             (Chat, "max_tokens") => Self::MaxOutputOld,
             (Chat, "max_completion_tokens")
-            | (Messages, "max_tokens")
+            | (Messages | Completions, "max_tokens")
             | (Native | Responses, "max_output_tokens") => Self::MaxOutput,
             (Chat | Messages, "messages") | (Native | Responses, "input") => Self::Conversation,
+            (Completions, "prompt") => Self::Conversation,
             (Messages | Native, "system") | (Responses, "instructions") => Self::System,
             (Responses, "previous_response_id") => Self::Previous,
             (Responses, "store") => Self::Store,
@@ -136,8 +137,10 @@ impl Top {
                 | DialectName::Gemini
                 | DialectName::Converse,
             ) => "max_output_tokens",
-            (Self::MaxOutput, DialectName::Messages) | (Self::MaxOutputOld, _) => "max_tokens",
+            (Self::MaxOutput, DialectName::Messages | DialectName::Completions)
+            | (Self::MaxOutputOld, _) => "max_tokens",
             (Self::Conversation, DialectName::Native | DialectName::Responses) => "input",
+            (Self::Conversation, DialectName::Completions) => "prompt",
             (Self::Conversation, _) => "messages",
             (Self::System, DialectName::Responses) => "instructions",
             (Self::System, _) => "system",
@@ -191,6 +194,9 @@ impl Scan<'_> {
     }
 
     fn conversation(&mut self, walk: &mut Walk<'_>) -> Result<(), Stop> {
+        if self.dialect == DialectName::Completions {
+            return self.prompt(walk);
+        }
         match walk.start() {
             Start::Array => walk.items(|walk| {
                 if walk.start() != Start::Object {
@@ -204,6 +210,19 @@ impl Scan<'_> {
             Start::Text if matches!(self.dialect, DialectName::Native | DialectName::Responses) => {
                 self.peek.turns = 1;
                 self.peek.prompt_bytes += walk.string()?.decoded_length();
+                Ok(())
+            }
+            _ => Err(self.or_broken(walk, Top::Conversation)),
+        }
+    }
+
+    /// A text or several. Of tokens one is a token, however many digits it has: the text they are written as is no shorter.
+    fn prompt(&mut self, walk: &mut Walk<'_>) -> Result<(), Stop> {
+        self.peek.turns = 1;
+        match walk.start() {
+            Start::Text | Start::Array => {
+                let text = walk.value()?;
+                self.peek.prompt_bytes += text.len();
                 Ok(())
             }
             _ => Err(self.or_broken(walk, Top::Conversation)),
@@ -330,6 +349,9 @@ fn expected(top: Top, dialect: DialectName) -> &'static str {
         Top::Stream => "true or false",
         Top::StreamOptions => "an object whose include_usage is true or false",
         Top::MaxOutput | Top::MaxOutputOld => "a whole number",
+        Top::Conversation if dialect == DialectName::Completions => {
+            "a string, or an array of strings or of tokens"
+        }
         Top::Conversation if matches!(dialect, DialectName::Native | DialectName::Responses) => {
             "a string or an array of objects"
         }

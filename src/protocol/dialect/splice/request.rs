@@ -68,7 +68,8 @@ fn edits(
         });
     }
     // OpenAI docs, Chat Completions streaming, read 2026-08: the usage chunk comes only when asked for; without it a stream has no price.
-    if dialect == DialectName::Chat && peek.stream && !peek.stream_usage {
+    let asks = matches!(dialect, DialectName::Chat | DialectName::Completions);
+    if asks && peek.stream && !peek.stream_usage {
         edits.push(ask_usage(body, peek)?);
     }
     edits.sort_by_key(|e| e.at.start);

@@ -262,14 +262,17 @@ fn holds_parameters(dialect: DialectName, path: &str) -> bool {
         DialectName::Gemini => matches!(path, "generationConfig" | "generation_config"),
         DialectName::Responses => matches!(path, "text" | "reasoning"),
         DialectName::Messages => path == "output_config",
-        DialectName::Chat | DialectName::Native | DialectName::Converse => false,
+        DialectName::Chat
+        | DialectName::Native
+        | DialectName::Completions
+        | DialectName::Converse => false,
     }
 }
 
 /// Canon's name of a field, where a rule would say that; a rule may also say the field's own.
 fn parameter(dialect: DialectName, path: &str) -> Option<&'static str> {
     match dialect {
-        DialectName::Chat => of_chat(path),
+        DialectName::Chat | DialectName::Completions => of_chat(path),
         DialectName::Messages => of_messages(path),
         DialectName::Responses => of_responses(path),
         DialectName::Gemini => of_gemini(path.split_once('.')?.1),

@@ -39,6 +39,7 @@ fn is_told(event: &Event) -> bool {
 #[derive(Default)]
 struct Members<'a> {
     kind: Option<&'a str>,
+    object: Option<&'a str>,
     id: Option<&'a str>,
     model: Option<&'a str>,
     created: Option<&'a str>,
@@ -56,6 +57,7 @@ impl<'a> Members<'a> {
         let read = walk.members(|walk, name| {
             let place = match &*name.text()? {
                 "type" => &mut members.kind,
+                "object" => &mut members.object,
                 "id" => &mut members.id,
                 "model" => &mut members.model,
                 "created" => &mut members.created,
@@ -79,7 +81,8 @@ impl<'a> Members<'a> {
 fn chat_answer(body: &Bytes) -> Option<[Event; 3]> {
     let body = Str::try_from(body.clone()).ok()?;
     let read = Members::of(&body, "choices")?;
-    if !has_items(read.said?) || read.error.is_some() {
+    let foreign = read.object == Some(chat::schema::TEXT_COMPLETION);
+    if !has_items(read.said?) || read.error.is_some() || foreign {
         return None;
     }
     let created = match read.created {

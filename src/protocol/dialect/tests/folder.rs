@@ -71,6 +71,7 @@ impl Recording {
         };
         match self.kind() {
             "chat" | "openai_chat" => Some(DialectName::Chat),
+            "completions" => Some(DialectName::Completions),
             "messages" => Some(DialectName::Messages),
             "responses" => Some(DialectName::Responses),
             "generate" | "stream" => Some(DialectName::Gemini),

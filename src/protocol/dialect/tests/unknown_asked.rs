@@ -6,7 +6,7 @@
 use crate::canon::DialectName;
 use crate::protocol::dialect::splice::{own_words, peek};
 use crate::protocol::dialect::{Rules, Target, read_request, write_request};
-use DialectName::{Chat, Converse, Gemini, Messages, Native, Responses};
+use DialectName::{Chat, Completions, Converse, Gemini, Messages, Native, Responses};
 use bytes::Bytes;
 
 /// An ordinary request that has each place.
@@ -24,7 +24,7 @@ fn ordinary(dialect: DialectName) -> &'static str {
         Gemini => {
             r#"{"systemInstruction":{"parts":[{"text":"s"}]},"contents":[{"role":"user","parts":[{"text":"hi"}]},{"role":"model","parts":[{"functionCall":{"id":"c","name":"f","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"id":"c","name":"f","response":{"output":"r"}}}]}],"tools":[{"functionDeclarations":[{"name":"f","parameters":{"type":"OBJECT"}}]}],"generationConfig":{"maxOutputTokens":19},"toolConfig":{"functionCallingConfig":{"mode":"AUTO"}}}"#
         }
-        Native | Converse => {
+        Native | Completions | Converse => {
             r#"{"model":"m","max_output_tokens":19,"system":"s","input":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"tools":[{"type":"function","name":"f","schema":{"type":"object"}}]}"#
         }
     }

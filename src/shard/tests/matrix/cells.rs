@@ -323,6 +323,7 @@ fn path(client: DialectName, stream: bool) -> (&'static str, &'static str) {
         (DialectName::Responses, _) => ("/v1/responses", ""),
         (DialectName::Gemini, false) => ("/v1beta/models/m0:generateContent", ""),
         (DialectName::Gemini, true) => ("/v1beta/models/m0:streamGenerateContent", "alt=sse"),
+        (DialectName::Completions, _) => ("/v1/completions", ""),
         (DialectName::Chat | DialectName::Converse, _) => ("/v1/chat/completions", ""),
     }
 }

@@ -96,6 +96,7 @@ fn table(client: DialectName, benches: &mut [Bench], out: &mut String) {
         DialectName::Messages => "Anthropic Messages",
         DialectName::Responses => "OpenAI Responses",
         DialectName::Gemini => "Gemini generateContent",
+        DialectName::Completions => "OpenAI Completions",
         DialectName::Converse => "Converse",
     };
     let titles: Vec<&str> = COLUMNS.iter().map(|c| c.title).collect();

@@ -167,6 +167,7 @@ impl Decoder {
             self.fail(fault, out);
             return Ok(());
         }
+        is_own(&chunk)?;
         self.start(&chunk, body, out);
         for (position, choice) in chunk.choices.iter().flatten().enumerate() {
             self.choice(position, choice, body, out)?;
@@ -514,6 +515,20 @@ impl Choice {
             reason,
         });
     }
+}
+
+/// An answer of Completions comes from a wrong base URL or path: read as one of ours it would be an empty one.
+fn is_own(chunk: &Chunk<'_>) -> Result<(), Malformed> {
+    let said = |c: &schema::Choice<'_>| c.delta.is_some() || c.message.is_some();
+    let text = chunk
+        .object
+        .is_some_and(|o| o.get() == schema::TEXT_COMPLETION);
+    if text && !chunk.choices.iter().flatten().any(said) {
+        return Err(Malformed::at(
+            "an answer of Completions where one of Chat Completions was asked for",
+        ));
+    }
+    Ok(())
 }
 
 fn fragment(call: &CallDelta<'_>, body: &Str) -> Fragment {

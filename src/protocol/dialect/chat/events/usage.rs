@@ -142,7 +142,7 @@ pub(in crate::protocol::dialect) fn cost(usage: &Counts<'_>) -> Option<NanoUsd> 
 }
 
 /// Appends a usage object in OpenAI's count: cached and written tokens within `prompt_tokens`.
-pub(super) fn write(usage: &Usage, out: &mut BytesMut) {
+pub(in crate::protocol::dialect) fn write(usage: &Usage, out: &mut BytesMut) {
     let (input, output) = (usage.input_total(), usage.output.unwrap_or_default());
     out.extend_from_slice(b"{");
     for (name, count) in [

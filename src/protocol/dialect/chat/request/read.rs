@@ -69,7 +69,11 @@ fn extra(name: &str, node: &Node<'_, '_>) -> Extra {
 }
 
 /// How tokens are drawn, and how many.
-fn sampling(name: &str, node: &Node<'_, '_>, request: &mut Request) -> Result<bool, Fault> {
+pub(in crate::protocol::dialect) fn sampling(
+    name: &str,
+    node: &Node<'_, '_>,
+    request: &mut Request,
+) -> Result<bool, Fault> {
     let sampling = &mut request.sampling;
     let count = || node.value::<u64>("a whole number");
     let number = || node.value::<f64>("a number");

@@ -308,9 +308,11 @@ impl Decoder {
         let tier = tier
             .and_then(|r| Fields::of(r.get()))
             .and_then(|mut t| t.text(body, "type"));
-        if usage.is_some() || tier.is_some() {
+        let speed = speed(body, fields);
+        if usage.is_some() || tier.is_some() || speed.is_some() {
             let usage = Usage {
                 service_tier: tier,
+                speed,
                 ..usage.unwrap_or_default()
             };
             out.push(Event::Usage(Box::new(usage)));
@@ -547,6 +549,16 @@ fn other(body: &Str, raw: &RawValue) -> BlockStart {
         dialect: DialectName::Converse,
         json: Json::within(body, raw),
     }
+}
+
+/// `performanceConfig.latency` where it is `optimized`, which has a price of its own (Amazon Bedrock user guide, latency-optimized inference, read
+/// 2026-11). The object is left where it is: it is also told as what it is.
+fn speed(body: &Str, fields: &Fields<'_>) -> Option<Str> {
+    let (_, raw) = fields
+        .left()
+        .find(|(name, _)| *name == "performanceConfig")?;
+    let word = Fields::of(raw.get())?.text(body, "latency")?;
+    (&*word != "standard").then_some(word)
 }
 
 /// What canon has no word for (`trace`, `metrics`, `performanceConfig`, `additionalModelResponseFields`, …), told by its name.

@@ -347,6 +347,29 @@ fn blocks_that_interleave_and_come_from_other_dialects_are_written() {
         "a client runs tools only on this word"
     );
 }
+#[test]
+fn a_faster_answer_is_billed_as_one() {
+    for (config, wanted) in [
+        (
+            r#""performanceConfig":{"latency":"optimized"},"#,
+            Some("optimized"),
+        ),
+        (r#""performanceConfig":{"latency":"standard"},"#, None),
+        ("", None),
+    ] {
+        let body = format!(
+            r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"a"}}]}}}},"stopReason":"end_turn",{config}"usage":{{"inputTokens":3,"outputTokens":5,"totalTokens":8}},"metrics":{{"latencyMs":7}}}}"#
+        );
+        let mut events = Vec::new();
+        let read = Decoder::default().whole(&Bytes::from(body), &mut events);
+        read.expect("an answer");
+        let speed = events.iter().find_map(|event| match event {
+            Event::Usage(usage) => Some(usage.speed.as_deref().map(str::to_owned)),
+            _ => None,
+        });
+        assert_eq!(speed.expect("usage").as_deref(), wanted, "{config}");
+    }
+}
 
 #[test]
 fn on_a_socket_each_event_is_an_object_of_its_name() {

@@ -130,6 +130,11 @@ impl Decoder {
             out.push(Event::Error(Box::new(errors::read_event(&body))));
             return Ok(());
         }
+        // The words of another API, from a wrong base URL or path: read as items they would be none.
+        let foreign = |raw: &&RawValue| !matches!(raw.get().as_bytes()[0], b'[' | b'n');
+        if response.output.as_ref().is_some_and(foreign) {
+            return Err(Malformed::at("an answer whose output is no list"));
+        }
         self.whole_response("", &response, &body, out)
     }
 

@@ -303,7 +303,7 @@ fn sent_back(dialect: DialectName, answer: &Value) -> Value {
             let part = value!({"functionResponse": {"id": "call_1", "name": "weather", "response": {"output": "yes"}}});
             value!({"contents": [{"role": "user", "parts": [{"text": "rain?"}]}, content, {"role": "user", "parts": [part]}]})
         }
-        DialectName::Native | DialectName::Converse => {
+        DialectName::Native | DialectName::Completions | DialectName::Converse => {
             let result = value!({"type": "tool_result", "id": "call_1", "content": "yes"});
             value!({"model": "m", "input": [{"role": "user", "content": "rain?"},
                 {"role": "assistant", "content": answer["blocks"]}, {"role": "user", "content": [result]}]})

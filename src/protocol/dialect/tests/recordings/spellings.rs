@@ -1,7 +1,7 @@
 //! In what a request may differ after it was written again in its own dialect, and why that is no loss. The list is all there is.
 
 use crate::canon::{CacheMark, DialectName, Request, Turn};
-use DialectName::{Chat, Converse, Gemini, Messages, Responses};
+use DialectName::{Chat, Completions, Converse, Gemini, Messages, Responses};
 use serde_json::{Value, json};
 
 /// `asked` in the one spelling that both sides are brought into.
@@ -17,7 +17,7 @@ pub(super) fn spelled(dialect: DialectName, asked: &Value) -> Value {
 
 type Spelling = (&'static [DialectName], &'static str, fn(&mut Value));
 
-const ALL: &[DialectName] = &[Chat, Converse, Gemini, Messages, Responses];
+const ALL: &[DialectName] = &[Chat, Completions, Converse, Gemini, Messages, Responses];
 
 const SPELLINGS: &[Spelling] = &[
     (ALL, "a number is its value: 0 and 0.0 are one", |v| {
@@ -25,7 +25,7 @@ const SPELLINGS: &[Spelling] = &[
     }),
     (ALL, "null is not said", |v| each(v, &mut without_nulls)),
     (
-        &[Chat, Messages, Responses],
+        &[Chat, Completions, Messages, Responses],
         "`stream: false` is what saying nothing means",
         |v| without(v, "stream", &Value::Bool(false)),
     ),
@@ -34,8 +34,28 @@ const SPELLINGS: &[Spelling] = &[
         "`max_tokens` is the old name of `max_completion_tokens`; which of them a model takes is a rule of the catalogue",
         |v| renamed(v, "max_tokens", "max_completion_tokens"),
     ),
+    (&[Completions], "a list of one text is that text", |v| {
+        if let Some([Value::String(text)]) = v["prompt"].as_array().map(Vec::as_slice) {
+            v["prompt"] = Value::from(text.clone());
+        }
+    }),
     (
-        &[Chat],
+        &[Completions],
+        "one answer, no bias and no penalty are the defaults, which its older clients say each time",
+        |v| {
+            without(v, "n", &json!(1.0));
+            without(v, "logit_bias", &json!({}));
+            without(v, "presence_penalty", &json!(0.0));
+            without(v, "frequency_penalty", &json!(0.0));
+        },
+    ),
+    (&[Completions], "one stop sequence is a list of one", |v| {
+        if v["stop"].is_string() {
+            v["stop"] = Value::Array(vec![v["stop"].take()]);
+        }
+    }),
+    (
+        &[Chat, Completions],
         "a stream is always asked for its usage, which the router bills by",
         |v| removed(v, "stream_options"),
     ),

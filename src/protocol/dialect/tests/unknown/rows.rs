@@ -1,7 +1,7 @@
 //! Ordinary answers of each dialect, and what nobody knows put into them.
 
 use crate::canon::DialectName;
-use DialectName::{Chat, Converse, Gemini, Messages, Native, Responses};
+use DialectName::{Chat, Completions, Converse, Gemini, Messages, Native, Responses};
 
 /// Where rows put an event of their own; a comment of SSE otherwise.
 pub const HERE: &str = ": here\n\n";
@@ -9,6 +9,22 @@ pub const HERE: &str = ": here\n\n";
 /// `before after`, four tokens of it, and its end.
 pub fn stream(dialect: DialectName) -> String {
     let events: &[(&str, &str)] = match dialect {
+        Completions => &[
+            (
+                "",
+                r#"{"id":"a","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":"before ","finish_reason":null}]}"#,
+            ),
+            (HERE, ""),
+            (
+                "",
+                r#"{"id":"a","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":"after","finish_reason":"stop"}]}"#,
+            ),
+            (
+                "",
+                r#"{"id":"a","object":"text_completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14}}"#,
+            ),
+            ("", "[DONE]"),
+        ],
         Chat => &[
             (
                 "",
@@ -162,6 +178,7 @@ pub fn stream(dialect: DialectName) -> String {
 /// The same answer in one body.
 pub fn body(dialect: DialectName) -> String {
     match dialect {
+        Completions => r#"{"id":"a","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":"before after","finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14}}"#,
         Chat => r#"{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"before after"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14}}"#,
         Messages => r#"{"id":"a","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"before after"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":4}}"#,
         Responses => r#"{"id":"a","object":"response","created_at":1,"model":"m","status":"completed","output":[{"id":"msg_1","type":"message","role":"assistant","status":"completed","content":[{"type":"output_text","text":"before after","annotations":[]}]}],"usage":{"input_tokens":10,"output_tokens":4,"total_tokens":14}}"#,

@@ -1,0 +1,82 @@
+//! Sound to words, at a provider that has OpenAI's `/v1/audio/transcriptions`: the client's form goes there, and what comes back passes.
+//!
+//! The form comes again out of the body for each attempt; nothing of the sound is copied.
+
+use crate::canon::{DialectName, Fault};
+use crate::config;
+use crate::policy::capacity::Ask as Draw;
+use crate::protocol::dialect::splice::Peek;
+use crate::protocol::dialect::transcripts;
+use crate::protocol::provider::{CallHead, Operation};
+use crate::shard::Headers;
+use crate::shard::admit::find_model;
+use crate::shard::exchange::{Exchange, ModelIdOrNone};
+use crate::shard::input::Slices;
+use crate::shard::task::Task;
+
+impl Exchange {
+    pub fn transcribes(&self) -> bool {
+        self.task == Task::Transcribe
+    }
+
+    pub(super) fn understand_transcript(&mut self) -> Result<(), Fault> {
+        let asked = self.transcript_asked()?;
+        let model = find_model(&self.config, &asked.model, self.begun.wall)?;
+        self.asked.model = ModelIdOrNone(Some(model));
+        self.asked.peek = Peek {
+            model: asked.model,
+            stream: asked.stream,
+            stream_usage: true,
+            ..Peek::default()
+        };
+        // How many tokens a sound is nobody knows before it was heard.
+        self.asked.ask = Draw::default();
+        Ok(())
+    }
+
+    fn transcript_asked(&self) -> Result<transcripts::Asked, Fault> {
+        // A body that is no form is refused as one without a boundary.
+        transcripts::read(self.passing.form.as_deref().unwrap_or_default(), &self.body)
+    }
+
+    /// `Err` where the provider has no such API, which nothing can stand in for.
+    pub(super) fn transcript_dialect(
+        &self,
+        provider: &config::Provider,
+    ) -> Result<DialectName, Fault> {
+        let dialect = DialectName::Chat;
+        if provider.kind.offers(Operation::Transcribe, dialect) {
+            return Ok(dialect);
+        }
+        let name = &provider.name;
+        let message = format!("the provider {name} has no API that transcribes audio");
+        Err(Fault::invalid("model", message))
+    }
+
+    pub(super) fn transcript_body(&self, endpoint: &config::Endpoint) -> Result<Slices, Fault> {
+        let asked = self.transcript_asked()?;
+        let body = transcripts::named(&self.body, &asked, &endpoint.name);
+        Ok(body.into_iter().collect())
+    }
+
+    /// Says of a call's body that it is the client's form, and takes an answer in any of the formats that a form may ask for.
+    pub(super) fn transcript_head(&self, head: &mut CallHead) {
+        if let (true, Some(kind)) = (self.transcribes(), &self.passing.form) {
+            head.headers
+                .retain(|(name, _)| name != "content-type" && name != "accept");
+            head.add("content-type", kind.clone());
+            head.add("accept", "*/*".to_owned());
+        }
+    }
+
+    /// Takes note of what kind of text the answer is, which only its provider knows.
+    pub(super) fn transcript_answered(&mut self, headers: &Headers) {
+        if self.transcribes() {
+            let kind = headers
+                .iter()
+                .find(|(name, _)| &name[..] == b"content-type");
+            let kind = kind.and_then(|(_, value)| std::str::from_utf8(value).ok());
+            self.answer_kind = kind.map(Into::into);
+        }
+    }
+}
