@@ -13,6 +13,7 @@ mod limits;
 mod matrix;
 mod queue;
 mod reload;
+mod servers;
 mod sockets;
 mod video;
 
