@@ -22,6 +22,7 @@ pub use load::{Loaded, fields, load, parse_for_tests};
 mod resolve;
 pub use resolve::hash as hash_client_key;
 mod catalogue;
+mod health;
 mod prices;
 mod providers;
 #[cfg(test)]
@@ -219,6 +220,29 @@ pub struct Provider {
     pub headers: Vec<(String, Template)>,
     /// Added to every call's query, names and texts as they are meant (not yet percent-encoded).
     pub query: Vec<(String, Template)>,
+    /// How an own server is asked how it is; `None` where nobody asks.
+    pub health: Option<Health>,
+}
+
+/// How an own server is asked for its health and its load, by the I/O core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// From the beginning of one poll to that of the next.
+    pub every: Duration,
+    /// The longest wait for one answer; a poll asks for two pages.
+    pub timeout: Duration,
+    /// Polls without a good answer after which it counts as down.
+    pub failures: u32,
+    /// Its health page; `None` looks for it where engines have it.
+    pub path: Option<String>,
+}
+
+impl Health {
+    /// What is older than this says nothing any more: three polls, each as long as it may take.
+    #[must_use]
+    pub fn stale_after(&self) -> Duration {
+        self.every.max(self.timeout * 2) * 3
+    }
 }
 
 impl Provider {

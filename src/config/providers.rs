@@ -4,6 +4,7 @@
 //! by environment is how the file that we ship works.
 
 use crate::base::{KeyId, OriginId, PoolId, ProviderId, Tokens};
+use crate::config::health;
 use crate::config::problem::Problems;
 use crate::config::raw;
 use crate::config::read::{At, Names};
@@ -88,6 +89,7 @@ fn provider(
         place,
         headers: headers(raw.headers.unwrap_or_default(), r.problems),
         query: query(raw.query.unwrap_or_default(), r.problems),
+        health: health::of(raw.health.as_ref(), kind, r.problems),
     };
     guard_places(&made, provider, raw.place, out, r.problems);
     out.providers.push(made);

@@ -282,6 +282,7 @@ pub struct RawProvider {
     pub headers: Option<Vec<(At<String>, At<String>)>>,
     pub query: Option<Vec<(At<String>, At<String>)>>,
     pub pools: Vec<RawPool>,
+    pub health: Option<RawHealth>,
     pub fake: Option<RawFake>,
 }
 
@@ -301,7 +302,26 @@ fn provider(f: &mut F<'_, '_, '_>) -> RawProvider {
         headers: f.pairs("headers"),
         query: f.pairs("query"),
         pools: f.list("pools", pool),
+        health: f.section("health", health),
         fake: f.section("fake", fake),
+    }
+}
+
+pub struct RawHealth {
+    pub place: Place,
+    pub every: Option<At<Duration>>,
+    pub timeout: Option<At<Duration>>,
+    pub failures: Option<At<u64>>,
+    pub path: Option<At<String>>,
+}
+
+fn health(f: &mut F<'_, '_, '_>) -> RawHealth {
+    RawHealth {
+        place: f.place,
+        every: f.duration("every", Duration::ZERO, HOUR),
+        timeout: f.duration("timeout", TENTH, MINUTE),
+        failures: f.count("failures", 1, 1_000),
+        path: f.text("path"),
     }
 }
 

@@ -272,19 +272,8 @@ impl Fake {
         let json = |body: String| Ok(plain(now.instant, caller, body, faults));
         let wall = now.wall.seconds();
         match caller.route.deed {
-            Deed::Health => Ok(typed(now.instant, caller, "text/plain", Vec::new(), faults)),
             Deed::Version => json("{\"version\":\"0.33.0\"}".to_owned()),
-            Deed::Metrics => {
-                let kind = "text/plain; version=0.0.4; charset=utf-8";
-                Ok(typed(
-                    now.instant,
-                    caller,
-                    kind,
-                    self.metrics().into_bytes(),
-                    faults,
-                ))
-            }
-            Deed::Load => json(self.load(caller)),
+            Deed::Health | Deed::Metrics | Deed::Load => Ok(self.feels(now, caller, faults)),
             Deed::GoogleToken => {
                 let Some(account) = self.settings.google.clone() else {
                     return Err(Refusal::no_path(caller.wire, request.method, caller.path));
@@ -387,52 +376,6 @@ impl Fake {
                 };
                 Ok(typed(now.instant, caller, kind, body.into_bytes(), faults))
             }
-        }
-    }
-
-    fn metrics(&self) -> String {
-        let running = self.open();
-        let most = self.settings.limits.concurrent.unwrap_or(256).max(1);
-        let usage = (running as f64 / most as f64).min(1.0);
-        let lines: [(&str, f64); 3] = match self.settings.manner {
-            Manner::Sglang => [
-                (
-                    "sglang:num_running_reqs{model_name=\"fake-small\"}",
-                    running as f64,
-                ),
-                ("sglang:num_queue_reqs{model_name=\"fake-small\"}", 0.0),
-                ("sglang:token_usage{model_name=\"fake-small\"}", usage),
-            ],
-            _ => [
-                (
-                    "vllm:num_requests_running{engine=\"0\",model_name=\"fake-small\"}",
-                    running as f64,
-                ),
-                (
-                    "vllm:num_requests_waiting{engine=\"0\",model_name=\"fake-small\"}",
-                    0.0,
-                ),
-                (
-                    "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"fake-small\"}",
-                    usage,
-                ),
-            ],
-        };
-        let mut out = String::new();
-        for (name, value) in lines {
-            let family = name.split('{').next().unwrap_or(name);
-            out.push_str(&format!("# TYPE {family} gauge\n{name} {value}\n"));
-        }
-        out
-    }
-
-    fn load(&self, caller: &Caller<'_>) -> String {
-        match caller.path {
-            "/load" => format!("{{\"server_load\":{}}}", self.open()),
-            _ => format!(
-                "{{\"version\":\"0.5.23\",\"loads\":[{{\"dp_rank\":0,\"num_running_reqs\":{},\"num_waiting_reqs\":0,\"num_waiting_uncached_tokens\":0,\"token_usage\":0.0}}]}}",
-                self.open()
-            ),
         }
     }
 }

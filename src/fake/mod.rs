@@ -27,6 +27,8 @@ mod tokens;
 pub use tokens::{GoogleAccount, Verify};
 mod cache;
 mod embed;
+mod engine;
+pub use engine::Engine;
 mod fetch;
 mod film;
 mod head;
@@ -45,6 +47,8 @@ pub use reply::Step;
 mod serve;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_engine;
 #[cfg(test)]
 mod tests_wires;
 
@@ -82,6 +86,8 @@ pub struct Settings {
     pub manner: Manner,
     /// Own machines (vLLM, SGLang) say how much of a prompt was cached.
     pub cache_report: bool,
+    /// Answers that own machines say they make at once; of more they say that they wait.
+    pub batch: u64,
     /// From the order of a video to its end.
     pub video: Duration,
     /// Whose assertions the token endpoint takes. With one, Vertex' paths take only tokens issued here.
@@ -109,6 +115,8 @@ impl Default for Settings {
             seed: 1,
             manner: Manner::Plain,
             cache_report: false,
+            // What vLLM takes into a batch by default on most cards.
+            batch: 256,
             video: Duration::from_secs(2),
             google: None,
             ahead: 0,
@@ -141,6 +149,7 @@ pub struct Fake {
     /// Answers under way by organisation.
     open: BTreeMap<String, usize>,
     faults: FaultScript,
+    engine: Engine,
     book: Book,
     count: u64,
     store: Store,
@@ -156,6 +165,7 @@ impl Fake {
             live: HashMap::default(),
             open: BTreeMap::new(),
             faults: FaultScript::new(settings.seed),
+            engine: Engine::default(),
             book: Book::new(settings.book_entries),
             count: 0,
             store: Store::default(),
@@ -243,6 +253,11 @@ impl Fake {
     /// Faults to come.
     pub fn faults(&mut self) -> &mut FaultScript {
         &mut self.faults
+    }
+
+    /// What it says of itself from now on, whatever is true.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
     /// Answers under way.

@@ -119,6 +119,11 @@ impl Route {
         }
     }
 
+    /// Asks how the engine is.
+    pub(super) fn is_feeling(&self) -> bool {
+        matches!(self.deed, Deed::Health | Deed::Metrics | Deed::Load)
+    }
+
     /// Hands out credentials, and so asks for none of ours.
     pub(super) fn is_open(&self) -> bool {
         matches!(

@@ -39,13 +39,17 @@ pub(super) struct Caller<'a> {
 
 impl Fake {
     pub(super) fn serve(&mut self, now: Now, request: &Request<'_>) -> Live {
-        let mut faults = self.faults.draw();
-        faults.set_from_headers(request.header);
         let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
         let google =
             (request.header)("x-goog-api-key").is_some() || query_value(query, "key").is_some();
         let versioned = (request.header)("anthropic-version").is_some();
         let route = route(path, query, google, versioned);
+        // How it feels is scripted apart: whoever asks for that does not use up what answers are to meet.
+        let mut faults = match route.is_feeling() {
+            true => Faults::default(),
+            false => self.faults.draw(),
+        };
+        faults.set_from_headers(request.header);
         let salt = xxh3_64_with_seed(&self.count.to_le_bytes(), self.settings.seed);
         let start = match (route.wire, route.platform) {
             (_, Platform::Bedrock) => "",

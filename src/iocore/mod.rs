@@ -1,10 +1,13 @@
-//! The I/O core: the one thread that may block. Writes the ledger and the log, resolves names, hears signals.
+//! The I/O core: the one thread that may block. Writes the ledger and the log, resolves names, hears signals, fetches credentials, asks own
+//! servers how they are.
 //!
 //! Answers mail and decides nothing. Nothing on the hot path waits for it: what it cannot take at once waits in bounded lanes. In
 //! reading order.
 
 pub mod calendar;
+mod http;
 pub mod credentials;
+pub mod servers;
 pub mod lane;
 pub mod claim;
 pub mod ledger;

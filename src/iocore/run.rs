@@ -10,9 +10,10 @@ use crate::iocore::claim::Claim;
 use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
+use crate::iocore::servers::{self, Watcher};
 use crate::iocore::trace::{Ear, Heard};
 use crate::iocore::{log, resolve};
-use crate::shard::{LedgerRow, LogLine, Mail};
+use crate::shard::{LedgerRow, LogLine, Mail, Watched};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -113,6 +114,8 @@ pub struct IoCore {
     resolver: resolve::Resolver,
     wanted: watch::Sender<Vec<Wanted>>,
     credentials: watch::Receiver<Table>,
+    watched: watch::Sender<Vec<Watched>>,
+    servers: watch::Receiver<servers::Table>,
     /// Let go of when all is written.
     claim: Claim,
 }
@@ -251,8 +254,12 @@ impl IoCore {
             .build()?;
         let (wanted, sources) = watch::channel(credentials::wanted(&setup.config));
         let (table, credentials) = watch::channel(Table::default());
-        let keeper = Keeper::new(now, table, noting(&books, own_notes), seed());
+        let keeper = Keeper::new(now, table, noting(&books, own_notes.clone()), seed());
         let keeping = async move { keeper.keep(sources, asked).await };
+        let (watched, to_watch) = watch::channel(servers::wanted(&setup.config));
+        let (table, servers) = watch::channel(servers::Table::default());
+        let watcher = Watcher::new(now, table, noting(&books, own_notes), seed());
+        let watching = async move { watcher.watch(to_watch).await };
         let (on_signal, tick) = (setup.on_signal, setup.tick);
         let thread = std::thread::Builder::new()
             .name("iocore".to_owned())
@@ -264,7 +271,8 @@ impl IoCore {
                         resolve::serve(questions, now),
                         signals(on_signal),
                         ticks(tick),
-                        keeping
+                        keeping,
+                        watching
                     );
                 };
                 runtime.block_on(serve(books, scribe, others));
@@ -278,6 +286,8 @@ impl IoCore {
                 resolver,
                 wanted,
                 credentials,
+                watched,
+                servers,
                 claim: setup.claim,
             },
             lanes,
@@ -295,10 +305,17 @@ impl IoCore {
         self.credentials.clone()
     }
 
-    /// Fetches for the sources of `config` from now on; those that were there before keep what they have.
+    /// What is known of every own server that is asked how it is, and every change of it.
+    #[must_use]
+    pub fn servers(&self) -> watch::Receiver<servers::Table> {
+        self.servers.clone()
+    }
+
+    /// Fetches for the sources and asks the servers of `config` from now on; those that were there before keep what they have.
     pub fn reload(&self, config: &Config) {
-        // The task ends only with the thread.
+        // The tasks end only with the thread.
         let _ = self.wanted.send(credentials::wanted(config));
+        let _ = self.watched.send(servers::wanted(config));
     }
 
     #[must_use]

@@ -4,7 +4,7 @@
 //! are taken, and those by `CONNECTIONS_MAX`.
 
 use crate::config::{Config, FakeProvider, KeySource};
-use crate::fake::{Book, Fake, Limits, ReplyId, Request, Settings, Step, Verify};
+use crate::fake::{Book, Engine, Fake, Limits, ReplyId, Request, Settings, Step, Verify};
 use crate::net::hyper_rt::{HyperExecutor, HyperStream};
 use crate::net::runtime::tokio::Epoll;
 use crate::net::runtime::{Runtime, bind, clock};
@@ -32,8 +32,16 @@ pub struct Fakes {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-/// Asks a fake, on its own thread, for a copy of its book.
-type Asks = tokio::sync::mpsc::UnboundedSender<std::sync::mpsc::Sender<Book>>;
+/// Reaches a fake on its own thread.
+type Asks = tokio::sync::mpsc::UnboundedSender<Word>;
+
+/// What a fake is told or asked for.
+enum Word {
+    /// A copy of its book.
+    Book(std::sync::mpsc::Sender<Book>),
+    /// What to say of itself; answered when it is heard.
+    Engine(Engine, std::sync::mpsc::Sender<()>),
+}
 
 /// Connections one fake takes at once; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 60_000;
@@ -97,11 +105,22 @@ impl Fakes {
     pub fn books(&self) -> Vec<Book> {
         let ask = |asks: &Asks| {
             let (answer, answered) = std::sync::mpsc::channel();
-            asks.send(answer).ok()?;
+            asks.send(Word::Book(answer)).ok()?;
             answered.recv().ok()
         };
         // A fake that is gone has no book any more.
         self.asks.iter().filter_map(ask).collect()
+    }
+
+    /// The first fake says this of itself from now on.
+    pub fn feel(&self, engine: Engine) {
+        let (heard, hears) = std::sync::mpsc::channel();
+        if let Some(asks) = self.asks.first()
+            && asks.send(Word::Engine(engine, heard)).is_ok()
+        {
+            // One that is gone says nothing of itself.
+            let _ = hears.recv();
+        }
     }
 
     /// Puts the ports they listen on into the configuration that described them.
@@ -183,7 +202,7 @@ fn settings(config: &Config, provider: &FakeProvider) -> Settings {
 async fn serve(
     listener: std::net::TcpListener,
     settings: Settings,
-    mut asked: tokio::sync::mpsc::UnboundedReceiver<std::sync::mpsc::Sender<Book>>,
+    mut asked: tokio::sync::mpsc::UnboundedReceiver<Word>,
 ) -> io::Result<()> {
     let runtime = Epoll::here();
     let listener = runtime.listen(listener)?;
@@ -207,11 +226,19 @@ async fn serve(
         }
     };
     futures_lite::future::or(accept, async {
-        while let Some(answer) = asked.recv().await {
+        while let Some(word) = asked.recv().await {
             // Who asked may have gone.
             let mut fake = fake.borrow_mut();
-            fake.settle_background(clock());
-            let _ = answer.send(fake.book().clone());
+            match word {
+                Word::Book(answer) => {
+                    fake.settle_background(clock());
+                    let _ = answer.send(fake.book().clone());
+                }
+                Word::Engine(engine, heard) => {
+                    *fake.engine() = engine;
+                    let _ = heard.send(());
+                }
+            }
         }
     })
     .await;

@@ -2,15 +2,33 @@
 
 use crate::canon::FaultClass;
 use crate::iocore::run::Counters;
+use crate::iocore::servers::Told;
 use crate::net::{park, ring_flags, runtime};
 use crate::node::serving::Shown;
-use crate::shard::Meters;
+use crate::shard::{Meters, ServerNews, State};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
+use std::time::Duration;
 
-/// All figures, summed over shards.
-pub fn text(shown: &[Shown], ledger: &Counters) -> String {
+/// What is shown of an own server.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    news: ServerNews,
+    stale_after: Duration,
+}
+
+impl Watching {
+    pub fn of(told: &Told) -> Self {
+        Self {
+            news: told.news(),
+            stale_after: told.server.health.stale_after(),
+        }
+    }
+}
+
+/// All figures, summed over shards; those of own servers by provider.
+pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String {
     let shards: Vec<&Meters> = shown.iter().map(|s| &s.meters).collect();
     let shards = &shards[..];
     let mut page = Page(String::with_capacity(8_192));
@@ -158,6 +176,7 @@ pub fn text(shown: &[Shown], ledger: &Counters) -> String {
     );
     page.gauge("shards", "Executors.", shards.len());
     page.open(shown);
+    page.servers(servers);
     page.0
 }
 
@@ -165,6 +184,9 @@ struct Page(String);
 
 /// Reads one figure of what a shard shows.
 type Figure = fn(&Shown) -> u64;
+
+/// Reads one figure of what a server says; `None` where it does not say it.
+type OfServer<'a> = &'a dyn Fn(&ServerNews) -> Option<f64>;
 
 impl Page {
     fn line(&mut self, name: &str, labels: &str, value: impl Display) {
@@ -219,6 +241,55 @@ impl Page {
         ];
         for (name, help, of) in figures {
             self.gauge(name, help, sum(of));
+        }
+    }
+
+    /// What own servers said at their last poll; what routing does not believe any more is not shown either.
+    fn servers(&mut self, servers: &[Watching]) {
+        let whole = |count: Option<u64>| count.map(|count| count as f64);
+        let figures: [(&str, &str, OfServer); 7] = [
+            (
+                "server_up",
+                "1: an own server takes requests; 0: it is down, or draining.",
+                &|n| n.is_up().map(|up| f64::from(u8::from(up))),
+            ),
+            (
+                "server_draining",
+                "1: it says itself that it takes nothing new.",
+                &|n| Some(f64::from(u8::from(n.report.state == State::Draining))),
+            ),
+            ("server_running", "Requests in its batch.", &|n| {
+                whole(n.report.figures.running)
+            }),
+            ("server_waiting", "Requests that wait there.", &|n| {
+                whole(n.report.figures.waiting)
+            }),
+            (
+                "server_kv_use",
+                "Share of its KV cache in use, 0 to 1.",
+                &|n| n.report.figures.kv_use,
+            ),
+            (
+                "server_hit_rate",
+                "Share of prompts that its prefix cache had of late, 0 to 1.",
+                &|n| n.report.figures.hit_rate,
+            ),
+            (
+                "server_heard_seconds",
+                "Since its last poll that told something.",
+                &|n| Some(n.age.as_secs_f64()),
+            ),
+        ];
+        let fresh = |server: &&Watching| server.news.age < server.stale_after;
+        for (name, help, of) in figures {
+            self.head(name, help, "gauge");
+            for server in servers.iter().filter(fresh) {
+                if let Some(value) = of(&server.news) {
+                    // An id of the configuration: letters, digits and few signs, but who knows.
+                    let provider = server.news.name.provider.escape_default();
+                    self.line(name, &format!("{{provider=\"{provider}\"}}"), value);
+                }
+            }
         }
     }
 

@@ -101,6 +101,7 @@ impl Node {
             operator,
             resolver: iocore.resolver(),
             credentials: iocore.credentials(),
+            servers: iocore.servers(),
             lanes,
             room_news,
             ledger: iocore.counters(),

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::iocore::credentials::Table;
 use crate::iocore::resolve::Resolver;
 use crate::iocore::run::{Counters, ShardLanes};
+use crate::iocore::servers;
 use crate::net;
 use crate::net::accept;
 use crate::net::admin::{self, Admin};
@@ -14,7 +15,7 @@ use crate::net::run::{Core, Resolving, Setup};
 use crate::net::runtime::{Runtime, clock};
 use crate::net::threads::{Life, Main};
 use crate::net::tls::Origins;
-use crate::node::metrics;
+use crate::node::metrics::{self, Watching};
 use crate::shard::{self, Gossip, Input, Mail, Meters, Output, Shard};
 use crossbeam::queue::ArrayQueue;
 use std::cell::{Cell, RefCell};
@@ -37,6 +38,7 @@ pub struct Shared {
     lanes: Vec<ShardLanes>,
     room_news: Vec<watch::Receiver<usize>>,
     credentials: watch::Receiver<Table>,
+    servers: watch::Receiver<servers::Table>,
     /// A shard takes its end when it starts and lays it back when it ends.
     mesh: Vec<ArrayQueue<MeshEnd<Gossip>>>,
     shown: Vec<watch::Sender<Shown>>,
@@ -65,6 +67,7 @@ pub struct Parts {
     pub operator: TcpListener,
     pub resolver: Resolver,
     pub credentials: watch::Receiver<Table>,
+    pub servers: watch::Receiver<servers::Table>,
     pub lanes: Vec<ShardLanes>,
     pub room_news: Vec<watch::Receiver<usize>>,
     pub ledger: Counters,
@@ -85,6 +88,7 @@ impl Shared {
             operator: parts.operator,
             resolver: parts.resolver,
             credentials: parts.credentials,
+            servers: parts.servers,
             lanes: parts.lanes,
             room_news: parts.room_news,
             mesh: ring::mesh(shards, MESH_CAPACITY)
@@ -133,6 +137,11 @@ impl Shared {
         }
     }
 
+    fn servers(&self) -> Vec<Watching> {
+        let told = self.servers.borrow().clone();
+        told.iter().map(|told| Watching::of(told)).collect()
+    }
+
     fn shown(&self) -> Vec<Shown> {
         self.shown
             .iter()
@@ -145,6 +154,10 @@ fn give<R: Runtime>(core: &Core<R>, held: &Table) {
     for one in held.iter() {
         core.inject(Input::Credential(Arc::clone(one)));
     }
+}
+
+fn tell<R: Runtime>(core: &Core<R>, told: &servers::Told) {
+    core.inject(Input::Server(Arc::new(told.news())));
 }
 
 /// A place that holds one thing, for whoever takes it out.
@@ -237,6 +250,7 @@ impl<R: Runtime> Shift<R> {
         shift.hear_of_room(lanes);
         shift.hear_of_reloads();
         shift.hear_of_credentials();
+        shift.hear_of_servers();
         shift.hear_gossip(mesh);
         shift.hear_injected();
         shift.show_meters();
@@ -260,7 +274,7 @@ impl<R: Runtime> Shift<R> {
     fn hear_of_reloads(&self) {
         let mut news = self.shared.serve_by.subscribe();
         let core = self.core.clone();
-        let credentials = self.shared.credentials.clone();
+        let (credentials, servers) = (self.shared.credentials.clone(), self.shared.servers.clone());
         self.runtime.spawn(async move {
             while news.changed().await.is_ok() {
                 let (config, origins) = news.borrow_and_update().clone();
@@ -268,6 +282,8 @@ impl<R: Runtime> Shift<R> {
                 // What came for it before it was served by would have found nobody.
                 let held = credentials.borrow().clone();
                 give(&core, &held);
+                let told = servers.borrow().clone();
+                told.iter().for_each(|told| tell(&core, told));
             }
         });
     }
@@ -281,6 +297,28 @@ impl<R: Runtime> Shift<R> {
             while news.changed().await.is_ok() {
                 let held = news.borrow_and_update().clone();
                 give(&core, &held);
+            }
+        });
+    }
+
+    /// Each server's news once: one poll of one server is no reason to tell of all.
+    fn hear_of_servers(&self) {
+        let mut news = self.shared.servers.clone();
+        let core = self.core.clone();
+        // What is known now, whatever the last life was told.
+        news.mark_changed();
+        self.runtime.spawn(async move {
+            let mut heard = servers::Table::default();
+            while news.changed().await.is_ok() {
+                let table = news.borrow_and_update().clone();
+                let is_new = |told: &&Arc<servers::Told>| {
+                    !heard.iter().any(|known| Arc::ptr_eq(known, told))
+                };
+                table
+                    .iter()
+                    .filter(is_new)
+                    .for_each(|told| tell(&core, told));
+                heard = table;
             }
         });
     }
@@ -395,7 +433,9 @@ impl<R: Runtime> Shift<R> {
                 }
                 ledger.trouble().map_or(Ok(()), Err)
             }),
-            metrics: Box::new(move || metrics::text(&shared.shown(), &shared.ledger)),
+            metrics: Box::new(move || {
+                metrics::text(&shared.shown(), &shared.ledger, &shared.servers())
+            }),
         }
     }
 

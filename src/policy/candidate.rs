@@ -12,10 +12,10 @@ pub struct Candidate {
     pub key: Option<KeyId>,
     /// What serving it there is expected to cost.
     pub cost: NanoUsd,
-    /// Exchanges that hold a reservation of this pool.
+    /// Requests under way there: those that an own server counts itself, where its count is fresh, else our calls in this pool.
     pub in_flight: u64,
     pub room: Room,
-    /// When its breaker or its key lets it be called again; `None` is now.
+    /// When its breaker, or what an own server says of itself, lets it be called again; `None` is now.
     pub shut_until: Option<Instant>,
     /// Place in the client's `x-stokehold-providers: order=…`; all the same where the client gave none.
     pub preference: u16,

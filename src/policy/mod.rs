@@ -11,3 +11,4 @@ pub mod choose;
 pub mod cost;
 pub mod health;
 pub mod retry;
+pub mod server;

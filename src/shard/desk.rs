@@ -14,6 +14,7 @@ use crate::policy::health::{Breaker, Patience};
 use crate::shard::credentials::Credentials;
 use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::line::{Claim, Line};
+use crate::shard::servers::Servers;
 use crate::shard::{LogLine, Mail, Meters, Output};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -72,6 +73,7 @@ pub(super) struct Epoch {
     /// By key: left out until then.
     dead_until: Vec<Instant>,
     pub(super) credentials: Credentials,
+    pub(super) servers: Servers,
     next_key: Vec<usize>,
     places: HashMap<PlaceName, Option<Place>, FixedHasher>,
 }
@@ -302,6 +304,7 @@ impl Epoch {
                 .collect(),
             dead_until: vec![Instant::default(); config.keys.len()],
             credentials: Credentials::new(&config.keys),
+            servers: Servers::new(&config),
             next_key: vec![0; config.pools.len()],
             places: issued::places(&config),
             config,
@@ -327,6 +330,7 @@ impl Epoch {
             }
         }
         self.inherit_closed(from);
+        self.servers.inherit(&from.servers);
         for (new, key) in self.config.keys.iter().enumerate() {
             if let Some(old) = from.config.keys.iter().position(|k| k == key) {
                 self.dead_until[new] = from.dead_until[old];
@@ -513,14 +517,13 @@ impl Epoch {
         self.breakers[endpoint.0 as usize].get_mut(place)
     }
 
+    /// Until when a breaker, or what an own server says of itself, has others asked first.
     pub fn shut_until(&self, endpoint: EndpointId, pool: PoolId, now: Instant) -> Option<Instant> {
         let place = self.place(endpoint, pool)?;
         let breaker = &self.breakers[endpoint.0 as usize][place];
-        if breaker.lets_pass(now) {
-            None
-        } else {
-            breaker.opens_at()
-        }
+        let breaker = breaker.opens_at().filter(|_| !breaker.lets_pass(now));
+        let provider = self.config.endpoints[endpoint.0 as usize].provider;
+        breaker.max(self.server_shut_until(provider, now))
     }
 
     pub fn patience(&self) -> Patience {

@@ -3,7 +3,7 @@
 use crate::base::{AttemptId, ClientId};
 use crate::config::{Config, KeySource};
 use crate::protocol::provider::Credential;
-use crate::shard::Gossip;
+use crate::shard::{Gossip, ServerNews};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -72,6 +72,8 @@ pub enum Input {
     LedgerRoom(usize),
     /// What the I/O core holds of a source whose credentials expire, after every change.
     Credential(Arc<Held>),
+    /// What a poll of an own server came to.
+    Server(Arc<ServerNews>),
     /// What another shard has learned.
     Gossip(Gossip),
     /// Take no new exchanges: the node is leaving.

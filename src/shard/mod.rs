@@ -8,6 +8,13 @@ mod input;
 /// What the I/O core makes credentials with, which sees of the pure rooms no `protocol`.
 pub use crate::protocol::provider::{AwsCredential, Credential, google_auth, sts, when::http_date};
 pub use input::{BodyFault, ClientHead, Headers, Held, Input, Slices, UpstreamFault};
+/// How an own server is asked how it is.
+mod probe;
+pub use probe::{Next, Probe};
+/// What is known of own servers.
+mod servers;
+pub use crate::policy::server::{Figures, Report, State};
+pub use servers::{ServerName, ServerNews, Watched, watched};
 mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.
@@ -144,6 +151,7 @@ impl Shard {
             Input::Config(config) => self.desk.reload(config),
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Credential(held) => self.desk.take_credential(&held),
+            Input::Server(news) => self.desk.take_server(now.instant, &news),
             Input::Gossip(gossip) => self.desk.hear(now, gossip),
             Input::Drain => self.drain(now, out),
         }

@@ -340,7 +340,7 @@ impl Exchange {
                     pool: *pool,
                     key,
                     cost,
-                    in_flight: epoch.pool_calls(*pool),
+                    in_flight: epoch.ahead(config.provider, *pool, now),
                     // Others come first.
                     room: if claimed {
                         room.max(Room::WhenFreed)

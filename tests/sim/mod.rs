@@ -8,6 +8,7 @@ mod clients;
 mod films;
 mod kept;
 mod network;
+mod servers;
 mod world;
 
 use world::World;
@@ -47,6 +48,7 @@ fn every_seed_keeps_every_promise() {
         "{sum:?}"
     );
     assert!(sum.films > seeds && sum.fetched > 0, "{sum:?}");
+    assert!(sum.shut_servers > seeds && sum.loads > seeds, "{sum:?}");
 }
 
 #[test]

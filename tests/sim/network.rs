@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use stokehold::base::{AttemptId, ClientId, Instant, Rng};
 use stokehold::config::Config;
-use stokehold::fake::{FaultScript, Faults, ReplyId};
+use stokehold::fake::{Engine, FaultScript, Faults, ReplyId};
 use stokehold::shard::{Call, Input};
 
 pub enum What {
@@ -69,6 +69,15 @@ pub enum What {
         client: ClientId,
     },
     Reload,
+    /// An own server is asked how it is.
+    Server {
+        which: usize,
+    },
+    /// What it says of that changes.
+    Feels {
+        which: usize,
+        engine: Engine,
+    },
     /// A shard is lost with all it held, and another takes its place.
     Crash {
         shard: usize,

@@ -5,6 +5,7 @@ use super::clients::{Client, Plan, text_of};
 use super::films;
 use super::kept::is_bill;
 use super::network::{Events, What};
+use super::servers::Servers;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +37,9 @@ pub struct Sum {
     /// Videos that were ordered, and that were fetched.
     pub films: u64,
     pub fetched: u64,
+    /// Reports of own servers that take nothing, and of loads.
+    pub shut_servers: u64,
+    pub loads: u64,
 }
 
 impl Sum {
@@ -53,6 +57,8 @@ impl Sum {
         self.apart += other.apart;
         self.films += other.films;
         self.fetched += other.fetched;
+        self.shut_servers += other.shut_servers;
+        self.loads += other.loads;
     }
 }
 
@@ -131,6 +137,7 @@ pub struct World {
     pub fakes: Vec<Fake>,
     pub events: Events,
     pub faults: FaultsDrawn,
+    pub servers: Servers,
     /// Every client that ever was, with what it got.
     pub ended: Vec<Client>,
     pub calls: Vec<Call>,
@@ -217,6 +224,7 @@ impl World {
         let mut world = Self {
             rng,
             now: Instant(1_000_000_000),
+            servers: Servers::drawn(seed, &config),
             config,
             nodes,
             fakes,
@@ -235,6 +243,7 @@ impl World {
             out: Vec::new(),
         };
         world.draw_traffic();
+        world.draw_servers();
         world
     }
 
@@ -293,6 +302,7 @@ impl World {
         }
         // Longer than any breaker, dead key or bucket stays shut.
         self.now = self.now + Duration::from_secs(600);
+        self.heal_servers();
         self.tick_all();
         self.look_at_last();
         for shard in 0..self.nodes.len() {
@@ -388,6 +398,8 @@ impl World {
             } => self.say(shard, client, Some(&text)),
             What::Goodbye { shard, client } => self.say(shard, client, None),
             What::Reload => self.reload(),
+            What::Server { which } => self.poll_server(which),
+            What::Feels { which, engine } => self.feel(which, engine),
             What::Crash { shard } => self.crash(shard),
             What::Reset { shard, attempt } => self.reset(shard, attempt),
             What::Read { shard, client } => self.client_reads(shard, client),
@@ -917,6 +929,7 @@ impl World {
         (sum.films, sum.fetched) = films::count(self);
         sum.waited = self.nodes.iter().map(|n| n.shard.meters().waited).sum();
         sum.apart = self.rows.iter().filter(|row| is_bill(row)).count() as u64;
+        (sum.shut_servers, sum.loads) = (self.servers.shut, self.servers.loads);
         sum.nano_usd = self.rows.iter().map(|row| row.cost.0).sum();
         for fake in &self.fakes {
             let billed = fake.book().totals();

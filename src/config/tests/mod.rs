@@ -1,5 +1,6 @@
 //! Tables of right and wrong files, and the files that we ship.
 
+mod health;
 mod properties;
 mod shipped;
 
@@ -616,12 +617,14 @@ fn the_example_of_the_documentation_is_right() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 1);
-    let yaml = format!("providers:\n{}", blocks[0]);
+    assert_eq!(blocks.len(), 2);
+    let yaml = format!("providers:\n{}", blocks.concat());
     let loaded = load_files(&[("a", &yaml)], &[("AZURE_OPENAI_API_KEY", "k")]).expect("right");
     let provider = &loaded.config.providers[0];
     assert_eq!(provider.base_path, "/openai/deployments/DEPLOYMENT");
     assert!(provider.places_secret() && provider.place.unversioned);
+    let health = loaded.config.providers[1].health.as_ref();
+    assert!(health.is_some_and(|health| health.every == Duration::from_secs(2)));
 }
 
 #[test]

@@ -4,11 +4,11 @@
 //! out: its tokens come from a browser, and a router has none.
 
 use super::google::read;
-use super::http::{self, Ask, PATIENCE};
 use super::profile::{Profile, Profiles};
 use super::{Fetched, Skew, World};
 use crate::base::Secret;
 use crate::config::{AwsFrom, AwsRole, AwsSource, parse_url};
+use crate::iocore::http::{self, Ask, PATIENCE};
 use crate::shard::sts::{self, Issued, Role, StsRequest};
 use crate::shard::{AwsCredential, Credential};
 use std::future::Future;

@@ -1,9 +1,9 @@
 //! Tokens of Google's, from wherever a source says.
 
-use super::http::{Answer, Ask, PATIENCE};
 use super::{Fetched, Skew, World};
 use crate::base::Secret;
 use crate::config::{GoogleFrom, GoogleSource};
+use crate::iocore::http::{Answer, Ask, PATIENCE};
 use crate::shard::Credential;
 use crate::shard::google_auth::{self, KeyFile, Refused, Token};
 use std::path::Path;

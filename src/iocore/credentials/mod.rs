@@ -3,7 +3,7 @@
 //! One task beside the ledger and the resolver. Each source is fetched once for all keys that have it, ahead of its end, with a little chance
 //! so that instances do not come together, and with longer and longer pauses after failures; a credential that is still good is kept through
 //! them. What is held goes to the shards whole, whenever any of it changes. Decides nothing about requests. In reading order: `plan` (when),
-//! `google` and `aws` (how), `http` (over what).
+//! `google` and `aws` (how), `iocore/http` (over what).
 //!
 //! AWS's chain is ours, not `aws-config`: that brings 78 further crates, takes its environment from the process and its clock from the
 //! system, so that neither a source of each key's own nor a clock that is corrected by the server's would be possible. Single sign-on is not
@@ -11,7 +11,6 @@
 
 mod aws;
 mod google;
-mod http;
 mod plan;
 mod profile;
 #[cfg(test)]
@@ -19,9 +18,9 @@ mod tests;
 
 use crate::base::{Instant, Now, Rng, WallTime};
 use crate::config::{Config, KeySource, LogLevel};
+use crate::iocore::http::Http;
 use crate::iocore::lane::Receiver;
 use crate::shard::{Credential, Held, LogLine};
-use http::Http;
 use plan::Plan;
 use std::sync::Arc;
 use std::time::Duration;

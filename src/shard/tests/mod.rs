@@ -14,6 +14,7 @@ mod limits;
 mod matrix;
 mod queue;
 mod reload;
+mod servers;
 mod sockets;
 mod video;
 

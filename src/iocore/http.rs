@@ -1,4 +1,4 @@
-//! Calls of token servers and metadata services: one small request, one small answer, one connection each.
+//! Calls of token servers, metadata services and own servers' pages: one small request, one small answer, one connection each.
 //!
 //! Over hyper and rustls on the I/O core's runtime. No redirects, no proxies: whoever answers for another host would be shown a secret.
 
@@ -10,8 +10,10 @@ use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,13 +26,15 @@ use tokio::sync::OnceCell;
 #[derive(Default)]
 pub struct Http {
     tls: OnceCell<Arc<ClientConfig>>,
+    /// A PEM file of certificates to trust beside the system's.
+    ca: Option<PathBuf>,
 }
 
 /// One request. Values of headers and the body may be secrets: never logged.
 pub struct Ask<'a> {
     pub method: &'static str,
     pub url: &'a str,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'a str, String)>,
     pub body: Vec<u8>,
     /// From the first look-up to the answer's last byte.
     pub patience: Duration,
@@ -66,13 +70,21 @@ pub fn host(url: &str) -> Result<String, String> {
 }
 
 impl Http {
+    /// Trusts who is certified by `ca` as well.
+    pub fn trusting(ca: Option<PathBuf>) -> Self {
+        Self {
+            tls: OnceCell::new(),
+            ca,
+        }
+    }
+
     /// The error tells the host and what went wrong, nothing that was sent.
     pub async fn call(&self, ask: Ask<'_>) -> Result<Answer, String> {
         let host = host(ask.url)?;
         let patience = ask.patience;
         let called = tokio::time::timeout(patience, self.exchange(ask, &host)).await;
         called
-            .unwrap_or_else(|_| Err(format!("no answer in {} s", patience.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no answer in {patience:?}")))
             .map_err(|error| format!("{host}: {error}"))
     }
 
@@ -114,7 +126,8 @@ impl Http {
     async fn tls(&self) -> Result<Arc<ClientConfig>, String> {
         let made = self.tls.get_or_try_init(|| async {
             // Reads the system's files.
-            tokio::task::spawn_blocking(client_tls)
+            let ca = self.ca.clone();
+            tokio::task::spawn_blocking(move || client_tls(ca.as_deref()))
                 .await
                 .map_err(|e| e.to_string())?
         });
@@ -127,11 +140,16 @@ fn wall(seconds: i64) -> WallTime {
 }
 
 /// The system's certificates; where it has none (small containers), the built-in ones.
-fn client_tls() -> Result<Arc<ClientConfig>, String> {
+fn client_tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(ca) = ca {
+        let read = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect);
+        let own: Vec<_> = read.map_err(|e| format!("{}: {e}", ca.display()))?;
+        roots.add_parsable_certificates(own);
     }
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(ring)
@@ -302,6 +320,7 @@ mod tests {
             let calls = async {
                 let trusting = Http {
                     tls: OnceCell::new_with(Some(Arc::new(client))),
+                    ca: None,
                 };
                 let answer = trusting.call(ask()).await.unwrap_or_else(|e| panic!("{e}"));
                 assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
