@@ -5,6 +5,7 @@
 
 use crate::base::{ClientId, Instant, Now, Str};
 use crate::canon::{DialectName, Fault, FaultClass};
+use crate::protocol::dialect::responses::Echo;
 use crate::protocol::dialect::responses::socket::{
     self, Body, ClientMessage, Create, Kept, said_in_response,
 };
@@ -155,6 +156,7 @@ impl Shard {
             lanes.began(create.lane.as_ref(), id, create.previous.clone());
         }
         let turn = Turn {
+            previous: create.previous.clone(),
             base,
             items: self.items_of(&body),
             store: create.store,
@@ -215,6 +217,7 @@ impl Shard {
             model: create.model.clone(),
             bare: true,
             request_id: create.lane.clone(),
+            echo: Echo::going_on(&body.bytes, create.previous.as_deref()),
             ..Opening::default()
         };
         let mut said = BytesMut::new();

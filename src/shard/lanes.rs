@@ -206,6 +206,8 @@ impl Store<'_> {
 /// A request on a lane, for what comes after it.
 #[derive(Debug)]
 pub(super) struct Turn {
+    /// What it goes on with, by the client's own word.
+    pub previous: Option<Str>,
     /// What the provider keeps of the beginning.
     pub base: Option<Str>,
     /// All items of the request's input after that; `None` where there was no room for them.

@@ -461,6 +461,7 @@ impl Exchange {
             bare: matches!(self.down, Down::Socket { .. }),
             array: self.array,
             request_id: self.request_id(),
+            echo: self.echo(),
             ..dialect::Opening::default()
         }
     }

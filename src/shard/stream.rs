@@ -4,6 +4,7 @@ use crate::base::{Now, Str, Tokens, WallTime};
 use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
+use crate::protocol::dialect::responses::Echo;
 use crate::protocol::dialect::{self, Closing, Opening};
 use crate::protocol::framing::sse;
 use crate::protocol::provider::hints::Hints;
@@ -649,6 +650,18 @@ impl Exchange {
                 Down::Socket { .. } => self.dropped.clone(),
                 Down::Http(_) | Down::Gone => Vec::new(),
             },
+            echo: self.echo(),
+        }
+    }
+
+    /// What a response object repeats of the request; nothing in other dialects.
+    pub fn echo(&self) -> Echo {
+        match (self.dialect, &self.turn) {
+            (DialectName::Responses, Some(turn)) => {
+                Echo::going_on(&self.body, turn.previous.as_deref())
+            }
+            (DialectName::Responses, None) => Echo::of(&self.body),
+            _ => Echo::default(),
         }
     }
 

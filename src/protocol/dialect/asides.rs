@@ -4,7 +4,7 @@
 //! for the writer to say or to refuse.
 
 use crate::canon::{Block, BlockKind, DialectName, Extra, Request, Tool, Turn};
-use crate::protocol::dialect::Dropped;
+use crate::protocol::dialect::{Dropped, responses};
 
 /// Whether `leave_out` would change anything; without an allocation, since most requests have no such fields.
 pub(super) fn stand(request: &Request, asked_in: DialectName) -> bool {
@@ -13,7 +13,10 @@ pub(super) fn stand(request: &Request, asked_in: DialectName) -> bool {
         Tool::Function { extra, .. } => extra.iter().any(idle),
         Tool::Custom { .. } | Tool::Other { .. } => false,
     };
-    let noted = |turn: &Turn| turn.blocks.iter().any(|block| is_note(block, asked_in));
+    let noted = |turn: &Turn| {
+        let mut blocks = turn.blocks.iter();
+        blocks.any(|block| is_note(block, asked_in) || responses::is_made(block).is_some())
+    };
     request.extra.iter().any(idle)
         || request.tools.iter().any(in_tool)
         || request.turns.iter().any(noted)
@@ -47,7 +50,19 @@ pub(super) fn leave_out(request: &mut Request, asked_in: DialectName) -> Dropped
         if turn.blocks.len() < before && !told.iter().any(|name| name == NOTE) {
             told.push(NOTE.to_owned());
         }
+        // What a provider's own tool did is said by the text that it led to; no provider can be given it under an id that we made.
+        turn.blocks.retain(|block| {
+            let made = responses::is_made(block);
+            told.extend(
+                made.iter()
+                    .filter(|kind| !told.contains(kind))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+            made.is_none()
+        });
     }
+    request.turns.retain(|turn| !turn.blocks.is_empty());
     told
 }
 

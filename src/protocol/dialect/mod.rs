@@ -79,6 +79,8 @@ pub struct Opening {
     pub array: bool,
     /// What was left out of the request by rule, where no header can say so.
     pub dropped: Dropped,
+    /// What a response object of Responses repeats of its request.
+    pub echo: responses::Echo,
 }
 
 /// What is known when an answer ends.

@@ -8,6 +8,11 @@ pub(in crate::protocol::dialect) mod schema;
 mod reasoning;
 pub(in crate::protocol::dialect) mod usage;
 pub mod request;
+/// Stands within ids of items that we made of other providers' tools.
+const MADE_MARK: &str = "_made_";
+
+mod echo;
+pub use echo::Echo;
 pub mod events;
 pub mod errors;
 pub mod socket;
@@ -16,4 +21,4 @@ mod recorded;
 #[cfg(test)]
 mod tests_cross;
 
-pub(in crate::protocol::dialect) use request::{is_aside, is_note};
+pub(in crate::protocol::dialect) use request::{is_aside, is_made, is_note};

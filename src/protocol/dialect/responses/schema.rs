@@ -194,3 +194,51 @@ pub(in crate::protocol::dialect) fn annotation(
     out.extend_from_slice(b"}");
     true
 }
+
+/// Where in `text` stands what a citation is about, in characters from its beginning: all of it where the citation does not say.
+pub(in crate::protocol::dialect) fn span(citation: &Citation, text: &str) -> (u64, u64) {
+    let value: Value = citation.json.read().unwrap_or_default();
+    let whole = text.chars().count() as u64;
+    let said = match citation.dialect {
+        // Chat's annotations count in characters as well (OpenAI API reference, `url_citation`, read 2026-11).
+        DialectName::Chat => {
+            let at = value.get("url_citation").unwrap_or(&value);
+            let (start, end) = (at["start_index"].as_u64(), at["end_index"].as_u64());
+            start.zip(end)
+        }
+        // Google counts bytes of UTF-8, and leaves out a zero (Gemini API reference, `Segment`, read 2026-11).
+        DialectName::Gemini => {
+            let segment = &value["segment"];
+            let of = |name: &str| segment[name].as_u64().unwrap_or(0) as usize;
+            let characters = |to: usize| Some(text.get(..to)?.chars().count() as u64);
+            characters(of("startIndex")).zip(characters(of("endIndex")))
+        }
+        _ => None,
+    };
+    said.filter(|(start, end)| start < end && *end <= whole)
+        .unwrap_or((0, whole))
+}
+
+/// Appends the citation of a document that was given by the id of a file (Anthropic docs, citations, read 2026-11). False, and nothing, for any
+/// other.
+pub(in crate::protocol::dialect) fn file_citation(
+    citation: &Citation,
+    index: u64,
+    out: &mut BytesMut,
+) -> bool {
+    let value: Value = citation.json.read().unwrap_or_default();
+    let Some(id) = value["file_id"].as_str().filter(|id| !id.is_empty()) else {
+        return false;
+    };
+    out.extend_from_slice(b"{");
+    json::field("type", "file_citation", out);
+    json::field("file_id", id, out);
+    let name = value["document_title"]
+        .as_str()
+        .or(citation.title.as_deref());
+    json::field("filename", name.unwrap_or(id), out);
+    json::key("index", out);
+    json::integer(index, out);
+    out.extend_from_slice(b"}");
+    true
+}

@@ -1,11 +1,10 @@
 //! Events → a client's stream of Responses, or its one body.
 //!
-//! Cannot fail. Keeps the whole answer, which the last event repeats: the shard bounds what an answer may weigh. Fields of the response
-//! object that repeat the request (`tools`, `temperature`, …) have the API's defaults: the clients' types demand them, and what was
-//! asked is not known here. What this dialect has no words for is named in `dropped`. A body is written as the stream that is never
+//! Cannot fail. Keeps the whole answer, which the last event repeats: the shard bounds what an answer may weigh. What this dialect has no words for is named in `dropped`. A body is written as the stream that is never
 //! sent, so that both say the same.
 
 use super::growing::{Block, Kind, Message, call_item, item_place, list, number, own, place, raw};
+use super::hosted::Run;
 use super::wire::Wire;
 use crate::base::{Json, Str};
 use crate::canon::{
@@ -13,7 +12,7 @@ use crate::canon::{
 };
 use crate::protocol::dialect::chat::events::encoder::{cuts, type_of};
 use crate::protocol::dialect::responses::reasoning::{MADE, seal_for_client};
-use crate::protocol::dialect::responses::schema::annotation;
+use crate::protocol::dialect::responses::schema::{annotation, file_citation, span};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
 use bytes::{Bytes, BytesMut};
@@ -23,7 +22,7 @@ use serde_json::Value;
 #[derive(Debug)]
 pub struct Encoder {
     pub(super) opening: Opening,
-    wire: Wire,
+    pub(super) wire: Wire,
     /// By canon's index.
     blocks: Vec<Block>,
     messages: Vec<Message>,
@@ -31,6 +30,8 @@ pub struct Encoder {
     open: Option<usize>,
     /// Items that are whole, by `output_index`.
     pub(super) output: Vec<Option<BytesMut>>,
+    /// Tools that the provider ran.
+    pub(super) runs: Vec<Run>,
     pub(super) usage: Usage,
     pub(super) stop: Option<StopReason>,
     pub(super) refused: bool,
@@ -38,6 +39,8 @@ pub struct Encoder {
     ended_call: Option<usize>,
     dropped: Vec<String>,
     ended: bool,
+    /// When the answer was whole, in seconds since 1970.
+    pub(super) completed_at: Option<i64>,
     /// The response object of the last event, once that is written.
     last: Bytes,
 }
@@ -56,12 +59,14 @@ impl Encoder {
             messages: Vec::new(),
             open: None,
             output: Vec::new(),
+            runs: Vec::new(),
             usage: Usage::default(),
             stop: None,
             refused: false,
             ended_call: None,
             dropped: Vec::new(),
             ended: false,
+            completed_at: None,
             last: Bytes::new(),
         }
     }
@@ -117,15 +122,27 @@ impl Encoder {
             } if name.starts_with("response.") => {
                 self.again(name, json, out);
             }
+            Event::Other {
+                dialect: DialectName::Gemini,
+                name,
+                choice: 0,
+                json,
+            } if &**name == "groundingMetadata" => {
+                if !self.grounding(json, out) {
+                    self.drop(name);
+                }
+            }
             Event::Other { name, .. } => self.drop(name),
         }
     }
 
     /// Appends what is open, and the last event with the whole answer.
-    pub fn finish(&mut self, _closing: &Closing, out: &mut BytesMut) {
+    pub fn finish(&mut self, closing: &Closing, out: &mut BytesMut) {
         if self.ended {
             return;
         }
+        let seconds = i64::try_from(closing.total.as_secs()).unwrap_or(0);
+        self.completed_at = Some(self.opening.created.saturating_add(seconds));
         self.begin(out);
         self.close_all(out);
         let (status, _) = self.status();
@@ -189,7 +206,7 @@ impl Encoder {
     }
 
     /// The place of the next item.
-    fn next_output(&mut self) -> usize {
+    pub(super) fn next_output(&mut self) -> usize {
         self.output.push(None);
         self.output.len() - 1
     }
@@ -199,10 +216,10 @@ impl Encoder {
             self.drop("choices");
         }
         self.end_call(out);
-        let kind = if choice == 0 {
-            self.kind_of(block)
-        } else {
+        let kind = if choice != 0 || self.hosted_result(block, out) {
             Kind::Mute
+        } else {
+            self.kind_of(block)
         };
         self.blocks.push(Block::new(kind.clone()));
         if !matches!(kind, Kind::Text | Kind::Refusal | Kind::Audio | Kind::Mute) {
@@ -212,6 +229,9 @@ impl Encoder {
     }
 
     fn kind_of(&mut self, block: &BlockStart) -> Kind {
+        if let Some(hosted) = self.hosted(block) {
+            return hosted;
+        }
         let name = match block {
             BlockStart::ToolCall {
                 kind: ToolKind::Server,
@@ -285,6 +305,7 @@ impl Encoder {
                 (*output, item)
             }
             Kind::Whole { output, json } => (*output, BytesMut::from(json.get())),
+            Kind::Hosted { at } => return self.hosted_added(*at, out),
             Kind::Text | Kind::Refusal | Kind::Audio | Kind::Mute => return,
         };
         self.wire.emit("response.output_item.added", out, |out| {
@@ -331,7 +352,11 @@ impl Encoder {
                 block.base64.push_str(data);
                 self.part_delta(index, "response.audio.delta", data, out);
             }
-            (Kind::Text, Delta::Citation(citation)) => self.citation(index, citation, out),
+            (Kind::Text, Delta::Citation(citation)) => match citation.dialect {
+                DialectName::Responses => self.citation(index, citation, out),
+                // Some are told ahead of the text that they stand behind.
+                _ => block.cited.push(citation.clone()),
+            },
             (Kind::Thinking { output }, Delta::Thinking(text)) => {
                 block.text.push_str(text);
                 let output = *output;
@@ -351,6 +376,14 @@ impl Encoder {
                 self.input_delta(output, custom, input, out);
             }
             (Kind::Image { .. }, Delta::Base64(data)) => block.base64.push_str(data),
+            (Kind::Hosted { at }, Delta::ToolInput(input)) => self.runs[*at].input.push_str(input),
+            (Kind::Hosted { at }, Delta::Other { json, .. })
+                if type_of(json.get()) == "input_json_delta" =>
+            {
+                let delta: Value = json.read().unwrap_or_default();
+                let input = delta["partial_json"].as_str().unwrap_or_default();
+                self.runs[*at].input.push_str(input);
+            }
             (
                 _,
                 Delta::Other {
@@ -457,9 +490,9 @@ impl Encoder {
     fn citation(&mut self, index: usize, citation: &Citation, out: &mut BytesMut) {
         let (at, part) = self.part_of(index, out);
         let block = &mut self.blocks[index];
-        let end = block.text.chars().count() as u64;
+        let (start, end) = span(citation, &block.text);
         let mut one = BytesMut::new();
-        if !annotation(citation, 0, end, &mut one) {
+        if !annotation(citation, start, end, &mut one) && !file_citation(citation, end, &mut one) {
             self.drop("citations");
             return;
         }
@@ -537,14 +570,24 @@ impl Encoder {
                 url,
             } => {
                 let item = self.image_item(index, output, media_type.as_deref(), url.as_deref());
+                if let Ok(json) = Json::parse(Str::from(&*String::from_utf8_lossy(&item))) {
+                    self.progress(output, &json, out);
+                }
                 self.item_done(output, item, out);
             }
-            Kind::Whole { output, json } => self.item_done(output, BytesMut::from(json.get()), out),
+            Kind::Whole { output, json } => {
+                self.progress(output, &json, out);
+                self.item_done(output, BytesMut::from(json.get()), out);
+            }
+            Kind::Hosted { at } => self.hosted_called(at, out),
         }
     }
 
     fn part_done(&mut self, index: usize, out: &mut BytesMut) {
         let (at, part) = self.part_of(index, out);
+        for citation in std::mem::take(&mut self.blocks[index].cited) {
+            self.citation(index, &citation, out);
+        }
         let block = &self.blocks[index];
         let whole = block.part();
         let message = &mut self.messages[at];
@@ -622,7 +665,7 @@ impl Encoder {
         }
     }
 
-    fn item_done(&mut self, output: usize, item: BytesMut, out: &mut BytesMut) {
+    pub(super) fn item_done(&mut self, output: usize, item: BytesMut, out: &mut BytesMut) {
         self.wire.emit("response.output_item.done", out, |out| {
             number("output_index", output as u64, out);
             raw("item", &item, out);
@@ -732,6 +775,7 @@ impl Encoder {
             self.block_stop(index, out);
         }
         self.end_call(out);
+        self.hosted_end(out);
         self.close_message(out);
     }
 }

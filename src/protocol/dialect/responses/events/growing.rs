@@ -1,6 +1,7 @@
 //! Items and their parts while they grow, and as JSON.
 
 use crate::base::{Json, Str};
+use crate::canon::Citation;
 use crate::protocol::json;
 use bytes::BytesMut;
 use serde_json::{Map, Value};
@@ -27,6 +28,8 @@ pub(super) struct Block {
     pub(super) signature: String,
     pub(super) annotations: BytesMut,
     pub(super) annotation_count: u32,
+    /// Citations that say what they stand behind once all text is known.
+    pub(super) cited: Vec<Citation>,
     pub(super) logprobs: BytesMut,
     /// Of a text: its message and its place there, once it was begun.
     pub(super) place: Option<(usize, u32)>,
@@ -64,6 +67,10 @@ pub(super) enum Kind {
         output: usize,
         json: Json,
     },
+    /// A tool that the provider ran: which of the encoder's runs.
+    Hosted {
+        at: usize,
+    },
     /// Said by nothing in this dialect.
     Mute,
 }
@@ -77,6 +84,7 @@ impl Block {
             signature: String::new(),
             annotations: BytesMut::new(),
             annotation_count: 0,
+            cited: Vec::new(),
             logprobs: BytesMut::new(),
             place: None,
             more: Map::new(),

@@ -1,7 +1,7 @@
 //! The response object: what the first and last events of a stream hold, and the body of an answer that is not streamed.
 //!
-//! Fields that repeat the request (`tools`, `temperature`, …) have the API's defaults: the clients' types demand them, and what was asked
-//! is not known here.
+//! Fields that repeat the request (`tools`, `temperature`, …) come with the opening. `store` is false whatever was asked: nobody keeps an
+//! answer that we wrote, and that is how the API says so.
 
 use super::encoder::Encoder;
 use super::growing::number_signed;
@@ -48,6 +48,11 @@ impl Encoder {
         number_signed("created_at", self.opening.created, &mut out);
         json::field("status", status, &mut out);
         out.extend_from_slice(b",\"background\":false");
+        json::key("completed_at", &mut out);
+        match self.completed_at.filter(|_| status == "completed") {
+            Some(at) => json::integer(at, &mut out),
+            None => out.extend_from_slice(b"null"),
+        }
         failure(fault, &mut out);
         json::key("incomplete_details", &mut out);
         match self.status() {
@@ -58,7 +63,7 @@ impl Encoder {
             }
             _ => out.extend_from_slice(b"null"),
         }
-        out.extend_from_slice(b",\"instructions\":null,\"max_output_tokens\":null,\"metadata\":{}");
+        self.opening.echo.write(&mut out);
         json::field("model", &self.opening.model, &mut out);
         json::key("output", &mut out);
         out.extend_from_slice(b"[");
@@ -66,17 +71,13 @@ impl Encoder {
             json::comma(&mut out);
             out.extend_from_slice(item);
         }
-        out.extend_from_slice(b"],\"parallel_tool_calls\":true,\"previous_response_id\":null");
-        out.extend_from_slice(b",\"reasoning\":{\"effort\":null,\"summary\":null}");
-        if let Some(used) = &self.usage.service_tier {
-            json::field("service_tier", tier(used), &mut out);
+        out.extend_from_slice(b"],\"store\":false");
+        match &self.usage.service_tier {
+            Some(used) => json::field("service_tier", tier(used), &mut out),
+            // One was asked for, and the provider does not say which served.
+            None if self.opening.echo.tier => json::field("service_tier", "default", &mut out),
+            None => {}
         }
-        out.extend_from_slice(
-            b",\"store\":true,\"temperature\":null,\"text\":{\"format\":{\"type\":\"text\"}}",
-        );
-        out.extend_from_slice(
-            b",\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":null,\"truncation\":\"disabled\"",
-        );
         if let Some(searches) = self.usage.web_searches {
             out.extend_from_slice(b",\"tool_usage\":{\"web_search\":{\"num_requests\":");
             json::integer(searches, &mut out);

@@ -13,7 +13,9 @@ mod write_tools;
 mod tests;
 
 use crate::base::Json;
+
 use crate::canon::{Block, BlockKind, DialectName, Extra};
+use crate::protocol::dialect::responses::MADE_MARK;
 
 /// Whether a field of this dialect only steers bookkeeping, speed or what the provider keeps: other dialects leave it out, openly,
 /// without changing what is asked.
@@ -35,6 +37,29 @@ pub(in crate::protocol::dialect) fn is_aside(extra: &Extra) -> bool {
 /// Whether a block only says something of the message around it (`phase`), in an object without a type: other dialects leave it out.
 pub(in crate::protocol::dialect) fn is_note(block: &Block) -> bool {
     matches!(&block.kind, BlockKind::Other { dialect: DialectName::Responses, json } if type_of(json).is_empty())
+}
+
+/// The kind of an item that we made of what a provider's own tool did; `None` for any other block.
+pub(in crate::protocol::dialect) fn is_made(block: &Block) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Made {
+        #[serde(rename = "type", default)]
+        kind: String,
+        #[serde(default)]
+        id: String,
+    }
+    let BlockKind::Other {
+        dialect: DialectName::Responses,
+        json,
+    } = &block.kind
+    else {
+        return None;
+    };
+    // Most have no such id, and some are long.
+    memchr::memmem::find(json.get().as_bytes(), MADE_MARK.as_bytes())?;
+    let made: Made = json.read()?;
+    let (prefix, _) = made.id.split_once(MADE_MARK)?;
+    matches!(prefix, "ws" | "ci" | "mcp").then_some(made.kind)
 }
 
 /// The `type` of an item or part; empty where it has none.

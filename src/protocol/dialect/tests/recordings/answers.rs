@@ -124,6 +124,9 @@ fn told_in(to: DialectName, events: &[Event]) -> Outcome {
     let mut wanted = Told::of(&folded(events));
     dropped.iter().for_each(|name| wanted.without(name));
     wanted.in_words_of(to);
+    if to == DialectName::Responses {
+        wanted.hosted += Told::run_by_gemini(&folded(events));
+    }
     for each in said {
         if each.form == "whole" {
             wanted.in_one_body_of(to);

@@ -15,6 +15,8 @@ pub(super) struct Told {
     /// What audio says.
     pub transcript: Words,
     pub calls: Vec<Call>,
+    /// Uses of a provider's own tools that became items of Responses.
+    pub hosted: usize,
     /// Kind and bytes (or address) of images, audio and video, by choice.
     pub media: Vec<(u32, &'static str, String)>,
     pub stops: Vec<(u32, StopReason)>,
@@ -59,6 +61,25 @@ impl Told {
         told
     }
 
+    /// Code that Gemini ran, and searches that it tells beside its answer, each once.
+    pub(super) fn run_by_gemini(answer: &Answer) -> usize {
+        let of = |value: Value| Some(value["webSearchQueries"].to_string());
+        let grounded = answer.others.iter().filter(|(dialect, name, choice, _)| {
+            *dialect == DialectName::Gemini && &**name == "groundingMetadata" && *choice == 0
+        });
+        let all: std::collections::BTreeSet<String> = grounded
+            .filter_map(|(.., json)| of(json.read()?))
+            .filter(|queries| !matches!(&**queries, "null" | "[]"))
+            .collect();
+        let code = answer.blocks.iter().filter(|block| match &block.start {
+            BlockStart::Other { dialect, json } => {
+                *dialect == DialectName::Gemini && json.get().contains("\"executableCode\"")
+            }
+            _ => false,
+        });
+        all.len() + code.count()
+    }
+
     fn words(&mut self) -> [&mut Words; 4] {
         [
             &mut self.text,
@@ -91,6 +112,14 @@ impl Told {
             BlockStart::Audio { .. } => {
                 self.media.push((choice, "audio", block.base64.clone()));
                 add(&mut self.transcript);
+            }
+            BlockStart::Other {
+                dialect: DialectName::Responses,
+                json,
+            } => {
+                let item: Value = json.read().unwrap_or_default();
+                let made = item["id"].as_str().is_some_and(|id| id.contains("_made_"));
+                self.hosted += usize::from(made);
             }
             BlockStart::RedactedThinking { .. } | BlockStart::Other { .. } => {}
         }
@@ -137,6 +166,12 @@ impl Told {
         for (_, from, to, _) in NEAREST.iter().filter(|(of, ..)| *of == dialect) {
             self.stop_instead(from, to);
         }
+        if dialect == DialectName::Responses {
+            let all = self.calls.len();
+            self.calls
+                .retain(|c| c.kind != ToolKind::Server || !HOSTED.contains(&&*c.name));
+            self.hosted += all - self.calls.len();
+        }
     }
 
     /// In one body, where `dialect` has only whole inputs: one that was cut stands in an object.
@@ -146,6 +181,15 @@ impl Told {
         }
     }
 }
+
+/// Claude's tools that have an item in Responses.
+const HOSTED: [&str; 5] = [
+    "web_search",
+    "web_fetch",
+    "code_execution",
+    "bash_code_execution",
+    "text_editor_code_execution",
+];
 
 /// Adds what was said in one kind of words to another.
 fn add_all(to: &mut Words, from: &mut Words) {
