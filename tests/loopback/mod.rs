@@ -34,3 +34,5 @@ mod life;
 mod hostile;
 /// Providers that fail.
 mod faults;
+/// Own servers that are asked how they are.
+mod servers;

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!((&*asked.model, asked.stream), ("m", true));
         let wanted = form(&[("file", "RIFF\r\n--x"), ("model", "up"), ("stream", "true")]);
         assert_eq!(named(&body, &asked, "up").concat(), wanted);
-        assert_eq!(named(&body, &asked, "m"), [body.clone()]);
+        assert_eq!(named(&body, &asked, "m"), std::slice::from_ref(&body));
     }
 
     #[test]

@@ -222,7 +222,8 @@ impl ChatLift {
     fn less_nothing(&self, sse: &SseEvent) -> Pass {
         let data = &sse.data[..];
         // An event is only written anew where that is one line of data.
-        if self.stream_usage || !sse.name.is_empty() || memchr::memchr(b'\n', data).is_some() {
+        let bare = sse.name.is_empty() && sse.id.is_none();
+        if self.stream_usage || !bare || memchr::memchr(b'\n', data).is_some() {
             return Pass::Forward;
         }
         let found = self.words.usage.find_iter(data).find_map(|at| {
