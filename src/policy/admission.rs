@@ -75,6 +75,11 @@ impl Allowance {
         self.spent += cost;
     }
 
+    /// Takes out a cost that was added twice; what a new day has forgotten is not owed to it.
+    pub fn give_back(&mut self, cost: NanoUsd) {
+        self.spent = NanoUsd((self.spent.0 - cost.0).max(0));
+    }
+
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.limit.in_flight()

@@ -13,6 +13,7 @@ use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used, of_c
 use crate::policy::health::{Breaker, Patience};
 use crate::shard::credentials::Credentials;
 use crate::shard::issued::{self, Issued, Place, PlaceName};
+use crate::shard::kept::Bill;
 use crate::shard::line::{Claim, Line};
 use crate::shard::servers::Servers;
 use crate::shard::{LogLine, Mail, Meters, Output};
@@ -20,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::ops::BitOr as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(super) struct Desk {
     pub draining: bool,
     /// Who can be asked for what providers keep.
     pub issued: Issued,
+    /// What was billed of kept answers of late.
+    pub bills: VecDeque<Bill>,
     /// Rendered names of exchanges: a part of the seed, then a count.
     name: u64,
     named: u64,
@@ -134,6 +137,7 @@ impl Desk {
             ledger_room,
             draining: false,
             issued,
+            bills: VecDeque::new(),
             name,
             named: 0,
             scratch: BytesMut::new(),

@@ -3,7 +3,7 @@
 //! A letter speaks of tables of one configuration; a shard that serves by another ignores it. Lost letters cost a failed call, no
 //! correctness. What was issued is told by names, and heard whatever the configuration.
 
-use crate::base::{EndpointId, KeyId, Now, PoolId, Tokens};
+use crate::base::{EndpointId, KeyId, Now, PoolId, ShardId, Tokens};
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
 use std::time::Duration;
@@ -34,8 +34,12 @@ pub(super) enum News {
     },
     /// What is owed for it is this prompt at least.
     Expected { name: Name, input: Tokens },
-    /// What something kept has cost is written down.
-    Paid { name: Name },
+    /// What something kept, at `place`, has cost is written down.
+    Paid {
+        name: Name,
+        place: PlaceName,
+        by: ShardId,
+    },
 }
 
 impl Desk {
@@ -45,7 +49,13 @@ impl Desk {
             // By names, which mean the same under every configuration.
             News::Issued { name, place, owed } => return self.issued.learn(name, place, owed),
             News::Expected { name, input } => return self.issued.expect(name, input),
-            News::Paid { name } => return self.issued.paid(name),
+            News::Paid { name, place, by } => {
+                self.issued.paid(name, place);
+                if by < self.shard {
+                    self.take_back(name);
+                }
+                return;
+            }
             News::KeyDead { .. } | News::Limited { .. } => {}
         }
         if self.config().generation != gossip.under {

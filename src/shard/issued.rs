@@ -147,11 +147,13 @@ impl Issued {
         self.shrink();
     }
 
-    /// `name` was given out at `place`. `owed`: what it costs is not known yet, and will be written down when it is.
+    /// `name` was given out at `place`. `owed`: what it costs is not known yet, and will be written down when it is. News of shards may
+    /// overtake each other: what is paid stays so.
     pub fn learn(&mut self, name: Name, place: PlaceName, owed: bool) {
         if self.capacity == 0 {
             return;
         }
+        let owed = owed && self.own(name).is_none_or(|entry| entry.owed);
         self.turns += 1;
         let entry = Entry {
             tenant: name.tenant,
@@ -188,10 +190,12 @@ impl Issued {
         self.own(name).map_or(Tokens::ZERO, |entry| entry.input)
     }
 
-    /// What `name` cost is written down.
-    pub fn paid(&mut self, name: Name) {
-        if let Some(entry) = self.own(name) {
-            entry.owed = false;
+    /// What `name`, of `place`, cost is written down. Learned as well where it was not known: who gave it out may be heard later.
+    pub fn paid(&mut self, name: Name, place: PlaceName) {
+        match self.find(name) {
+            Found::Here { place, .. } => self.learn(name, place, false),
+            Found::Unknown => self.learn(name, place, false),
+            Found::Anothers => {}
         }
     }
 
@@ -245,13 +249,26 @@ mod tests {
         assert_eq!(issued.find(name("a", 1)), here(true));
         assert_eq!(issued.find(name("b", 1)), Found::Anothers);
         assert_eq!(issued.find(name("a", 2)), Found::Unknown);
-        issued.paid(name("b", 1));
+        issued.paid(name("b", 1), PlaceName(7));
         issued.forget(name("b", 1));
         assert_eq!(issued.find(name("a", 1)), here(true));
-        issued.paid(name("a", 1));
+        issued.paid(name("a", 1), PlaceName(7));
         assert_eq!(issued.find(name("a", 1)), here(false));
         issued.forget(name("a", 1));
         assert_eq!(issued.find(name("a", 1)), Found::Unknown);
+    }
+
+    /// The shard that paid and the one that gave the name out are heard in any order.
+    #[test]
+    fn what_is_paid_stays_paid_though_it_is_heard_of_late() {
+        let mut issued = Issued::new(8);
+        issued.paid(name("a", 1), PlaceName(7));
+        issued.learn(name("a", 1), PlaceName(7), true);
+        let found = Found::Here {
+            place: PlaceName(7),
+            owed: false,
+        };
+        assert_eq!(issued.find(name("a", 1)), found);
     }
 
     /// Against a list in order of learning, and with memory within its bound.

@@ -9,7 +9,7 @@
 //! it at the same moment, or one who sees it again after a restart, write it once all the same. Its creation has a row without usage. One that
 //! was called off and says no usage is billed its prompt, as an estimate.
 
-use crate::base::{Instant, NanoUsd, Now, Str, Tokens};
+use crate::base::{Instant, NanoUsd, Now, Str, TenantId, Tokens};
 use crate::canon::{Fault, FaultClass, Usage};
 use crate::config::{Config, LogLevel};
 use crate::policy::bill::bill;
@@ -301,6 +301,9 @@ impl Exchange {
         }
         if self.kept.is_some() {
             self.see_kept(desk, attempt, relay, now, out);
+        } else if relay.upstream_id.is_empty() {
+            // Without a name it can neither be asked for again nor have a row of its own.
+            return relay.usage_or_estimate(self.asked.ask.input);
         } else if relay.usage != Usage::default() {
             let (id, usage) = (relay.upstream_id.clone(), relay.usage.clone());
             self.pay(desk, (attempt, place_of(attempt)), &id, usage, now, out);
@@ -320,6 +323,7 @@ impl Exchange {
         let (deed, id) = (kept.wanted.deed, kept.wanted.id.clone());
         let name = self.name_of(&id);
         if deed == Deed::Delete && relay.done {
+            self.pay_deleted(desk, attempt, &id, now, out);
             return desk.issued.forget(name);
         }
         let Some(seen) = relay.kept().filter(|seen| *seen.id == *id) else {
@@ -349,6 +353,22 @@ impl Exchange {
                 let message = "a kept answer cannot be priced";
                 self.log(desk, now.wall, LogLevel::Error, message, &fault, out);
             }
+        }
+    }
+
+    /// An answer that goes before anybody heard what it cost was made all the same: its prompt is billed.
+    fn pay_deleted(
+        &mut self,
+        desk: &mut Desk,
+        attempt: &Attempt,
+        id: &Str,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let name = self.name_of(id);
+        let owed = matches!(desk.issued.find(name), Found::Here { owed: true, .. });
+        if let (true, Some(usage)) = (owed, guessed(desk.issued.expected(name))) {
+            self.pay(desk, (attempt, place_of(attempt)), id, usage, now, out);
         }
     }
 
@@ -391,7 +411,7 @@ impl Exchange {
             outcome: Outcome::Done,
             status: attempt.status,
             upstream_id: id.clone(),
-            usage,
+            usage: usage.clone(),
             cost,
             queued: Duration::ZERO,
             first_byte: None,
@@ -400,7 +420,57 @@ impl Exchange {
         }))));
         desk.issued
             .learn(name, PlaceName::of(&config, place), false);
-        self.tell_others(News::Paid { name }, out);
+        let (epoch, tenant) = (self.epoch, self.tenant);
+        desk.remember(Bill {
+            name,
+            epoch,
+            tenant,
+            usage,
+            cost,
+        });
+        let by = desk.shard;
+        let place = PlaceName::of(&config, place);
+        self.tell_others(News::Paid { name, place, by }, out);
+    }
+}
+
+/// What this shard has counted as spent on a kept answer, for as long as another may have done the same.
+#[derive(Debug)]
+pub(super) struct Bill {
+    name: Name,
+    epoch: u32,
+    tenant: TenantId,
+    usage: Usage,
+    cost: NanoUsd,
+}
+
+/// Bills that are remembered. Two shards see the same usage only while news of it are under way, so a few do.
+const BILLS_MAX: usize = 64;
+
+impl Desk {
+    fn remember(&mut self, bill: Bill) {
+        if self.shards < 2 {
+            return;
+        }
+        if self.bills.len() >= BILLS_MAX {
+            self.bills.pop_front();
+        }
+        self.bills.push_back(bill);
+    }
+
+    /// Another shard has counted the same bill, and its count stands: the ledger holds one row, so meters and the tenant's day must too.
+    pub(super) fn take_back(&mut self, name: Name) {
+        let Some(at) = self.bills.iter().position(|bill| bill.name == name) else {
+            return;
+        };
+        let Some(bill) = self.bills.remove(at) else {
+            return;
+        };
+        self.meters.withhold(&bill.usage, bill.cost);
+        // Under another configuration the tenant's number may be somebody else's.
+        if self.newest().number == bill.epoch {
+            self.newest().tenant(bill.tenant).give_back(bill.cost);
+        }
     }
 }
 

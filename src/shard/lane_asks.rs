@@ -210,6 +210,10 @@ impl Shard {
         if create.model.is_empty() {
             return Err(Fault::invalid("model", "model is missing"));
         }
+        // A key that a reload took away prepares nothing.
+        if let Some(key) = self.session(client).and_then(|session| session.key()) {
+            self.desk.client_key(&key)?;
+        }
         find_model(&config, &create.model, now.wall)?;
         let opening = Opening {
             id: self.desk.name_exchange(),

@@ -234,7 +234,7 @@ impl Turn {
     pub fn told(&mut self, said: Option<(Said, bool)>, provider: ProviderKind) {
         self.outcome = match said {
             None => Outcome::Told,
-            Some((said, true)) if self.store && stores(provider) => Outcome::Kept(Kept {
+            Some((said, true)) if self.store && provider.keeps_answers() => Outcome::Kept(Kept {
                 base: Some(said.id.clone()),
                 id: said.id,
                 items: Vec::new(),
@@ -248,20 +248,5 @@ impl Turn {
                 }),
             },
         };
-    }
-}
-
-/// Whether the provider keeps answers of Responses that it is not told to forget (`providers/openai.md`, `xai.md`, `fireworks.md`, read
-/// 2026-11). OpenRouter and own machines keep none unless set up to.
-fn stores(kind: ProviderKind) -> bool {
-    match kind {
-        ProviderKind::OpenAi | ProviderKind::Xai | ProviderKind::Fireworks => true,
-        ProviderKind::Anthropic
-        | ProviderKind::Bedrock
-        | ProviderKind::Vertex
-        | ProviderKind::Gemini
-        | ProviderKind::OpenRouter
-        | ProviderKind::SelfHosted
-        | ProviderKind::Fake => false,
     }
 }

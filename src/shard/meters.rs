@@ -31,6 +31,7 @@ pub struct Meters {
     pub tokens_cache_write: Tokens,
     pub tokens_output: Tokens,
     pub cost: NanoUsd,
+    twice: Twice,
     /// Microseconds from the call to the provider's first byte, and to the end.
     pub first_byte_us: Histogram<u64>,
     pub total_us: Histogram<u64>,
@@ -56,6 +57,7 @@ impl Default for Meters {
             waited: 0,
             unauthenticated: 0,
             broken_promises: 0,
+            twice: Twice::default(),
             tokens_input: Tokens::ZERO,
             tokens_cache_read: Tokens::ZERO,
             tokens_cache_write: Tokens::ZERO,
@@ -80,11 +82,25 @@ impl Meters {
 
     /// What was used, and what it cost.
     pub(super) fn used(&mut self, usage: &Usage, cost: NanoUsd) {
-        self.tokens_input += usage.input_total();
-        self.tokens_cache_read += usage.cache_read.unwrap_or_default();
-        self.tokens_cache_write += usage.cache_write_total();
-        self.tokens_output += usage.output.unwrap_or_default();
-        self.cost += cost;
+        let twice = &mut self.twice;
+        self.tokens_input += rest(usage.input_total(), &mut twice.input);
+        self.tokens_cache_read += rest(usage.cache_read.unwrap_or_default(), &mut twice.cache_read);
+        self.tokens_cache_write += rest(usage.cache_write_total(), &mut twice.cache_write);
+        self.tokens_output += rest(usage.output.unwrap_or_default(), &mut twice.output);
+        let withheld = cost.0.min(twice.cost).max(0);
+        twice.cost -= withheld;
+        self.cost += NanoUsd(cost.0 - withheld);
+    }
+
+    /// That was counted at another shard as well. A counter never falls, since who reads it would take that for a restart: as much is left out
+    /// of what comes.
+    pub(super) fn withhold(&mut self, usage: &Usage, cost: NanoUsd) {
+        let twice = &mut self.twice;
+        twice.input += usage.input_total();
+        twice.cache_read += usage.cache_read.unwrap_or_default();
+        twice.cache_write += usage.cache_write_total();
+        twice.output += usage.output.unwrap_or_default();
+        twice.cost += cost.0;
     }
 
     pub(super) fn times(&mut self, first_byte: Option<Duration>, total: Duration) {
@@ -98,4 +114,22 @@ impl Meters {
     pub(super) fn failed(&mut self, class: FaultClass) {
         *self.exchanges_failed.entry(class).or_default() += 1;
     }
+}
+
+/// What was counted here and at another shard, and is still to be left out here.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Twice {
+    input: Tokens,
+    cache_read: Tokens,
+    cache_write: Tokens,
+    output: Tokens,
+    /// In nano-dollars.
+    cost: i64,
+}
+
+/// What is counted of `all` when as much as can be of `twice` is left out.
+fn rest(all: Tokens, twice: &mut Tokens) -> Tokens {
+    let withheld = all.0.min(twice.0);
+    twice.0 -= withheld;
+    Tokens(all.0 - withheld)
 }

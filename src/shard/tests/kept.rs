@@ -283,6 +283,86 @@ fn an_answer_in_the_background_is_billed_when_its_usage_is_first_seen_and_once()
     rig.rests();
 }
 
+fn gossip(rig: &mut Rig) -> Vec<Gossip> {
+    let told = rig.take().into_iter().filter_map(|o| match o {
+        Output::Tell(gossip) => Some(gossip),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// The ledger takes the row once; what the shards count between them must not be more.
+#[test]
+fn what_two_shards_hear_at_once_is_counted_once() {
+    let yaml = two_keys("openai", TENANTS);
+    let mut rigs = [0, 1].map(|id| Rig::at(&yaml, crate::base::ShardId(id), 2));
+    for id in ["r1", "r2"] {
+        created(&mut rigs[0], BACKGROUND, id, "queued");
+        for news in gossip(&mut rigs[0]) {
+            rigs[1].on(Input::Gossip(news));
+        }
+        // Neither has heard of the other when it sees what the answer cost; of the second only one sees it.
+        let seen = if id == "r1" { 0..2 } else { 1..2 };
+        for rig in &mut rigs[seen] {
+            get(rig, id);
+            let (attempt, _) = called(rig);
+            answer(rig, attempt, 200, &object(id, "completed", true));
+        }
+        let [first, second] = &mut rigs;
+        let (one, two) = (gossip(first), gossip(second));
+        two.into_iter()
+            .for_each(|news| first.on(Input::Gossip(news)));
+        one.into_iter()
+            .for_each(|news| second.on(Input::Gossip(news)));
+    }
+    let costs = rigs.each_ref().map(|rig| rig.shard.meters().cost.0);
+    assert_eq!(costs.iter().sum::<i64>(), 40_000, "{costs:?}");
+    let tokens = rigs
+        .each_ref()
+        .map(|rig| rig.shard.meters().tokens_output.0);
+    assert_eq!(tokens.iter().sum::<u64>(), 4, "{tokens:?}");
+    rigs.iter().for_each(Rig::rests);
+}
+
+/// It was made, and nobody will ever hear what it cost.
+#[test]
+fn an_answer_that_is_deleted_before_its_bill_is_billed_its_prompt() {
+    let mut rig = Rig::new(&two_keys("openai", TENANTS));
+    for (id, seen, rows) in [("r1", false, 2), ("r2", true, 4)] {
+        created(&mut rig, BACKGROUND, id, "queued");
+        if seen {
+            get(&mut rig, id);
+            let (attempt, _) = called(&mut rig);
+            answer(&mut rig, attempt, 200, &object(id, "completed", true));
+        }
+        let path = format!("/v1/responses/{id}");
+        ask(&mut rig, "DELETE", &path, "", "Bearer sk-a");
+        let (attempt, _) = called(&mut rig);
+        let gone = format!(r#"{{"id":"{id}","object":"response","deleted":true}}"#);
+        answer(&mut rig, attempt, 200, &gone);
+        assert_eq!(rig.rows.len(), rows, "{id}");
+        assert_eq!(rig.rows[rows - 1].usage.estimated, !seen, "{id}");
+    }
+    rig.rests();
+}
+
+/// A foreign body: a row under no name would stand for all of its kind, and the ledger takes a row of one name once.
+#[test]
+fn an_answer_in_the_background_without_a_name_is_billed_with_its_request() {
+    let mut rig = Rig::new(&two_keys("openai", TENANTS));
+    for rows in 1..3 {
+        rig.ask_with("/v1/responses", BACKGROUND, &[]);
+        let (attempt, _) = called(&mut rig);
+        let nameless = object("r", "completed", true).replace(r#""id":"r","#, "");
+        answer(&mut rig, attempt, 200, &nameless);
+        assert_eq!(rig.rows.len(), rows);
+        let row = &rig.rows[rows - 1];
+        assert_eq!(row.cost, crate::base::NanoUsd(20_000));
+        assert!(!row.exchange.is_empty());
+    }
+    rig.rests();
+}
+
 /// The provider has read the prompt, and says nothing of it.
 #[test]
 fn an_answer_that_is_called_off_is_billed_its_prompt_as_an_estimate() {

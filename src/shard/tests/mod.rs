@@ -89,9 +89,13 @@ impl Rig {
     }
 
     fn of(yaml: &str, shards: u16) -> Self {
+        Self::at(yaml, ShardId(0), shards)
+    }
+
+    fn at(yaml: &str, id: ShardId, shards: u16) -> Self {
         let setup = Setup {
             config: Arc::new(parse_for_tests(yaml)),
-            id: ShardId(0),
+            id,
             shards,
             seed: 7,
         };

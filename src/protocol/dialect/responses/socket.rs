@@ -128,7 +128,7 @@ fn lane_of(f: &mut Fields<'_>) -> Result<Option<Str>, Fault> {
 }
 
 fn create(mut f: Fields<'_>, lane: Option<Str>) -> Result<ClientMessage, Fault> {
-    // OpenAI docs, WebSocket mode, read 2026-11: `stream` goes without saying, and `background` is not served here.
+    // OpenAI API reference, Responses WebSocket events, read 2026-11: `stream` goes without saying, and `background` is not supported.
     if f.boolean("background")? == Some(true) {
         let what = "is not served on a WebSocket; use POST /v1/responses";
         return Err(f.fault("background", what));

@@ -331,7 +331,8 @@ pub(in crate::protocol::dialect::converse) fn redacted(encoded: &str) -> Option<
     String::from_utf8(bytes).ok().map(Str::from)
 }
 
-/// `citationsContent`: text and what it rests on. `None` when it holds other than text.
+/// `citationsContent`: text and what it rests on, which may be nothing; several pieces of text are one (Bedrock API reference,
+/// `CitationsContentBlock`, read 2026-11: both lists may be absent). `None` when it holds other than text.
 pub(in crate::protocol::dialect::converse) fn cited(body: &Str, raw: &RawValue) -> Option<Block> {
     let mut fields = Fields::of(raw.get())?;
     let mut text = None;
@@ -342,10 +343,13 @@ pub(in crate::protocol::dialect::converse) fn cited(body: &Str, raw: &RawValue) 
     {
         let mut part = Fields::of(raw.get())?;
         let said = part.text(body, "text")?;
-        if !part.all_taken() || text.is_some() {
+        if !part.all_taken() {
             return None;
         }
-        text = Some(said);
+        text = Some(match text {
+            None => said,
+            Some(before) => Str::from(format!("{before}{said}")),
+        });
     }
     let citations = fields.take("citations").and_then(items_of);
     let citations: Vec<Citation> = citations
@@ -353,7 +357,7 @@ pub(in crate::protocol::dialect::converse) fn cited(body: &Str, raw: &RawValue) 
         .into_iter()
         .map(|raw| citation(body, raw))
         .collect();
-    if citations.is_empty() || !fields.all_taken() {
+    if (text.is_none() && citations.is_empty()) || !fields.all_taken() {
         return None;
     }
     Some(Block::plain(BlockKind::Text {
@@ -369,12 +373,16 @@ pub(in crate::protocol::dialect::converse) fn citation(body: &Str, raw: &RawValu
     let web = location
         .and_then(|mut l| l.take("web"))
         .and_then(|r| Fields::of(r.get()));
+    // Of a search result: what the caller named as its source, often its address (Bedrock API reference, `Citation`, read 2026-11).
+    let named = fields
+        .text(body, "source")
+        .filter(|s| s.starts_with("https://") || s.starts_with("http://"));
     let source = fields.take("sourceContent").and_then(items_of);
     let first = source.and_then(|items| items.into_iter().next());
     Citation {
         dialect: DialectName::Converse,
         json: Json::within(body, raw),
-        url: web.and_then(|mut w| w.text(body, "url")),
+        url: web.and_then(|mut w| w.text(body, "url")).or(named),
         title: fields.text(body, "title"),
         cited_text: first
             .and_then(|raw| Fields::of(raw.get()))
