@@ -17,6 +17,8 @@ pub struct Call {
     pub began: Instant,
     /// After something kept: it has no row, and draws on no limit.
     pub ask: bool,
+    /// It got a connection. One that did not gives back what it drew on its limits: its provider never heard of it.
+    pub sent: bool,
 }
 
 pub fn all(world: &World) {
@@ -254,7 +256,7 @@ fn no_pool_goes_over_its_rate(world: &World) {
             let mut times: Vec<u64> = world
                 .calls
                 .iter()
-                .filter(|c| c.pool == pool && !c.ask)
+                .filter(|c| c.pool == pool && !c.ask && c.sent)
                 .map(|c| c.began.0)
                 .collect();
             times.sort_unstable();

@@ -708,6 +708,7 @@ impl World {
             pool: pool.expect("a call carries a key of ours"),
             ask: call.path.contains("/v1/responses/"),
             began: self.now,
+            sent: false,
         });
         let open = OpenCall {
             fake,
@@ -735,6 +736,8 @@ impl World {
         if self.faults.never_connect && self.rng.once_in(12) {
             return;
         }
+        let call_made = self.calls.last_mut();
+        call_made.expect("pushed above").sent = true;
         self.deliver(shard, attempt, Input::Sent { attempt });
         let at = self.nodes[shard].calls[&attempt].not_before;
         self.events.push(
