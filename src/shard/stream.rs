@@ -289,8 +289,11 @@ impl Exchange {
         fault.upstream_status = Some(status);
         let same = attempt.dialect == self.dialect && matches!(self.down, Down::Http(_));
         let should_retry = attempt.hints.should_retry;
-        let verbatim = (same && status >= 400 && dialect::is_refusal(self.dialect, body))
-            .then(|| (status, Bytes::copy_from_slice(body)));
+        let verbatim = if same && status >= 400 {
+            dialect::own_refusal(self.dialect, &fault, body).map(|body| (status, body))
+        } else {
+            None
+        };
         self.attempt_failed(
             desk,
             attempt,

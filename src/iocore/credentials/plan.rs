@@ -10,6 +10,10 @@ pub struct Plan {
     expires: Instant,
     failures: u32,
     begun: Option<Instant>,
+    /// A refusal brought `next` forward.
+    hastened: bool,
+    /// A refusal brought the last fetch forward.
+    was_hastened: bool,
 }
 
 /// Google's and AWS's clients begin some minutes before the end; so much is left for retries.
@@ -20,7 +24,7 @@ const CHANCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(3_600);
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// Between two fetches, however often shards ask.
+/// Between two fetches for refusals, however often shards ask: what is refused again right after it was fetched is no better the next time.
 const APART: Duration = Duration::from_secs(10);
 
 impl Plan {
@@ -30,6 +34,8 @@ impl Plan {
             expires: Instant::NEVER,
             failures: 0,
             begun: None,
+            hastened: false,
+            was_hastened: false,
         }
     }
 
@@ -39,11 +45,13 @@ impl Plan {
 
     pub fn begun(&mut self, now: Instant) {
         self.begun = Some(now);
+        self.was_hastened = std::mem::take(&mut self.hastened);
     }
 
     /// It is good for `lifetime`: the next one is fetched 5 to 6 minutes before its end, or half-way where that is later.
     pub fn succeeded(&mut self, now: Instant, lifetime: Option<Duration>, rng: &mut Rng) {
         self.failures = 0;
+        self.hastened = false;
         self.expires = lifetime.map_or(Instant::NEVER, |lifetime| now + lifetime);
         let chance = CHANCE.mul_f64(rng.unit());
         let wait = match lifetime {
@@ -60,13 +68,18 @@ impl Plan {
             .saturating_mul(1 << self.failures.min(6))
             .min(BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);
+        self.hastened = false;
         self.next = now + pause.mul_f64(0.5 + rng.unit() / 2.0);
     }
 
-    /// A provider refused what we have.
+    /// A provider refused what we have. The first time it is fetched anew at once, since a request waits for it; from then on `APART`.
     pub fn asked(&mut self, now: Instant) {
-        let soonest = self.begun.map_or(now, |begun| begun + APART);
-        self.next = self.next.min(now.max(soonest));
+        let apart = if self.was_hastened { APART } else { BACKOFF };
+        let soonest = self.begun.map_or(now, |begun| begun + apart).max(now);
+        if soonest < self.next {
+            self.next = soonest;
+            self.hastened = true;
+        }
     }
 
     pub fn has_failed(&self) -> bool {
@@ -160,17 +173,47 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_brings_the_next_fetch_forward_but_not_too_often() {
+    fn a_first_refusal_is_answered_at_once_and_the_next_not_too_often() {
         let (mut plan, mut rng) = (Plan::new(START), Rng::seeded(3));
+        let mut fetch = |plan: &mut Plan, at: Instant| {
+            plan.begun(at);
+            plan.succeeded(at, Some(secs(3_600)), &mut rng);
+        };
+        fetch(&mut plan, START);
+        plan.asked(START + secs(3));
+        assert_eq!(plan.next, START + secs(3));
+        plan.asked(START + secs(4));
+        assert_eq!(plan.next, START + secs(3));
+        // What came is refused too.
+        fetch(&mut plan, START + secs(3));
+        plan.asked(START + secs(4));
+        assert_eq!(plan.next, START + secs(13));
+        fetch(&mut plan, START + secs(13));
+        plan.asked(START + secs(14));
+        assert_eq!(plan.next, START + secs(23));
+        // One that was fetched in its own time has its first refusal before it.
+        fetch(&mut plan, START + secs(23));
+        fetch(&mut plan, START + secs(3_000));
+        plan.asked(START + secs(3_002));
+        assert_eq!(plan.next, START + secs(3_002));
+    }
+
+    #[test]
+    fn a_refusal_of_what_is_just_fetched_waits_a_second() {
+        let (mut plan, mut rng) = (Plan::new(START), Rng::seeded(5));
         plan.begun(START);
         plan.succeeded(START, Some(secs(3_600)), &mut rng);
-        plan.asked(START + secs(2));
-        assert_eq!(plan.next, START + secs(10));
-        plan.asked(START + secs(100));
-        assert_eq!(plan.next, START + secs(10));
-        plan.begun(START + secs(20));
-        plan.succeeded(START + secs(20), Some(secs(3_600)), &mut rng);
-        plan.asked(START + secs(100));
-        assert_eq!(plan.next, START + secs(100));
+        plan.asked(START);
+        assert_eq!(plan.next, START + secs(1));
+    }
+
+    #[test]
+    fn a_refusal_shortens_no_pause_after_a_failure_that_ends_sooner() {
+        let (mut plan, mut rng) = (Plan::new(START), Rng::seeded(6));
+        plan.begun(START);
+        plan.failed(START, &mut rng);
+        let next = plan.next;
+        plan.asked(START);
+        assert_eq!(plan.next, next);
     }
 }

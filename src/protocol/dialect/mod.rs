@@ -376,6 +376,18 @@ pub fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
     }
 }
 
+/// A refusal's body as clients of `dialect` read it: as it is, or with what is missing or of another type put right; `None` where nothing in it is
+/// where they look, so that our own words are due. `fault` is what the body was read as.
+#[must_use]
+pub fn own_refusal(dialect: DialectName, fault: &Fault, body: &[u8]) -> Option<Bytes> {
+    match dialect {
+        DialectName::Chat | DialectName::Completions | DialectName::Responses => {
+            chat::mend::mended(fault, body)
+        }
+        _ => is_refusal(dialect, body).then(|| Bytes::copy_from_slice(body)),
+    }
+}
+
 /// Status and body of our refusal. `id` is the exchange's.
 #[must_use]
 pub fn write_error(dialect: DialectName, fault: &Fault, id: &str) -> (u16, Bytes) {

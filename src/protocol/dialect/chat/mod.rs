@@ -2,6 +2,7 @@
 
 pub mod errors;
 pub mod events;
+pub(in crate::protocol::dialect) mod mend;
 #[cfg(test)]
 mod recorded;
 pub mod request;
