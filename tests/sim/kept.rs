@@ -145,10 +145,11 @@ pub fn each_is_billed_once(world: &World) {
             (&row.upstream_id, 1, true)
         );
         let first = bills.entry(&row.exchange).or_insert(row);
-        assert_eq!(
-            (&first.usage, first.cost),
-            (&row.usage, row.cost),
-            "{row:?}"
+        // One shard may have its answer deleted, and its prompt billed by an estimate, while another fetches it.
+        let guessed = first.usage.estimated || row.usage.estimated;
+        assert!(
+            guessed || (&first.usage, first.cost) == (&row.usage, row.cost),
+            "{first:?} {row:?}"
         );
     }
     let entries: BTreeMap<&str, _> = world
