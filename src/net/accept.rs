@@ -3,8 +3,10 @@
 //! Bounded: `connections_max` a shard; beyond it a connection is closed at once, which costs an `accept` and a `close`.
 
 use super::conn::{Conn, Leaving};
-use super::downstream::{From, serve};
+use super::downstream::serve;
+use super::http1::{Ended, Line};
 use super::hyper_rt::{HyperExecutor, HyperStream, HyperTimer};
+use super::presence::From;
 use super::run::Core;
 use super::runtime::{Runtime, clock};
 use super::socket;
@@ -14,16 +16,15 @@ use crate::base::{Instant, Slot};
 use crate::config::Limits;
 use futures_lite::future::or;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use rustls::ServerConfig;
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// Takes connections until the core drains. With `tls`, a connection may begin with a TLS handshake; it need not.
@@ -79,7 +80,6 @@ fn take<R: Runtime>(
         core: core.clone(),
         conn,
         peer,
-        upgraded: Cell::new(None),
     };
     core.runtime.spawn(async move {
         let place = place;
@@ -139,15 +139,14 @@ fn detect(bytes: &[u8], tls: bool) -> Result<Option<Speaks>, ()> {
 
 impl<R: Runtime> Driver<R> {
     async fn run(self, mut stream: R::Stream, tls: Option<Arc<ServerConfig>>) {
-        let Some((speaks, ahead)) = self.in_time(first_bytes(&mut stream, tls.is_some())).await
-        else {
+        let first = first_bytes(&self.from.core, &mut stream, tls.is_some());
+        let Some((speaks, ahead)) = self.in_time(first).await else {
             return;
         };
-        let wire = Wire::new(stream, ahead);
         match (speaks, tls) {
-            (Speaks::Http1, _) => self.http1(wire).await,
-            (Speaks::Http2, _) => self.http2(wire).await,
-            (Speaks::Tls, Some(config)) => self.tls(wire, config).await,
+            (Speaks::Http1, _) => self.http1(stream, ahead).await,
+            (Speaks::Http2, _) => self.http2(Wire::new(stream, ahead)).await,
+            (Speaks::Tls, Some(config)) => self.tls(Wire::new(stream, ahead), config).await,
             (Speaks::Tls, None) => {}
         }
     }
@@ -158,11 +157,10 @@ impl<R: Runtime> Driver<R> {
             return;
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let wire = Wire::new(stream, Vec::new());
         if http2 {
-            self.http2(wire).await
+            self.http2(Wire::new(stream, Vec::new())).await
         } else {
-            self.http1(wire).await
+            self.http1(stream, Vec::new()).await
         }
     }
 
@@ -192,60 +190,40 @@ impl<R: Runtime> Driver<R> {
         self.from.core.connections.leaving()
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, wire: Wire<S>) {
-        let from = Rc::clone(&self.from);
-        // Boxed, since only a connection that may be moved gives its socket back for a WebSocket.
-        let service = service_fn(move |request| Box::pin(serve(Rc::clone(&from), request)));
-        let mut conn = http1::Builder::new()
-            // Deadlines of our own tell an idle connection from a slow head; hyper's are off.
-            .header_read_timeout(None)
-            .half_close(false)
-            .keep_alive(true)
-            // On, hyper takes a body without bound from who gives it, and keeps a 101 back while bytes follow the request.
-            .pipeline_flush(false)
-            .max_headers(self.limits.header_count_max)
-            // hyper's least is 8,192.
-            .max_buf_size(self.limits.header_bytes_max.max(8192))
-            .timer(HyperTimer(self.from.core.wheel.clone()))
-            .serve_connection(HyperStream::new(wire.clone()), service);
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, ahead: Vec<u8>) {
+        let mut line = Line::new(
+            Rc::clone(&self.from),
+            Rc::clone(&self.limits),
+            stream,
+            ahead,
+        );
         let mut clock = Deadline::new(self.from.core.wheel.sleep_until(Instant::NEVER));
-        let mut told = false;
-        let ended = poll_fn(|cx| {
-            self.from.conn.watch(cx);
-            match self.leaving() {
-                Leaving::Stay => {}
-                Leaving::Finish if told => {}
-                Leaving::Finish => {
-                    Pin::new(&mut conn).graceful_shutdown();
-                    told = true;
+        let ended = {
+            let mut serving = pin!(line.serve());
+            poll_fn(|cx| {
+                self.from.conn.watch(cx);
+                if self.leaving() == Leaving::Now {
+                    return Poll::Ready(Ended::Broken);
                 }
-                Leaving::Now => return Poll::Ready(false),
+                if let Poll::Ready(ended) = serving.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
+                }
+                let late = clock.poll(&self.from.conn, &self.limits, cx);
+                late.map(|()| Ended::Broken)
+            })
+            .await
+        };
+        match ended {
+            Ended::Upgraded(presence, first) => {
+                socket::relay(presence, &mut line.stream, first).await;
             }
-            wire.begin();
-            if let Poll::Ready(ended) = conn.poll_without_shutdown(cx) {
-                return Poll::Ready(ended.is_ok());
-            }
-            if wire.moved() {
-                self.from.conn.moved();
-            }
-            let unwatched = self.from.conn.is_busy() && !wire.waits();
-            if unwatched && wire.poll_gone(cx).is_ready() {
-                return Poll::Ready(false);
-            }
-            clock
-                .poll(&self.from.conn, &self.limits, cx)
-                .map(|()| false)
-        })
-        .await;
-        let rest = conn.into_parts().read_buf;
-        match self.from.upgraded.take() {
-            Some(presence) if ended => socket::relay(presence, wire, rest).await,
-            _ => self.close(wire, ended).await,
+            Ended::Clean => self.close(&mut line.stream, true).await,
+            Ended::Broken => self.close(&mut line.stream, false).await,
         }
     }
 
     /// Says goodbye. After a refused body it reads away what still comes, for a while, so that the client can read the answer.
-    async fn close<S: AsyncRead + AsyncWrite + Unpin>(&self, mut wire: Wire<S>, clean: bool) {
+    async fn close<S: AsyncRead + AsyncWrite + Unpin>(&self, wire: &mut S, clean: bool) {
         if !clean && !self.from.conn.refused.get() {
             return;
         }
@@ -269,6 +247,7 @@ impl<R: Runtime> Driver<R> {
         let from = Rc::clone(&self.from);
         let service = service_fn(move |request| serve(Rc::clone(&from), request));
         self.from.conn.idle();
+        let mut wire = wire;
         let mut conn = pin!(
             self.http2_builder()
                 .serve_connection(HyperStream::new(wire.clone()), service)
@@ -299,7 +278,7 @@ impl<R: Runtime> Driver<R> {
             }
         })
         .await;
-        self.close(wire, true).await;
+        self.close(&mut wire, true).await;
     }
 
     fn http2_builder(&self) -> http2::Builder<HyperExecutor<R>> {
@@ -328,25 +307,29 @@ impl<R: Runtime> Driver<R> {
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
-async fn first_bytes(
-    stream: &mut (impl AsyncRead + Unpin),
+async fn first_bytes<R: Runtime>(
+    core: &Core<R>,
+    stream: &mut R::Stream,
     tls: bool,
 ) -> Option<(Speaks, Vec<u8>)> {
-    // Enough for most heads: what was read here is not read again.
-    let mut bytes = vec![0; 4096];
-    let mut filled = 0;
-    loop {
-        let read = stream
-            .read(&mut bytes[filled..])
-            .await
-            .ok()
-            .filter(|&read| read > 0)?;
-        filled += read;
-        if let Some(speaks) = detect(&bytes[..filled], tls).ok()? {
-            bytes.truncate(filled);
-            return Some((speaks, bytes));
+    let mut bytes = Vec::new();
+    poll_fn(|cx| {
+        loop {
+            let scratch = &mut *core.scratch.borrow_mut();
+            let Ok(read @ 1..) = ready!(Pin::new(&mut *stream).poll_read(cx, scratch)) else {
+                return Poll::Ready(None);
+            };
+            bytes.extend_from_slice(&scratch[..read]);
+            match detect(&bytes, tls) {
+                Ok(None) => {}
+                Ok(Some(speaks)) => {
+                    return Poll::Ready(Some((speaks, std::mem::take(&mut bytes))));
+                }
+                Err(()) => return Poll::Ready(None),
+            }
         }
-    }
+    })
+    .await
 }
 
 /// A connection's deadline, which moves with what it is at.

@@ -36,7 +36,6 @@ pub(super) async fn collect<B: Body<Data = Bytes> + Unpin>(
         first: Bytes::new(),
         rest: BytesMut::new(),
     };
-    let late = wheel.sleep(limits.body_time);
     let reading = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| BodyFault::Malformed)?;
@@ -47,7 +46,8 @@ pub(super) async fn collect<B: Body<Data = Bytes> + Unpin>(
         Ok(())
     };
     or(reading, async {
-        late.await;
+        // Only who must wait for more gets here: a body that came with its head costs no work on the wheel.
+        wheel.sleep(limits.body_time).await;
         Err(BodyFault::TooSlow)
     })
     .await?;

@@ -139,6 +139,13 @@ impl Clients {
         Some(side.take())
     }
 
+    /// Whether nothing more will come for this client.
+    pub(super) fn has_ended(&self, id: ClientId) -> bool {
+        let sides = self.0.borrow();
+        let side = sides.get(id.0);
+        side.is_some_and(|side| side.ended && !side.aborted && side.queued == 0)
+    }
+
     /// What is to be written, all of it at once. `bound` as for `write`: at half of it or less the client has eased.
     pub(super) fn poll_next(&self, id: ClientId, bound: usize, cx: &mut Context<'_>) -> Poll<Next> {
         let mut sides = self.0.borrow_mut();

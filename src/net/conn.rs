@@ -148,10 +148,6 @@ impl Conn {
         }
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        self.running.get() > 0
-    }
-
     /// When this connection has taken too long for what it is at.
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         match self.phase.get() {

@@ -4,7 +4,7 @@
 //! however many chunks it holds. Never pipelines.
 
 use super::dial::Link;
-use super::framing::{Fed, Reader};
+use super::framing::{Fed, Reader, is_clean};
 use super::runtime::Runtime;
 use super::tls::Prepared;
 use super::upstream::{Broke, Running};
@@ -18,8 +18,6 @@ use std::task::{Context, Poll, ready};
 
 /// Up to here it is cheaper to copy a body behind its head than to write two slices.
 const JOINED_BYTES_MAX: usize = 32 << 10;
-/// A head buffer larger than this is not kept.
-const HEAD_KEPT_MAX: usize = 64 << 10;
 /// Reads in one turn, so that one fast answer leaves room for the others.
 const TURNS_MAX: u32 = 16;
 
@@ -74,9 +72,8 @@ struct Exchange<'a, R: Runtime> {
 impl<R: Runtime> Exchange<'_, R> {
     /// The inner error: not all could be written.
     async fn send(&mut self, prepared: &Prepared, call: &Call) -> Result<io::Result<()>, Broke> {
-        let heads = &self.running.core.pools.head;
+        let heads = &self.running.core.head;
         let mut head = heads.take();
-        head.clear();
         if let Err(why) = write_head(&mut head, prepared, call) {
             return Err(Broke::Fault(UpstreamFault::Malformed(why.to_owned())));
         }
@@ -96,9 +93,7 @@ impl<R: Runtime> Exchange<'_, R> {
             rest,
         };
         let written = poll_fn(|cx| self.poll_send(&mut writing, cx)).await;
-        if head.capacity() <= HEAD_KEPT_MAX {
-            heads.set(head);
-        }
+        heads.give(head);
         Ok(written)
     }
 
@@ -245,12 +240,8 @@ impl Writing<'_> {
     }
 }
 
-/// A line end in a path or a header would let one request become two.
 fn write_head(to: &mut Vec<u8>, prepared: &Prepared, call: &Call) -> Result<(), &'static str> {
-    // Looks at all of a text even after a bad byte: without a way out the loop takes sixteen bytes at a time.
-    let bad = |byte: u8| byte < b' ' && byte != b'\t' || byte == 0x7f;
-    let good = |text: &str| !text.bytes().fold(false, |any, byte| any | bad(byte));
-    if !good(&call.path) || call.path.contains(' ') {
+    if !is_clean(&call.path) || call.path.contains(' ') {
         return Err("the path of a call has a control character");
     }
     to.extend_from_slice(call.method.as_bytes());
@@ -260,7 +251,7 @@ fn write_head(to: &mut Vec<u8>, prepared: &Prepared, call: &Call) -> Result<(), 
     to.extend_from_slice(prepared.authority.as_bytes());
     to.extend_from_slice(b"\r\n");
     for (name, value) in &call.headers {
-        if !good(name) || !good(value) {
+        if !is_clean(name) || !is_clean(value) {
             return Err("a header of a call has a control character");
         }
         to.extend_from_slice(name.as_bytes());

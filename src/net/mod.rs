@@ -24,16 +24,22 @@ pub mod run;
 mod clients;
 /// Listener, protocol detection.
 pub mod accept;
-/// A client's socket, shared between hyper and who watches it.
+/// A client's socket whose first bytes were read already.
 mod wire;
 /// How long a connection may take, and who tells it to leave.
 mod conn;
-/// One request of a client.
+/// A client that is there.
+mod presence;
+/// A client's connection over HTTP/1.1.
+mod http1;
+/// One request of a client over HTTP/2.
 mod downstream;
 /// A client's body, whole and within bounds.
 mod body;
 /// Raw bytes both ways after a 101.
 mod socket;
+/// A buffer for heads.
+mod spare;
 /// Calls to endpoints.
 mod upstream;
 /// Connections to origins that are kept.
@@ -42,7 +48,7 @@ mod pool;
 mod dial;
 /// HTTP/1.1 towards origins.
 mod h1;
-/// The body of an HTTP/1.1 answer, taken out of its framing.
+/// HTTP/1.1 taken out of its framing, both ways.
 mod framing;
 /// HTTP/2 towards origins.
 mod h2_client;

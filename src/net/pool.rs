@@ -23,8 +23,6 @@ use std::time::Duration;
 
 pub(super) struct Pools<R: Runtime> {
     pools: RefCell<Vec<Rc<Pool<R>>>>,
-    /// A buffer for request heads, passed from call to call.
-    pub(super) head: Cell<Vec<u8>>,
 }
 
 /// What is kept of one origin.
@@ -84,7 +82,6 @@ impl<R: Runtime> Pools<R> {
             .collect();
         Self {
             pools: RefCell::new(pools),
-            head: Cell::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::clients::Clients;
 use super::conn::Connections;
 use super::pool::Pools;
 use super::runtime::{Runtime, clock};
+use super::spare::Spare;
 use super::tls::Origins;
 use super::upstream::Calls;
 use super::wheel::{Sleep, Wheel};
@@ -97,6 +98,8 @@ pub struct Inner<R: Runtime> {
     pub(super) resolve: Resolve,
     /// What one readiness can bring. One a core, not one a connection: an idle stream should hold no buffer.
     pub(super) scratch: RefCell<Box<[u8]>>,
+    /// A buffer for heads, of requests and of answers, on their way out.
+    pub(super) head: Spare,
     limits: RefCell<Rc<Limits>>,
     brain: Rc<RefCell<dyn Steps>>,
     inputs: RefCell<VecDeque<Input>>,
@@ -145,6 +148,7 @@ impl<R: Runtime> Core<R> {
             pools: Pools::new(setup.origins),
             resolve: setup.resolve,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            head: Spare::default(),
             limits: RefCell::new(Rc::new(setup.limits)),
             brain: setup.brain,
             inputs: RefCell::default(),

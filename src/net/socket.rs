@@ -4,9 +4,8 @@
 
 use super::clients::Next;
 use super::conn::Leaving;
-use super::downstream::Presence;
+use super::presence::Presence;
 use super::runtime::Runtime;
-use super::wire::Wire;
 use crate::shard::Input;
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -15,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Moves bytes until one side ends. `first` came with the request. Dropping what it holds tells the shard.
-pub(super) async fn relay<R, S>(presence: Presence<R>, wire: Wire<S>, first: Bytes)
+pub(super) async fn relay<R, S>(presence: Presence<R>, wire: &mut S, first: Bytes)
 where
     R: Runtime,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -47,15 +46,15 @@ enum End {
     Gone,
 }
 
-struct Relay<R: Runtime, S> {
+struct Relay<'a, R: Runtime, S> {
     presence: Presence<R>,
-    wire: Wire<S>,
+    wire: &'a mut S,
     bound: usize,
     writing: Bytes,
     flushed: bool,
 }
 
-impl<R: Runtime, S: AsyncRead + AsyncWrite + Unpin> Relay<R, S> {
+impl<R: Runtime, S: AsyncRead + AsyncWrite + Unpin> Relay<'_, R, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.presence.conn.watch(cx);
         if self.presence.core.connections.leaving() == Leaving::Now {

@@ -1,19 +1,11 @@
-//! A client's socket, shared between hyper, who reads requests from it, and the driver, who watches it while hyper does not.
-//!
-//! hyper stops reading while it holds bytes of a next request; a client that pipelines and then leaves would not be missed until
-//! the next write. The driver reads ahead then, within a bound, and sees the end. It also outlives hyper's connection, so that a
-//! refused body can be read away before the socket is closed: a close with unread bytes resets the connection, and a reset takes
-//! the answer with it.
+//! A client's socket whose first bytes were read already, shared between who speaks HTTP/2 or TLS over it and who closes it.
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-
-/// What is read ahead of hyper at most.
-const AHEAD_BYTES_MAX: usize = 64 << 10;
+use std::task::{Context, Poll};
 
 pub(super) struct Wire<S>(Rc<RefCell<Inner<S>>>);
 
@@ -22,10 +14,6 @@ struct Inner<S> {
     ahead: Vec<u8>,
     /// How much of `ahead` was given on.
     given: usize,
-    /// Someone waits for the socket to become readable.
-    waits: bool,
-    /// Bytes came since this was last asked.
-    moved: bool,
 }
 
 impl<S> Clone for Wire<S> {
@@ -39,40 +27,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, ahead: Vec<u8>) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             stream,
-            moved: !ahead.is_empty(),
             ahead,
             given: 0,
-            waits: false,
         })))
-    }
-
-    /// Forgets who waits; to be called before those who might read are polled.
-    pub(super) fn begin(&self) {
-        self.0.borrow_mut().waits = false;
-    }
-
-    /// Whether somebody has waited for the socket since `begin`.
-    pub(super) fn waits(&self) -> bool {
-        self.0.borrow().waits
-    }
-
-    /// Whether bytes came since this was last asked.
-    pub(super) fn moved(&self) -> bool {
-        std::mem::take(&mut self.0.borrow_mut().moved)
-    }
-
-    /// Ready when the client has closed. Bytes that come first are kept for who reads next; when those fill the bound, the end
-    /// cannot be seen before they are read.
-    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let inner = &mut *self.0.borrow_mut();
-        while inner.ahead.len() - inner.given < AHEAD_BYTES_MAX {
-            let mut some = [0; 4096];
-            match ready!(Pin::new(&mut inner.stream).poll_read(cx, &mut some)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(read) => inner.ahead.extend_from_slice(&some[..read]),
-            }
-        }
-        Poll::Pending
     }
 }
 
@@ -93,13 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             }
             return Poll::Ready(Ok(count));
         }
-        let read = Pin::new(&mut inner.stream).poll_read(cx, buf);
-        match &read {
-            Poll::Pending => inner.waits = true,
-            Poll::Ready(Ok(1..)) => inner.moved = true,
-            Poll::Ready(_) => {}
-        }
-        read
+        Pin::new(&mut inner.stream).poll_read(cx, buf)
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod clients;
 mod hostile;
+mod http1;
 mod rig;
 mod upstreams;

@@ -3,12 +3,14 @@
 //! Pure: knows no socket. All data of one read comes out as one `Bytes` however many chunks it held, for one copy and one
 //! allocation. Bounded: a head, a chunk's size line and the trailers have a length at which the answer counts as malformed.
 
+use super::chunks::Chunks;
+use super::{Malformed, digits, kept};
 use crate::shard::Headers;
 use bytes::{Bytes, BytesMut};
 use std::mem::MaybeUninit;
 
 /// Reads one answer. Feed it until it is done.
-pub(super) struct Reader {
+pub(in crate::net) struct Reader {
     stage: Stage,
     /// A head that is not whole yet.
     pending: Vec<u8>,
@@ -28,22 +30,16 @@ enum Stage {
 
 /// What one read brought.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Fed {
-    pub(super) head: Option<(u16, Headers)>,
-    pub(super) data: Bytes,
-    pub(super) done: bool,
+pub(in crate::net) struct Fed {
+    pub(in crate::net) head: Option<(u16, Headers)>,
+    pub(in crate::net) data: Bytes,
+    pub(in crate::net) done: bool,
 }
-
-/// Not HTTP, and how so.
-pub(super) type Malformed = &'static str;
 
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 128;
-/// A chunk's size line with its extensions, and all trailers together.
-const LINE_BYTES_MAX: u32 = 8 << 10;
-
 impl Reader {
-    pub(super) fn new(method: &str) -> Self {
+    pub(in crate::net) fn new(method: &str) -> Self {
         Self {
             stage: Stage::Head,
             pending: Vec::new(),
@@ -53,12 +49,12 @@ impl Reader {
     }
 
     /// Whether the connection may carry another request. True only of an answer that is done.
-    pub(super) fn may_keep(&self) -> bool {
+    pub(in crate::net) fn may_keep(&self) -> bool {
         self.keep && matches!(self.stage, Stage::Done)
     }
 
     /// Takes what one read brought.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Fed, Malformed> {
+    pub(in crate::net) fn feed(&mut self, bytes: &[u8]) -> Result<Fed, Malformed> {
         let mut fed = Fed::default();
         if !matches!(self.stage, Stage::Head) {
             self.data(bytes, &mut fed)?;
@@ -75,7 +71,7 @@ impl Reader {
     }
 
     /// The connection ended. True when the answer is whole by that.
-    pub(super) fn ended(&mut self) -> bool {
+    pub(in crate::net) fn ended(&mut self) -> bool {
         let whole = matches!(self.stage, Stage::UntilClose | Stage::Done);
         if whole {
             self.stage = Stage::Done;
@@ -221,147 +217,6 @@ impl Coding {
         // A field that says nothing is still a field: what follows is framed by nobody.
         Ok(if all == Self::None { Self::Other } else { all })
     }
-}
-
-fn kept(headers: &[httparse::Header<'_>]) -> Headers {
-    let bytes = headers.iter().map(|h| h.name.len() + h.value.len()).sum();
-    let mut all = Headers::with_capacity(headers.len(), bytes);
-    for header in headers {
-        all.push(header.name.as_bytes(), header.value);
-    }
-    all
-}
-
-/// Digits only: no sign, no space, no list (RFC 9110 section 8.6).
-fn digits(value: &[u8]) -> Result<u64, Malformed> {
-    const BAD: Malformed = "content-length is not a number";
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(BAD);
-    }
-    std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(BAD)
-}
-
-/// Where a chunked body stands (RFC 9112 section 7.1).
-struct Chunks {
-    at: At,
-    /// Of the size line or the trailers so far.
-    line: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    Size {
-        value: u64,
-        digits: u8,
-    },
-    /// A chunk extension: skipped.
-    Extension {
-        value: u64,
-    },
-    SizeEnd {
-        value: u64,
-    },
-    Data {
-        left: u64,
-    },
-    DataCr,
-    DataLf,
-    /// At a line's beginning after the last chunk.
-    Trailer,
-    TrailerLine,
-    TrailerEnd,
-    Done,
-}
-
-impl Default for Chunks {
-    fn default() -> Self {
-        Self {
-            at: At::Size {
-                value: 0,
-                digits: 0,
-            },
-            line: 0,
-        }
-    }
-}
-
-impl Chunks {
-    fn is_done(&self) -> bool {
-        self.at == At::Done
-    }
-
-    /// Appends the data in `bytes` to `out`; how many bytes belonged to this body.
-    fn take(&mut self, bytes: &[u8], out: &mut BytesMut) -> Result<usize, Malformed> {
-        let mut used = 0;
-        while used < bytes.len() && self.at != At::Done {
-            if let At::Data { left } = self.at {
-                let rest = &bytes[used..];
-                let count = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-                out.extend_from_slice(&rest[..count]);
-                used += count;
-                let left = left - count as u64;
-                self.at = if left == 0 {
-                    At::DataCr
-                } else {
-                    At::Data { left }
-                };
-            } else {
-                self.at = self.byte(bytes[used])?;
-                used += 1;
-            }
-        }
-        Ok(used)
-    }
-
-    fn byte(&mut self, byte: u8) -> Result<At, Malformed> {
-        self.line += 1;
-        if self.line > LINE_BYTES_MAX {
-            return Err("a chunk's head or the trailers are too long");
-        }
-        Ok(match (self.at, byte) {
-            (At::Size { value, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                size_digit(value, digits, byte)?
-            }
-            (At::Size { digits: 0, .. }, _) => return Err("a chunk has no size"),
-            (At::Size { value, .. }, b'\r') => At::SizeEnd { value },
-            (At::Size { value, .. }, b';' | b' ' | b'\t') => At::Extension { value },
-            (At::Extension { value }, b'\r') => At::SizeEnd { value },
-            (At::Extension { .. }, b'\n') => return Err("a bare line feed in a chunk's head"),
-            (At::Extension { value }, _) => At::Extension { value },
-            (At::SizeEnd { value: 0 }, b'\n') => At::Trailer,
-            (At::SizeEnd { value: left }, b'\n') => {
-                self.line = 0;
-                At::Data { left }
-            }
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => {
-                self.line = 0;
-                At::Size {
-                    value: 0,
-                    digits: 0,
-                }
-            }
-            (At::Trailer, b'\r') => At::TrailerEnd,
-            (At::Trailer | At::TrailerLine, b'\n') => At::Trailer,
-            (At::Trailer | At::TrailerLine, _) => At::TrailerLine,
-            (At::TrailerEnd, b'\n') => At::Done,
-            _ => return Err("a chunk is malformed"),
-        })
-    }
-}
-
-fn size_digit(value: u64, digits: u8, byte: u8) -> Result<At, Malformed> {
-    let digit = (byte as char).to_digit(16).map_or(0, u64::from);
-    if digits >= 16 {
-        return Err("a chunk's size is too long");
-    }
-    Ok(At::Size {
-        value: value << 4 | digit,
-        digits: digits + 1,
-    })
 }
 
 #[cfg(test)]
