@@ -9,6 +9,8 @@ pub mod candidate;
 pub mod capacity;
 pub mod choose;
 pub mod cost;
+/// What answers have been like.
+pub mod estimate;
 pub mod health;
 pub mod retry;
 pub mod server;

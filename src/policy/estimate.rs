@@ -1,0 +1,272 @@
+//! What answers have been like, to say what the next will be: how long, how soon it begins, how fast it goes on.
+//!
+//! Learned from what was billed and seen, forgotten at the pace of what comes after; before anything was seen, what public traces say.
+//! Knows nothing of who asked: whoever keeps these values decides what they are kept by.
+
+use crate::base::Tokens;
+use std::time::Duration;
+
+/// Lengths of answers: a histogram whose buckets grow by a fifth, and whose past fades. 300 bytes.
+#[derive(Clone, Debug)]
+pub struct Lengths {
+    counts: [f32; BUCKETS],
+    total: f32,
+}
+
+/// Four buckets to a doubling, up to half a million tokens.
+const BUCKETS: usize = 76;
+const A_DOUBLING: f64 = 4.0;
+/// After so many answers the older half counts half.
+const FADES_AT: f32 = 512.0;
+/// What is believed before anything was seen weighs as much as so many answers.
+const BELIEVED: f32 = 4.0;
+/// Median 217, p90 878 in agents' sessions; median 129, p90 424 in chats (Azure 2023, Claude Code traces).
+const BEFORE: [(u64, f32); 3] = [(130, 0.3), (260, 0.4), (880, 0.3)];
+
+impl Default for Lengths {
+    fn default() -> Self {
+        let mut lengths = Self {
+            counts: [0.0; BUCKETS],
+            total: 0.0,
+        };
+        for (tokens, share) in BEFORE {
+            lengths.add(Tokens(tokens), share * BELIEVED);
+        }
+        lengths
+    }
+}
+
+impl Lengths {
+    /// An answer had so many tokens.
+    pub fn saw(&mut self, tokens: Tokens) {
+        if self.total >= FADES_AT {
+            self.counts.iter_mut().for_each(|count| *count /= 2.0);
+            self.total /= 2.0;
+        }
+        self.add(tokens, 1.0);
+    }
+
+    fn add(&mut self, tokens: Tokens, weight: f32) {
+        self.counts[bucket(tokens)] += weight;
+        self.total += weight;
+    }
+
+    /// The mean of answers of which none may be longer than `most`.
+    #[must_use]
+    pub fn expected(&self, most: Option<Tokens>) -> Tokens {
+        let most = most.map_or(f64::INFINITY, |most| most.0 as f64);
+        let sum: f64 = self.occupied().map(|(at, count)| middle(at).min(most) * count).sum();
+        Tokens((sum / f64::from(self.total)).round() as u64)
+    }
+
+    /// So many tokens or fewer has the share `share` of answers, none longer than `most`.
+    #[must_use]
+    pub fn quantile(&self, share: f64, most: Option<Tokens>) -> Tokens {
+        let wanted = share.clamp(0.0, 1.0) * f64::from(self.total);
+        let mut passed = 0.0;
+        let mut last = 0;
+        for (at, count) in self.occupied() {
+            (passed, last) = (passed + count, at);
+            if passed >= wanted {
+                break;
+            }
+        }
+        let tokens = Tokens(middle(last).round() as u64);
+        most.map_or(tokens, |most| tokens.min(most))
+    }
+
+    fn occupied(&self) -> impl Iterator<Item = (usize, f64)> {
+        let all = self.counts.iter().enumerate();
+        all.filter(|(_, count)| **count > 0.0)
+            .map(|(at, count)| (at, f64::from(*count)))
+    }
+}
+
+fn bucket(tokens: Tokens) -> usize {
+    let place = ((tokens.0 as f64 + 1.0).log2() * A_DOUBLING) as usize;
+    place.min(BUCKETS - 1)
+}
+
+/// Of the lengths that a bucket stands for.
+fn middle(bucket: usize) -> f64 {
+    ((bucket as f64 + 0.5) / A_DOUBLING).exp2() - 1.0
+}
+
+/// When the first token comes: a fixed part, and a part for each token that is not read from a cache. Recursive least squares with a
+/// memory of a hundred answers; what is far off counts as no more than a little off, since queues of a provider have long tails.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstToken {
+    /// Seconds.
+    fixed: f64,
+    /// Seconds for each thousand tokens.
+    each: f64,
+    /// The inverse of what was seen, as least squares keeps it: symmetric.
+    spread: [f64; 3],
+    /// How far off answers usually are, in seconds.
+    off: f64,
+}
+
+/// One second, and 20,000 tokens a second.
+impl Default for FirstToken {
+    fn default() -> Self {
+        Self {
+            fixed: 1.0,
+            each: 0.05,
+            spread: [1.0, 0.0, 0.01],
+            off: 0.5,
+        }
+    }
+}
+
+/// Of what was known, so much is left after one more answer.
+const KEPT: f64 = 0.99;
+/// Answers that are further off than so many times what is usual are taken as that far off.
+const FAR: f64 = 4.0;
+
+impl FirstToken {
+    /// An answer to a prompt with so much that was not cached began after `time`.
+    pub fn saw(&mut self, uncached: Tokens, time: Duration) {
+        let x = thousands(uncached);
+        let off = time.as_secs_f64() - self.fixed - self.each * x;
+        self.off += 0.05 * (off.abs().min(FAR * 4.0 * self.off) - self.off);
+        let off = off.clamp(-FAR * self.off, FAR * self.off);
+        let [a, b, c] = self.spread;
+        let (to_fixed, to_each) = (a + b * x, b + c * x);
+        let scale = KEPT + to_fixed + to_each * x;
+        self.fixed += off * to_fixed / scale;
+        self.each += off * to_each / scale;
+        self.spread = [
+            (a - to_fixed * to_fixed / scale) / KEPT,
+            (b - to_fixed * to_each / scale) / KEPT,
+            (c - to_each * to_each / scale) / KEPT,
+        ];
+        // Prompts that are all alike teach one of the two numbers only; what is unknown of the other must not grow without end.
+        self.spread[0] = self.spread[0].min(10.0);
+        self.spread[2] = self.spread[2].min(1.0);
+        self.spread[1] = self.spread[1].clamp(-1.0, 1.0);
+    }
+
+    /// When it is to be expected; never before the fixed part, which is never below zero.
+    #[must_use]
+    pub fn expected(&self, uncached: Tokens) -> Duration {
+        let seconds = self.fixed.max(0.0) + self.each.max(0.0) * thousands(uncached);
+        Duration::from_secs_f64(seconds.min(600.0))
+    }
+}
+
+fn thousands(tokens: Tokens) -> f64 {
+    tokens.0 as f64 / 1000.0
+}
+
+/// Time from one token to the next, once an answer has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    seconds: f64,
+}
+
+/// Fifty tokens a second.
+impl Default for Pace {
+    fn default() -> Self {
+        Self { seconds: 0.02 }
+    }
+}
+
+impl Pace {
+    /// So many tokens came in `time` after the first. Longer answers say more.
+    pub fn saw(&mut self, tokens: Tokens, time: Duration) {
+        if tokens.0 < 2 {
+            return;
+        }
+        let each = time.as_secs_f64() / tokens.0 as f64;
+        let weight = (tokens.0 as f64 / 4000.0).min(0.2);
+        self.seconds += weight * (each.min(5.0) - self.seconds);
+    }
+
+    #[must_use]
+    pub fn expected(&self, tokens: Tokens) -> Duration {
+        Duration::from_secs_f64((self.seconds * tokens.0 as f64).min(3600.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    fn near(got: f64, want: f64, part: f64) {
+        assert!((got / want - 1.0).abs() < part, "{got} for {want}");
+    }
+
+    #[test]
+    fn lengths_come_to_what_was_seen_and_follow_a_change() {
+        let mut lengths = Lengths::default();
+        near(lengths.expected(None).0 as f64, 420.0, 0.15);
+        let mut rng = Rng::seeded(1);
+        for mean in [2_000.0, 60.0] {
+            let mut sum = 0.0;
+            for _ in 0..4_000 {
+                let tokens = (-rng.unit().max(1e-9).ln() * mean) as u64;
+                lengths.saw(Tokens(tokens));
+                sum += tokens as f64;
+            }
+            near(lengths.expected(None).0 as f64, sum / 4_000.0, 0.15);
+            // Of an exponential distribution.
+            near(lengths.quantile(0.5, None).0 as f64, mean * 0.693, 0.25);
+            near(lengths.quantile(0.9, None).0 as f64, mean * 2.303, 0.25);
+        }
+    }
+
+    #[test]
+    fn no_length_is_above_what_the_client_allows() {
+        let mut lengths = Lengths::default();
+        for tokens in [0, 1, 1 << 20, u64::MAX] {
+            lengths.saw(Tokens(tokens));
+        }
+        assert!(lengths.expected(Some(Tokens(10))) <= Tokens(10));
+        assert_eq!(lengths.quantile(1.0, Some(Tokens(10))), Tokens(10));
+        assert_eq!(lengths.expected(Some(Tokens(0))), Tokens(0));
+    }
+
+    #[test]
+    fn the_first_token_is_expected_by_what_is_not_cached() {
+        let mut rng = Rng::seeded(2);
+        let mut first = FirstToken::default();
+        for round in 0..600 {
+            let uncached = rng.below(150_000);
+            let noise = 0.1 * (rng.unit() - 0.5);
+            // One in thirty waits in a queue for half a minute.
+            let queue = if round % 30 == 0 { 30.0 } else { 0.0 };
+            let seconds = 0.4 + uncached as f64 / 8_000.0 + noise + queue;
+            first.saw(Tokens(uncached), Duration::from_secs_f64(seconds));
+        }
+        for uncached in [0, 10_000, 150_000] {
+            let want = 0.4 + uncached as f64 / 8_000.0;
+            let got = first.expected(Tokens(uncached)).as_secs_f64();
+            assert!((got - want).abs() < 0.3 + 0.1 * want, "{got} for {want}");
+        }
+    }
+
+    #[test]
+    fn prompts_that_are_all_alike_break_nothing() {
+        let mut first = FirstToken::default();
+        for _ in 0..100_000 {
+            first.saw(Tokens(5_000), Duration::from_millis(700));
+        }
+        near(first.expected(Tokens(5_000)).as_secs_f64(), 0.7, 0.05);
+        for _ in 0..300 {
+            first.saw(Tokens(100_000), Duration::from_secs(10));
+            first.saw(Tokens(0), Duration::from_millis(500));
+        }
+        near(first.expected(Tokens(100_000)).as_secs_f64(), 10.0, 0.1);
+    }
+
+    #[test]
+    fn the_pace_follows_what_is_seen() {
+        let mut pace = Pace::default();
+        for _ in 0..200 {
+            pace.saw(Tokens(400), Duration::from_secs(4));
+            pace.saw(Tokens(1), Duration::from_secs(60));
+        }
+        near(pace.expected(Tokens(1_000)).as_secs_f64(), 10.0, 0.02);
+    }
+}
