@@ -143,10 +143,13 @@ impl<R: Runtime> Driver<R> {
         let Some((speaks, ahead)) = self.in_time(first).await else {
             return;
         };
+        // Boxed but for the commonest, which else would be as large as the largest.
         match (speaks, tls) {
             (Speaks::Http1, _) => self.http1(stream, ahead).await,
-            (Speaks::Http2, _) => self.http2(Wire::new(stream, ahead)).await,
-            (Speaks::Tls, Some(config)) => self.tls(Wire::new(stream, ahead), config).await,
+            (Speaks::Http2, _) => Box::pin(self.http2(Wire::new(stream, ahead))).await,
+            (Speaks::Tls, Some(config)) => {
+                Box::pin(self.tls(Wire::new(stream, ahead), config)).await;
+            }
             (Speaks::Tls, None) => {}
         }
     }
@@ -158,9 +161,9 @@ impl<R: Runtime> Driver<R> {
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if http2 {
-            self.http2(Wire::new(stream, Vec::new())).await
+            Box::pin(self.http2(Wire::new(stream, Vec::new()))).await;
         } else {
-            self.http1(stream, Vec::new()).await
+            Box::pin(self.http1(stream, Vec::new())).await;
         }
     }
 

@@ -4,8 +4,8 @@
 //! those, and all memory behind. Costs each task a place in a table, and each of its polls one look at it.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 /// The tasks of this thread's executor.
@@ -21,17 +21,30 @@ thread_local! {
     static TASKS: RefCell<Tasks> = RefCell::default();
 }
 
-/// Runs `task` to its end, or until all are ended.
-pub(super) async fn mortal(task: impl Future<Output = ()>) {
-    let place = Place::take();
-    let mut task = pin!(task);
-    poll_fn(|cx| {
-        if place.is_over(cx) {
+/// A task that runs to its end, or until all are ended.
+pub(super) struct Mortal<F> {
+    place: Place,
+    task: F,
+}
+
+impl<F: Future<Output = ()> + Unpin> Mortal<F> {
+    pub(super) fn new(task: F) -> Self {
+        Self {
+            place: Place::take(),
+            task,
+        }
+    }
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Mortal<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.is_over(cx) {
             return Poll::Ready(());
         }
-        task.as_mut().poll(cx)
-    })
-    .await;
+        Pin::new(&mut self.task).poll(cx)
+    }
 }
 
 /// A task's place in the table, free again when it is dropped.

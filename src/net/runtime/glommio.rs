@@ -5,7 +5,7 @@
 //! accepts that may be dropped, writes of many slices in one call. Time-outs of glommio's streams are never used: they poison
 //! the next read.
 
-use super::ending::{self, mortal};
+use super::ending::{self, Mortal};
 use super::{Runtime, contained};
 use crate::net::ring_flags;
 use futures_lite::future::yield_now;
@@ -95,10 +95,12 @@ impl Runtime for IoUring {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        // On the heap once: each wrapper below, and glommio, would hold it in its own state and copy it there.
+        let task = Box::pin(task);
         glommio::spawn_local(async move {
             // glommio polls a new task at once, inside the caller, who may hold a borrow.
             yield_now().await;
-            contained(mortal(task)).await;
+            contained(Mortal::new(task)).await;
         })
         .detach();
     }

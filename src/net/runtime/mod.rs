@@ -153,9 +153,8 @@ pub fn task_panics() -> u64 {
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Runs `task` so that its panic, also one while it is dropped, ends only it and is counted. glommio's executor would end.
-async fn contained(task: impl Future<Output = ()>) {
-    let mut task = Box::pin(task);
-    let ran = AssertUnwindSafe(task.as_mut()).catch_unwind().await;
+async fn contained(mut task: impl Future<Output = ()> + Unpin) {
+    let ran = AssertUnwindSafe(&mut task).catch_unwind().await;
     let dropped = catch_unwind(AssertUnwindSafe(move || drop(task)));
     if ran.is_err() || dropped.is_err() {
         PANICS.fetch_add(1, Ordering::Relaxed);

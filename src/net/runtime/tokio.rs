@@ -59,7 +59,8 @@ impl Runtime for Epoll {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        tokio::task::spawn_local(contained(task));
+        // On the heap once: tokio would copy it three times on its way there.
+        tokio::task::spawn_local(contained(Box::pin(task)));
     }
 }
 
