@@ -55,7 +55,10 @@ impl Lengths {
     #[must_use]
     pub fn expected(&self, most: Option<Tokens>) -> Tokens {
         let most = most.map_or(f64::INFINITY, |most| most.0 as f64);
-        let sum: f64 = self.occupied().map(|(at, count)| middle(at).min(most) * count).sum();
+        let sum: f64 = self
+            .occupied()
+            .map(|(at, count)| middle(at).min(most) * count)
+            .sum();
         Tokens((sum / f64::from(self.total)).round() as u64)
     }
 

@@ -16,12 +16,13 @@ use crate::protocol::framing::{
 use crate::protocol::provider::{ProviderKind, hints, load};
 use bytes::{Bytes, BytesMut};
 
-const DIALECTS: [DialectName; 5] = [
+const DIALECTS: [DialectName; 6] = [
     DialectName::Native,
     DialectName::Chat,
     DialectName::Messages,
     DialectName::Responses,
     DialectName::Gemini,
+    DialectName::Completions,
 ];
 
 /// Fed in two pieces, cut where the first byte says.

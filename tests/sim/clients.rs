@@ -49,7 +49,8 @@ impl Plan {
             DialectName::Native,
             DialectName::Responses,
             DialectName::Gemini,
-        ][rng.below(5) as usize];
+            DialectName::Completions,
+        ][rng.below(6) as usize];
         let stream = rng.once_in(2);
         let model = if rng.once_in(2) { "m0" } else { "m1" };
         let text = text(rng);
@@ -120,9 +121,8 @@ impl Plan {
             DialectName::Responses => "/v1/responses",
             DialectName::Gemini if self.stream => "/v1beta/models/m0:streamGenerateContent",
             DialectName::Gemini => "/v1beta/models/m0:generateContent",
-            DialectName::Completions | DialectName::Converse => {
-                unreachable!("no client here speaks it")
-            }
+            DialectName::Completions => "/v1/completions",
+            DialectName::Converse => unreachable!("no client speaks it"),
         };
         let key = format!("Bearer {}", self.key);
         let mut headers = Headers::from([("authorization", key)]);
@@ -260,11 +260,12 @@ fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &s
         DialectName::Gemini => serde_json::json!({
             "contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 200},
         }),
-        DialectName::Completions | DialectName::Converse => {
-            unreachable!("no client here speaks it")
-        }
+        DialectName::Completions => serde_json::json!({
+            "model": model, "stream": stream, "prompt": text, "max_tokens": 200,
+        }),
+        DialectName::Converse => unreachable!("no client speaks it"),
     };
-    if tool {
+    if tool && dialect != DialectName::Completions {
         body["tools"] = match dialect {
             DialectName::Chat => {
                 serde_json::json!([{"type": "function", "function": {"name": "t", "parameters": schema}}])
@@ -280,7 +281,7 @@ fn body(rng: &mut Rng, dialect: DialectName, model: &str, stream: bool, text: &s
                 serde_json::json!([{"functionDeclarations": [{"name": "t", "parametersJsonSchema": schema}]}])
             }
             DialectName::Completions | DialectName::Converse => {
-                unreachable!("no client here speaks it")
+                unreachable!("it has no tools")
             }
         };
     }

@@ -124,6 +124,8 @@ fn dialect_of(path: &str) -> DialectName {
         DialectName::Messages
     } else if path.contains("responses") {
         DialectName::Responses
+    } else if path.ends_with("/v1/completions") {
+        DialectName::Completions
     } else {
         DialectName::Chat
     }

@@ -134,7 +134,7 @@ fn table(client: DialectName, benches: &mut [Bench], out: &mut String) {
 fn made() -> String {
     let mut benches: Vec<Bench> = COLUMNS.iter().map(Bench::new).collect();
     let mut out = HEAD.to_owned();
-    for client in CLIENTS {
+    for client in CLIENTS.into_iter().chain([DialectName::Completions]) {
         table(client, &mut benches, &mut out);
     }
     out
