@@ -72,11 +72,7 @@ impl Exchange {
     /// Takes note of what kind of text the answer is, which only its provider knows.
     pub(super) fn transcript_answered(&mut self, headers: &Headers) {
         if self.transcribes() {
-            let kind = headers
-                .iter()
-                .find(|(name, _)| &name[..] == b"content-type");
-            let kind = kind.and_then(|(_, value)| std::str::from_utf8(value).ok());
-            self.answer_kind = kind.map(Into::into);
+            self.answer_kind = headers.text(b"content-type").map(Into::into);
         }
     }
 }
