@@ -13,6 +13,7 @@ pub mod gemini;
 pub mod messages;
 pub mod native;
 pub mod numbers;
+mod packed_ids;
 pub mod responses;
 mod rules;
 pub mod splice;
@@ -104,6 +105,7 @@ pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault
         DialectName::Converse => converse::request::read(body),
     }?;
     request.dialect = Some(dialect);
+    packed_ids::take_apart(&mut request);
     unread::note(dialect, body, &mut request);
     Ok(request)
 }
@@ -336,6 +338,8 @@ pub fn write_answer(
     opening: &Opening,
     closing: &Closing,
 ) -> Bytes {
+    let packed = packed_ids::packed_answer(dialect, answer);
+    let answer = packed.as_ref().unwrap_or(answer);
     match dialect {
         DialectName::Native => native::events::write_whole(answer, opening, closing),
         DialectName::Chat => chat::events::write_whole(answer, opening, closing),
