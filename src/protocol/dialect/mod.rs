@@ -366,8 +366,7 @@ pub fn read_error(dialect: DialectName, status: u16, body: &[u8]) -> Fault {
 
 /// Whether clients of `dialect` find in a refusal's body what they look for, so that it may pass as it is. Providers that speak a dialect may
 /// refuse in a shape of their own: xAI's `{"code", "error"}` (both strings; xAI docs, debugging, read 2026-08) shows in OpenAI's client as a status without a reason.
-#[must_use]
-pub fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
+fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
     let Ok(said) = serde_json::from_slice::<serde_json::Value>(body) else {
         return false;
     };
