@@ -190,6 +190,10 @@ impl AnswerBlock {
         if !self.base64.is_empty() {
             push(Delta::Base64(Str::from(self.base64.as_str())));
         }
+        let mut signature = (self.signature.as_deref()).map(|s| Delta::Signature(Str::from(s)));
+        if let BlockStart::ToolCall { .. } = self.start {
+            signature.take().into_iter().for_each(&mut push);
+        }
         if !self.text.is_empty() {
             let text = Str::from(self.text.as_str());
             push(match self.start {
@@ -200,9 +204,7 @@ impl AnswerBlock {
                 _ => Delta::Text(text),
             });
         }
-        if let Some(signature) = &self.signature {
-            push(Delta::Signature(Str::from(signature.as_str())));
-        }
+        signature.into_iter().for_each(push);
     }
 }
 

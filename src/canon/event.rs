@@ -85,7 +85,8 @@ pub enum BlockStart {
 pub enum Delta {
     Text(Str),
     Thinking(Str),
-    /// The signature of the block's issuer; may come in parts, to be concatenated.
+    /// The signature of the block's issuer; may come in parts, to be concatenated. Of a call it comes whole and ahead of the input, as far as
+    /// its provider tells it by then.
     Signature(Str),
     /// A piece of a tool's input: JSON text of a function, free text of a custom tool.
     ToolInput(Str),

@@ -275,15 +275,13 @@ fn calls<'a>(ask: &'a Ask<'a>) -> Vec<&'a Tool<'a>> {
 }
 
 fn call(tool: &Tool<'_>, wire: Wire, salt: u64) -> Block {
-    let start = match wire {
-        Wire::Chat | Wire::Responses => "call_",
-        Wire::Messages => "toolu_01",
-        Wire::Gemini => "",
-        Wire::Converse => "tooluse_",
+    let long = |start: &str| format!("{start}{}", letters(salt, 22));
+    let id = match wire {
+        Wire::Chat | Wire::Responses => long("call_"),
+        Wire::Messages => long("toolu_01"),
+        Wire::Gemini => google_id(&letters(salt, 7)),
+        Wire::Converse => long("tooluse_"),
     };
-    // Google's ids are short.
-    let length = if wire == Wire::Gemini { 8 } else { 22 };
-    let id = format!("{start}{}", letters(salt, length));
     let text = match (tool.custom, tool.schema) {
         (true, _) => "free text".to_owned(),
         (false, Some(schema)) => example(schema),
@@ -297,6 +295,16 @@ fn call(tool: &Tool<'_>, wire: Wire, salt: u64) -> Block {
         },
         text,
     )
+}
+
+/// Google's ids are short. The last letter follows from the others, so that a call that we made is known when it comes back.
+fn google_id(start: &str) -> String {
+    format!("{start}{}", letters(xxh3_64(start.as_bytes()), 1))
+}
+
+/// Whether the id of a call is one that we gave out in Google's words; one in 62 of other ids of its length is taken for one too.
+pub(super) fn is_google_id(id: &str) -> bool {
+    id.len() == 8 && id.is_char_boundary(7) && google_id(&id[..7]) == id
 }
 
 /// `count` letters and digits that look random and are a function of `seed`.
@@ -325,10 +333,14 @@ pub(super) fn signature(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
+/// Whether we made `signed`, or it was made to look so.
+pub(super) fn is_ours(signed: &str) -> bool {
+    signed.starts_with(&base64::engine::general_purpose::STANDARD.encode(SIGNED))
+}
+
 /// A block that we signed and somebody changed. Signatures of others are taken, as older models take them.
 pub(super) fn forged(text: &str, signed: &str) -> bool {
-    let ours = base64::engine::general_purpose::STANDARD.encode(SIGNED);
-    signed.is_empty() || (signed.starts_with(&ours) && signed != signature(text))
+    signed.is_empty() || (is_ours(signed) && signed != signature(text))
 }
 
 /// JSON that fits `schema`, as far as its keywords are the usual ones.

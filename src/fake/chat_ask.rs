@@ -350,12 +350,43 @@ fn read_message<'a>(place: usize, message: &'a Tree<'a>, ask: &mut Ask<'a>) -> R
             ));
         }
     }
+    if let Some(id) = message.get("tool_call_id") {
+        fits(&format!("messages[{place}].tool_call_id"), id, ID_MAX)?;
+    }
+    let calls = message.get("tool_calls").map(Tree::items);
+    for (at, call) in calls.unwrap_or_default().iter().enumerate() {
+        if let Some(id) = call.get("id") {
+            fits(
+                &format!("messages[{place}].tool_calls[{at}].id"),
+                id,
+                ID_MAX,
+            )?;
+        }
+    }
     for key in ["tool_calls", "tool_call_id", "refusal", "name"] {
         if let Some(value) = message.get(key) {
             ask.prompt.push_tree(value);
         }
     }
     Ok(())
+}
+
+/// Characters of a call's id that OpenAI takes; only its refusals say so (vercel/ai issue 8132, read 2026-11). Its own have 29.
+const ID_MAX: usize = 40;
+
+/// The same bound in its words, whatever it is.
+pub(super) fn fits(place: &str, id: &Tree<'_>, most: usize) -> Result<(), Wrong> {
+    let length = id.text().map_or(0, |id| id.chars().count());
+    if length <= most {
+        return Ok(());
+    }
+    Err(Wrong::new(
+        place,
+        "string_above_max_length",
+        format!(
+            "Invalid '{place}': string too long. Expected a string with maximum length {most}, but got a string with length {length} instead."
+        ),
+    ))
 }
 
 fn part_text(role: &str, text: &str, ask: &mut Ask<'_>) {

@@ -1,7 +1,7 @@
 //! Reads a `generateContent` request and refuses what Google refuses (Gemini API reference, read 2026-11). Names are taken in both
 //! spellings, as protobuf's JSON takes them.
 
-use super::answer::forged;
+use super::answer::{forged, is_google_id, is_ours};
 use super::ask::{Ask, Choice, Tool, Wrong, base64_bytes};
 use super::json::Tree;
 
@@ -237,7 +237,8 @@ fn read_content<'a>(
     Ok(())
 }
 
-/// From the third generation on the first call of a step carries a signature (Gemini docs on thought signatures, read 2026-11).
+/// From the third generation on the first call of a step carries a signature (Gemini docs on thought signatures, read 2026-11). Google takes its
+/// word for a lost one with any call; here a call that we signed ourselves needs ours, so that who loses it on the way is found out.
 fn signatures(
     place: usize,
     role: &str,
@@ -251,7 +252,10 @@ fn signatures(
     let first = parts
         .iter()
         .position(|p| either(p, "functionCall").is_some());
-    let signed = |part: &Tree<'_>| either(part, "thoughtSignature").is_some();
+    let signed = |part: &Tree<'_>| {
+        let signature = either(part, "thoughtSignature").and_then(Tree::text);
+        signature.is_some_and(|s| is_ours(&alphabet(s)) || !is_own_call(part))
+    };
     if let Some(at) =
         first.filter(|&at| strict && current && role == "model" && !signed(&parts[at]))
     {
@@ -262,14 +266,23 @@ fn signatures(
     }
     let forged = |part: &Tree<'_>| {
         let sealed = either(part, "thoughtSignature").and_then(Tree::text);
-        // Both alphabets of base64 are taken, as protobuf's JSON takes them.
-        let sealed = sealed.map(|s| s.replace('-', "+").replace('_', "/"));
-        sealed.is_some_and(|s| forged(&signed_text(part), &s))
+        sealed.is_some_and(|s| forged(&signed_text(part), &alphabet(s)))
     };
     if parts.iter().any(forged) {
         return Err(Wrong::plain("Corrupted thought signature."));
     }
     Ok(())
+}
+
+/// Both alphabets of base64 are taken, as protobuf's JSON takes them.
+fn alphabet(signature: &str) -> String {
+    signature.replace('-', "+").replace('_', "/")
+}
+
+/// Whether we made the call of a part: with the first call of a step we gave a signature.
+fn is_own_call(part: &Tree<'_>) -> bool {
+    let id = either(part, "functionCall").and_then(|c| c.text_of("id"));
+    id.is_some_and(is_google_id)
 }
 
 /// What our signature of a part is made of: the call's name, or nothing.

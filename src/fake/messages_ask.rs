@@ -367,6 +367,17 @@ fn read_message<'a>(place: usize, message: &'a Tree<'a>, ask: &mut Ask<'a>) -> R
     Ok(())
 }
 
+/// Ids of calls have a pattern (Anthropic API reference, Messages, read 2026-11).
+fn fits(place: &str, id: &Tree<'_>) -> Result<(), Wrong> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    match id.text() {
+        Some(id) if !id.is_empty() && id.chars().all(fits) => Ok(()),
+        _ => Err(Wrong::plain(format!(
+            "{place}: String should match pattern '^[a-zA-Z0-9_-]+$'"
+        ))),
+    }
+}
+
 fn read_block(place: &str, role: &str, block: &Tree<'_>, ask: &mut Ask<'_>) -> Result<(), Wrong> {
     let kind = block
         .text_of("type")
@@ -391,11 +402,15 @@ fn read_block(place: &str, role: &str, block: &Tree<'_>, ask: &mut Ask<'_>) -> R
         }
         "image" | "document" => source(kind, need("source")?, ask),
         "tool_result" => {
+            fits(
+                &format!("{place}.tool_result.tool_use_id"),
+                need("tool_use_id")?,
+            )?;
             need("tool_use_id")?.write_into(ask);
             tool_result(block, ask);
         }
         "tool_use" => {
-            need("id")?;
+            fits(&format!("{place}.tool_use.id"), need("id")?)?;
             need("input")?;
             ask.prompt.push_tree(block);
         }

@@ -2,6 +2,7 @@
 
 use super::answer::forged;
 use super::ask::{Ask, Choice, Tool, Wrong, base64_bytes, data_url};
+use super::chat_ask::fits;
 use super::json::{Tree, quoted};
 
 const FIELDS: [&str; 34] = [
@@ -317,6 +318,9 @@ fn remember_bytes(item: &[u8], ask: &mut Ask<'_>) {
     ask.responses.conversation.extend_from_slice(item);
 }
 
+/// Characters of a call's id that this API takes; only its refusals say so (NousResearch/hermes-agent pull request 72006, read 2026-11).
+const CALL_ID_MAX: usize = 64;
+
 fn item(place: usize, item: &Tree<'_>, ask: &mut Ask<'_>) -> Result<(), Wrong> {
     let place = format!("input[{place}]");
     let need = |key: &str| {
@@ -326,12 +330,13 @@ fn item(place: usize, item: &Tree<'_>, ask: &mut Ask<'_>) -> Result<(), Wrong> {
     match item.text_of("type").unwrap_or("message") {
         "message" => message(&place, item, ask)?,
         "function_call" | "custom_tool_call" => {
-            need("call_id")?;
+            fits(&format!("{place}.call_id"), need("call_id")?, CALL_ID_MAX)?;
             need("name")?;
             ask.results.clear();
             ask.prompt.push_tree(item);
         }
         "function_call_output" | "custom_tool_call_output" => {
+            fits(&format!("{place}.call_id"), need("call_id")?, CALL_ID_MAX)?;
             ask.prompt.push_tree(need("call_id")?);
             match need("output")? {
                 Tree::Text(text) => part_text("tool", text, ask),

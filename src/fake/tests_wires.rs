@@ -81,6 +81,46 @@ fn every_wire_is_booked_with_the_tokens_it_told() {
     }
 }
 
+/// Of its own call it wants its own signature; of a stranger's it takes what Google takes.
+#[test]
+fn a_signature_that_was_given_is_missed_when_it_does_not_come_back() {
+    let mut fake = Fake::new(quick());
+    let path = format!("{FLASH}:generateContent");
+    let tools =
+        json!([{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}]);
+    let mut asked = gemini("use tool f twice");
+    asked["tools"] = tools.clone();
+    let content = post(&mut fake, &path, &asked).json()["candidates"][0]["content"].clone();
+    let mut back = |change: &dyn Fn(&mut Value)| {
+        let mut content = content.clone();
+        content["parts"].as_array_mut().expect("parts").truncate(1);
+        change(&mut content["parts"][0]);
+        let id = &content["parts"][0]["functionCall"]["id"];
+        let result =
+            json!({"functionResponse": {"id": id, "name": "f", "response": {"output": "x"}}});
+        let said = asked["contents"][0].clone();
+        let body = json!({"tools": tools, "contents": [said, content, {"role": "user", "parts": [result]}]});
+        let got = post(&mut fake, &path, &body);
+        (got.status, got.text())
+    };
+    let lost = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
+    assert_eq!(back(&|_| ()).0, 200);
+    for change in [
+        &|part: &mut Value| drop(part["thoughtSignature"].take()) as _,
+        &|part: &mut Value| part["thoughtSignature"] = lost.into(),
+    ] as [&dyn Fn(&mut Value); 2]
+    {
+        let (status, text) = back(change);
+        assert_eq!(status, 400);
+        assert!(text.contains("missing a thought_signature"), "{text}");
+    }
+    let stranger = back(&|part| {
+        part["functionCall"]["id"] = "toolu_1".into();
+        part["thoughtSignature"] = lost.into();
+    });
+    assert_eq!(stranger.0, 200, "{}", stranger.1);
+}
+
 #[test]
 fn a_background_response_is_billed_once_when_it_is_done_or_cancelled() {
     let mut fake = Fake::new(Settings {

@@ -476,8 +476,8 @@ impl Relay {
     fn absorb(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
         let mut fault = None;
         let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
-            match &event {
+        for event in &events {
+            match event {
                 Event::Usage(usage) => self.usage.update(usage),
                 Event::Started { id, .. } => self.upstream_id = id.clone(),
                 Event::BlockDelta { .. } => self.pieces += 1,
@@ -485,12 +485,13 @@ impl Relay {
                 Event::Error(said) => fault = Some((**said).clone()),
                 _ => {}
             }
-            match &mut self.down {
-                Down::Encode(encoder) => encoder.event(&event, out),
-                Down::Fold(fold) => fold.event(&event),
-                Down::Pass | Down::PassFramed(_) | Down::PassWhole(_) => {}
-            }
         }
+        match &mut self.down {
+            Down::Encode(encoder) => encoder.events(&events, out),
+            Down::Fold(fold) => events.iter().for_each(|event| fold.event(event)),
+            Down::Pass | Down::PassFramed(_) | Down::PassWhole(_) => {}
+        }
+        events.clear();
         self.events = events;
         fault.map_or(Ok(()), Err)
     }

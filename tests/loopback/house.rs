@@ -124,9 +124,14 @@ pub struct House {
 
 impl House {
     pub fn open(plan: &Plan) -> Self {
+        Self::configured(|data| plan.yaml(data))
+    }
+
+    /// As `yaml` says, which is told where data may lie.
+    pub fn configured(yaml: impl FnOnce(&Path) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("stokehold.yaml");
-        std::fs::write(&file, plan.yaml(&folder.path().join("data"))).expect("written");
+        std::fs::write(&file, yaml(&folder.path().join("data"))).expect("written");
         let loaded = node::read_config(&file).unwrap_or_else(|problems| {
             let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("not a configuration:\n{}", told.join("\n"))

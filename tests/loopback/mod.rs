@@ -20,6 +20,8 @@ mod words;
 mod answers;
 /// Gemini's stream as one JSON array.
 mod arrays;
+/// A model of Google's, its calls and their signatures.
+mod loops;
 /// Many requests on one WebSocket.
 mod sockets;
 /// Responses over a WebSocket.

@@ -13,6 +13,7 @@ pub mod gemini;
 pub mod messages;
 pub mod native;
 pub mod numbers;
+mod packed_ids;
 pub mod responses;
 mod rules;
 pub mod splice;
@@ -104,6 +105,7 @@ pub fn read_request(dialect: DialectName, body: &Bytes) -> Result<Request, Fault
         DialectName::Converse => converse::request::read(body),
     }?;
     request.dialect = Some(dialect);
+    packed_ids::take_apart(&mut request);
     unread::note(dialect, body, &mut request);
     Ok(request)
 }
@@ -336,6 +338,8 @@ pub fn write_answer(
     opening: &Opening,
     closing: &Closing,
 ) -> Bytes {
+    let packed = packed_ids::packed_answer(dialect, answer);
+    let answer = packed.as_ref().unwrap_or(answer);
     match dialect {
         DialectName::Native => native::events::write_whole(answer, opening, closing),
         DialectName::Chat => chat::events::write_whole(answer, opening, closing),
@@ -362,8 +366,7 @@ pub fn read_error(dialect: DialectName, status: u16, body: &[u8]) -> Fault {
 
 /// Whether clients of `dialect` find in a refusal's body what they look for, so that it may pass as it is. Providers that speak a dialect may
 /// refuse in a shape of their own: xAI's `{"code", "error"}` (both strings; xAI docs, debugging, read 2026-08) shows in OpenAI's client as a status without a reason.
-#[must_use]
-pub fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
+fn is_refusal(dialect: DialectName, body: &[u8]) -> bool {
     let Ok(said) = serde_json::from_slice::<serde_json::Value>(body) else {
         return false;
     };

@@ -44,8 +44,9 @@ impl Form {
         match (self, question) {
             (Self::Plain, _) | (Self::Vertex, Question::Embed | Question::EmbedMany) => true,
             // Google Cloud does not take the wrapped form of the Gemini API.
-            (Self::Vertex | Self::Predict, Question::Count) => dialect != DialectName::Gemini,
-            (Self::Bedrock, _) | (Self::Predict, _) => false,
+            (Self::Vertex, Question::Count) => dialect != DialectName::Gemini,
+            // Nothing is counted by the general call.
+            (Self::Bedrock | Self::Predict, _) => false,
         }
     }
 }
@@ -89,9 +90,7 @@ impl Sides {
         };
         let counted = counted_part(request);
         let (written, dropped) = match (self.provider, self.form) {
-            (DialectName::Gemini, Form::Vertex | Form::Predict) => {
-                count::write_for_vertex(&counted, target)?
-            }
+            (DialectName::Gemini, Form::Vertex) => count::write_for_vertex(&counted, target)?,
             (DialectName::Gemini, _) => count::write(&counted, target)?,
             (dialect, Form::Bedrock) => {
                 let (body, dropped) = write_request(dialect, &counted, target)?;

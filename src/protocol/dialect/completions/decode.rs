@@ -8,6 +8,7 @@ use crate::canon::{
 };
 use crate::protocol::dialect::chat::errors;
 use crate::protocol::dialect::chat::events::decoder::utf8;
+use crate::protocol::dialect::chat::events::frame::Course;
 use crate::protocol::dialect::chat::events::usage;
 use crate::protocol::dialect::chat::schema::{self, some_json, some_text};
 use crate::protocol::framing::sse::SseEvent;
@@ -60,12 +61,10 @@ struct Said<'a> {
 /// Reads one answer. One value an attempt; give it the SSE events in order, or the body.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    started: bool,
+    course: Course,
     blocks: u32,
     choices: Vec<Choice>,
     usage: Option<Json>,
-    done: bool,
-    failed: bool,
 }
 
 #[derive(Debug)]
@@ -78,14 +77,14 @@ struct Choice {
 impl Decoder {
     /// Appends to `out` what `sse` means, which may be nothing.
     pub fn event(&mut self, sse: &SseEvent, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        if self.failed || self.done {
+        if self.course.is_over() {
             return Ok(());
         }
         match sse.data.trim_ascii() {
             b"" => Ok(()),
             b"[DONE]" => {
                 // Only what was finished is whole: without a finish reason `finish` refuses.
-                self.end(out);
+                self.course.end(self.choices.iter().map(|c| c.stopped), out);
                 Ok(())
             }
             data => self.chunk(&utf8(sse.data.slice_ref(data))?, &sse.name, out),
@@ -95,7 +94,7 @@ impl Decoder {
     /// An answer that came in one body, `Done` included.
     pub fn whole(&mut self, body: &Bytes, out: &mut Vec<Event>) -> Result<(), Malformed> {
         self.chunk(&utf8(body.clone())?, b"", out)?;
-        if self.failed {
+        if self.course.failed {
             return Ok(());
         }
         // A body that parsed was not cut: who leaves out the finish reason has finished.
@@ -107,23 +106,8 @@ impl Decoder {
 
     /// The stream ended.
     pub fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        self.end(out);
-        if self.done || self.failed {
-            return Ok(());
-        }
-        Err(Malformed::at(if self.started {
-            "the stream ended without a finish_reason for every choice"
-        } else {
-            "the stream ended before its first chunk"
-        }))
-    }
-
-    fn end(&mut self, out: &mut Vec<Event>) {
-        let whole = !self.choices.is_empty() && self.choices.iter().all(|c| c.stopped);
-        if whole && !self.done && !self.failed {
-            self.done = true;
-            out.push(Event::Done);
-        }
+        self.course
+            .finish(self.choices.iter().map(|c| c.stopped), out)
     }
 
     fn chunk(&mut self, body: &Str, name: &[u8], out: &mut Vec<Event>) -> Result<(), Malformed> {
@@ -135,8 +119,7 @@ impl Decoder {
             ))
         })?;
         if let Some(fault) = fault_in(&chunk, body, name) {
-            self.failed = true;
-            out.push(Event::Error(Box::new(fault)));
+            self.course.fail(fault, out);
             return Ok(());
         }
         self.start(&chunk, body, out);
@@ -150,10 +133,10 @@ impl Decoder {
     fn start(&mut self, chunk: &Chunk<'_>, body: &Str, out: &mut Vec<Event>) {
         // Azure's first chunk has only what its filter said of the prompt.
         let empty = chunk.choices.as_ref().is_none_or(Vec::is_empty);
-        if self.started || (empty && chunk.usage.is_none()) {
+        if self.course.started || (empty && chunk.usage.is_none()) {
             return;
         }
-        self.started = true;
+        self.course.started = true;
         let seconds = chunk.created.and_then(|raw| raw.get().parse::<f64>().ok());
         out.push(Event::Started {
             id: schema::text(body, chunk.id).unwrap_or_default(),

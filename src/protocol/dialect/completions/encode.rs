@@ -4,7 +4,7 @@
 
 use super::logprobs;
 use crate::canon::{Answer, BlockStart, Delta, Event, Fault, StopReason, ToolKind, Usage};
-use crate::protocol::dialect::chat::errors;
+use crate::protocol::dialect::chat::events::frame::{self, Frame, begin};
 use crate::protocol::dialect::chat::events::usage;
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
@@ -13,26 +13,17 @@ use bytes::{Bytes, BytesMut};
 /// Writes one answer, streamed. One value an exchange.
 #[derive(Debug)]
 pub struct Encoder {
-    stream_usage: bool,
-    /// What every chunk begins with, up to its choices.
-    head: BytesMut,
+    frame: Frame,
     /// By the index of a block: its choice, where it is told.
     blocks: Vec<Option<u32>>,
-    usage: Usage,
-    dropped: Vec<String>,
 }
 
 impl Encoder {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let mut head = BytesMut::from("data: ");
-        begin(&opening, &mut head);
         Self {
-            stream_usage: opening.stream_usage,
-            head,
+            frame: Frame::new(&opening, TEXT_COMPLETION),
             blocks: Vec::new(),
-            usage: Usage::default(),
-            dropped: Vec::new(),
         }
     }
 
@@ -42,7 +33,7 @@ impl Encoder {
             Event::Started { .. } | Event::BlockStop { .. } | Event::Done | Event::Error(_) => {}
             Event::BlockStart { choice, block, .. } => {
                 let lost = lost(block);
-                lost.iter().for_each(|name| self.drop(name));
+                lost.iter().for_each(|name| self.frame.drop(name));
                 self.blocks.push(is_words(block).then_some(*choice));
             }
             Event::BlockDelta { index, delta } => {
@@ -51,7 +42,7 @@ impl Encoder {
                     self.chunk(choice, text, None, None, out);
                 }
             }
-            Event::Usage(usage) => self.usage.update(usage),
+            Event::Usage(usage) => self.frame.usage.update(usage),
             Event::Stop { choice, reason, .. } => {
                 self.chunk(*choice, "", None, Some(word(reason)), out);
             }
@@ -62,40 +53,25 @@ impl Encoder {
                 json,
             } => match logprobs::told(*dialect, name, json) {
                 Some(told) => self.chunk(*choice, "", Some(&told), None, out),
-                None => self.drop(name),
+                None => self.frame.drop(name),
             },
         }
     }
 
     /// Appends usage where it was asked for, and `[DONE]`.
     pub fn finish(&mut self, _closing: &Closing, out: &mut BytesMut) {
-        if self.stream_usage {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"[]");
-            json::key("usage", out);
-            usage::write(&self.usage, out);
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.frame.finish(|_| {}, out);
     }
 
     /// Appends the error as a data event; no `[DONE]` follows, as at OpenAI.
     pub fn fail(&mut self, fault: &Fault, _closing: &Closing, out: &mut BytesMut) {
-        out.extend_from_slice(b"data: {");
-        errors::write_object(fault, out);
-        out.extend_from_slice(b"}\n\n");
+        frame::fail(fault, out);
     }
 
     /// Names of what the answer held and this dialect has no words for, each once.
     #[must_use]
     pub fn dropped(&self) -> &[String] {
-        &self.dropped
-    }
-
-    fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|d| d == name) {
-            self.dropped.push(name.to_owned());
-        }
+        self.frame.dropped()
     }
 
     fn chunk(
@@ -106,15 +82,11 @@ impl Encoder {
         reason: Option<&str>,
         out: &mut BytesMut,
     ) {
-        out.extend_from_slice(&self.head);
+        self.frame.open(out);
         out.extend_from_slice(b"[");
         choice(number, text, logprobs, reason, out);
         out.extend_from_slice(b"]");
-        // OpenAI: where usage was asked for, all other chunks say that theirs is null.
-        if self.stream_usage {
-            out.extend_from_slice(b",\"usage\":null");
-        }
-        out.extend_from_slice(b"}\n\n");
+        self.frame.close(out);
     }
 }
 
@@ -122,7 +94,7 @@ impl Encoder {
 #[must_use]
 pub fn write_whole(answer: &Answer, opening: &Opening, _closing: &Closing) -> Bytes {
     let mut out = BytesMut::new();
-    begin(opening, &mut out);
+    begin(opening, TEXT_COMPLETION, &mut out);
     out.extend_from_slice(b"[");
     let blocks = answer.blocks.iter().map(|b| b.choice);
     let mut numbers: Vec<u32> = blocks.chain(answer.stops.iter().map(|s| s.0)).collect();
@@ -147,16 +119,7 @@ pub fn write_whole(answer: &Answer, opening: &Opening, _closing: &Closing) -> By
     out.freeze()
 }
 
-/// What a chunk and a whole answer begin with, up to the choices.
-fn begin(opening: &Opening, out: &mut BytesMut) {
-    out.extend_from_slice(b"{");
-    json::field("id", &opening.id, out);
-    json::field("object", "text_completion", out);
-    json::key("created", out);
-    json::integer(opening.created, out);
-    json::field("model", &opening.model, out);
-    json::key("choices", out);
-}
+const TEXT_COMPLETION: &str = "text_completion";
 
 fn choice(
     number: u32,

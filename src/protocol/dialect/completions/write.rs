@@ -125,27 +125,8 @@ fn unsayable(request: &Request, writer: &mut Writer<'_>) -> Result<(), Fault> {
 
 fn sampling(request: &Request, writer: &mut Writer<'_>) -> Result<(), Fault> {
     let s = &request.sampling;
-    if s.max_output.is_some() && writer.takes("max_output")? {
-        writer.integer("max_tokens", s.max_output.map(|t| t.0))?;
-    }
-    writer.number("temperature", s.temperature)?;
-    writer.number("top_p", s.top_p)?;
-    writer.integer("top_k", s.top_k)?;
-    if !s.stop.is_empty() && writer.takes("stop")? {
-        writer.key("stop").extend_from_slice(b"[");
-        for stop in &s.stop {
-            json::comma(&mut writer.out);
-            json::string(stop, &mut writer.out);
-        }
-        writer.out.extend_from_slice(b"]");
-    }
-    writer.integer("seed", s.seed)?;
-    writer.number("presence_penalty", s.presence_penalty)?;
-    writer.number("frequency_penalty", s.frequency_penalty)?;
-    writer.raw("logit_bias", s.logit_bias.as_ref().map(|j| j.get()))?;
-    if s.choices.is_some() && writer.takes("choices")? {
-        writer.integer("n", s.choices)?;
-    }
+    writer.drawing(s, "max_tokens")?;
+    writer.choices(s)?;
     if s.logprobs == Some(true) {
         logprobs(s, request.dialect, writer)?;
     }

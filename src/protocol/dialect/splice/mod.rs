@@ -5,6 +5,7 @@
 
 mod peek;
 mod peek_gemini;
+mod ids;
 mod request;
 pub use peek::peek;
 mod envelope;
@@ -51,6 +52,8 @@ pub struct Peek {
     pub tools: bool,
     /// Some block carries what only its issuer can read: thinking, redacted thinking, signatures.
     pub has_thinking: bool,
+    /// An id of a call may hold a signature that this router packed there, which no provider is to see.
+    pub packed_ids: bool,
     /// The request names what lies at one provider account (a stored answer, a file, a cached prefix), and can be answered there alone.
     pub server_state: bool,
     /// Responses: the answer shall not be kept (`store: false`).

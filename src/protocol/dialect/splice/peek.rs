@@ -5,6 +5,7 @@
 use super::Peek;
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
+use crate::protocol::dialect::packed_ids;
 use crate::protocol::json::walk::{Broken, DEPTH_MAX, Start, Walk};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -416,8 +417,12 @@ enum Part {
     Audio,
     Video,
     Signature,
+    /// The calls of a message of Chat Completions, which are JSON that the model reads too.
+    Calls,
     /// An id of an item, which alone may stand for it.
     Id,
+    /// An id of a call, beside its result or in an item with an id of its own.
+    CallId,
     /// A file by its id.
     FileId,
     Other,
@@ -431,13 +436,15 @@ impl Part {
             "content" | "text" | "thinking" | "refusal" | "title" | "context"
             | "reasoning_content" | "input_text" | "output" | "summary" => Self::Content,
             "source" => Self::Source,
-            "input" | "arguments" | "tool_calls" | "function_call" => Self::Raw,
+            "input" | "arguments" | "function_call" => Self::Raw,
+            "tool_calls" => Self::Calls,
             "image_url" => Self::Image,
             "file" => Self::Document,
             "input_audio" | "audio" | "audio_url" => Self::Audio,
             "video_url" => Self::Video,
             "signature" | "encrypted_content" => Self::Signature,
             "id" => Self::Id,
+            "tool_use_id" | "tool_call_id" | "call_id" => Self::CallId,
             "file_id" => Self::FileId,
             _ => Self::Other,
         }
@@ -457,7 +464,15 @@ fn part(peek: &mut Peek, walk: &mut Walk<'_>) -> Result<bool, Broken> {
         }
         let value = walk.value()?;
         match part {
-            Part::Id => id |= value.len() > 2,
+            Part::Id => {
+                id |= value.len() > 2;
+                peek.packed_ids |= packed_ids::may_stand(value);
+            }
+            Part::CallId => peek.packed_ids |= packed_ids::may_stand(value),
+            Part::Calls => {
+                peek.packed_ids |= packed_ids::may_stand(value);
+                said(peek, &Part::Raw, value);
+            }
             Part::FileId => peek.server_state |= value != "null",
             Part::Signature => sealed |= !matches!(value, "null" | "\"\""),
             Part::Source => return source(peek, value),
@@ -471,7 +486,7 @@ fn part(peek: &mut Peek, walk: &mut Walk<'_>) -> Result<bool, Broken> {
         }
         Ok(())
     })?;
-    peek.has_thinking |= sealed;
+    peek.has_thinking |= sealed | peek.packed_ids;
     let told = peek.prompt_bytes > before;
     peek.server_state |= reasoning && id && !sealed && !told;
     Ok(instruction)
@@ -500,7 +515,9 @@ fn said(peek: &mut Peek, key: &Part, value: &str) {
         Part::Audio => peek.audio = true,
         Part::Video => peek.video = true,
         Part::Signature
+        | Part::Calls
         | Part::Id
+        | Part::CallId
         | Part::FileId
         | Part::Role
         | Part::Type

@@ -1,7 +1,7 @@
 //! The client's bytes for a provider of the same dialect, with the few changes that must be.
 
 use super::ruled::ruled;
-use super::{Peek, envelope};
+use super::{Peek, envelope, ids};
 use crate::canon::{DialectName, Fault};
 use crate::protocol::dialect::{Dropped, Rules};
 use bytes::Bytes;
@@ -17,7 +17,8 @@ pub fn splice_request(
     peek: &Peek,
     model: &str,
 ) -> Result<SmallVec<[Bytes; 4]>, Fault> {
-    Ok(apply(body, edits(dialect, body, peek, model)?))
+    let (edits, _) = edits(dialect, body, peek, model)?;
+    Ok(apply(body, edits))
 }
 
 /// As `splice_request`, with the model's rules applied and, where its provider wants another `shape`, in that: what `envelope` removes and
@@ -33,9 +34,12 @@ pub fn own_words(
     // Where the envelope takes the model's name out, nothing is written over it before.
     let unnamed = shape.is_some_and(|(remove, _)| remove.contains(&"model"));
     let model = if unnamed { &*peek.model } else { model };
-    let mut edits = edits(dialect, body, peek, model)?;
-    let (ruled, told) = ruled(dialect, body, peek, rules)?;
+    let (mut edits, unsigned) = edits(dialect, body, peek, model)?;
+    let (ruled, mut told) = ruled(dialect, body, peek, rules)?;
     edits.extend(ruled);
+    if unsigned {
+        told.push("signature".to_owned());
+    }
     // What is put in at a place comes before what is taken out from there on.
     edits.sort_by_key(|e| (e.at.start, e.at.end));
     let slices = apply(body, edits);
@@ -52,12 +56,13 @@ pub fn own_words(
     Ok((slices, told))
 }
 
+/// What changes, by place; and whether a call's signature leaves with what was packed into its id.
 fn edits(
     dialect: DialectName,
     body: &Bytes,
     peek: &Peek,
     model: &str,
-) -> Result<SmallVec<[Edit; 2]>, Fault> {
+) -> Result<(SmallVec<[Edit; 2]>, bool), Fault> {
     let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
     // Gemini's model and stream stand in the path, and usage always comes.
     if dialect != DialectName::Gemini && peek.model != model {
@@ -72,8 +77,14 @@ fn edits(
     if asks && peek.stream && !peek.stream_usage {
         edits.push(ask_usage(body, peek)?);
     }
+    let mut unsigned = false;
+    if peek.packed_ids {
+        let (shorter, lost) = ids::shortened(body);
+        edits.extend(shorter);
+        unsigned = lost;
+    }
     edits.sort_by_key(|e| e.at.start);
-    Ok(edits)
+    Ok((edits, unsigned))
 }
 
 pub(super) struct Edit {
@@ -96,8 +107,15 @@ fn apply(body: &Bytes, edits: SmallVec<[Edit; 2]>) -> SmallVec<[Bytes; 4]> {
     if done < body.len() {
         slices.push(body.slice(done..));
     }
+    // Many slices cost a write more than a copy does.
+    if slices.len() > SLICES_MAX {
+        return std::iter::once(Bytes::from(slices.concat())).collect();
+    }
     slices
 }
+
+/// More than rules and a model's name ever make: only a long conversation of packed ids does.
+const SLICES_MAX: usize = 32;
 
 /// Asks for the usage chunk, leaving every other byte as it was.
 fn ask_usage(body: &Bytes, peek: &Peek) -> Result<Edit, Fault> {

@@ -1,6 +1,8 @@
 //! Answers told and told again: what the tests of this folder have in common.
 
+use crate::base::Str;
 use crate::canon::{Answer, BlockStart, DialectName, Event, Fault, Fold};
+use crate::protocol::dialect::packed_ids::unpack;
 use crate::protocol::dialect::splice::{Lift, Pass};
 use crate::protocol::dialect::{Closing, Decoder, Encoder, Opening, write_answer};
 use crate::protocol::framing::sse;
@@ -19,6 +21,21 @@ pub fn folded(events: &[Event]) -> Answer {
     let mut fold = Fold::default();
     events.iter().for_each(|e| fold.event(e));
     fold.into_answer()
+}
+
+/// An answer that a client was told, as it is read when that gives it back: a signature in a call's id stands with the call.
+pub fn given_back(mut answer: Answer) -> Answer {
+    for block in &mut answer.blocks {
+        if let BlockStart::ToolCall { id, .. } = &mut block.start
+            && let Some((short, signature)) = unpack(&id.clone())
+        {
+            *id = Str::from(short);
+            // Where it stands in the dialect's own place too, it is the same.
+            let said = block.signature.get_or_insert_with(|| signature.clone());
+            assert_eq!(*said, signature);
+        }
+    }
+    answer
 }
 
 pub fn cut(body: &[u8]) -> Vec<sse::SseEvent> {
@@ -74,7 +91,7 @@ pub fn opening(answer: &Answer) -> Opening {
 pub fn streamed(to: DialectName, events: &[Event]) -> (Bytes, Vec<String>) {
     let opening = opening(&folded(events));
     let (mut encoder, mut out) = (Encoder::new(to, opening), BytesMut::new());
-    events.iter().for_each(|e| encoder.event(e, &mut out));
+    encoder.events(events, &mut out);
     encoder.finish(&Closing::default(), &mut out);
     (out.freeze(), encoder.dropped().to_vec())
 }
@@ -89,7 +106,7 @@ pub fn whole(to: DialectName, events: &[Event]) -> Bytes {
 pub fn failed(to: DialectName, events: &[Event], fault: &Fault) -> Bytes {
     let opening = opening(&folded(events));
     let (mut encoder, mut out) = (Encoder::new(to, opening), BytesMut::new());
-    events.iter().for_each(|e| encoder.event(e, &mut out));
+    encoder.events(events, &mut out);
     encoder.fail(fault, &Closing::default(), &mut out);
     out.freeze()
 }

@@ -123,12 +123,13 @@ impl Call {
         self.id = self.id.take().or(fragment.id);
         self.name = self.name.take().or(fragment.name);
         self.custom |= fragment.custom;
+        // Ahead of the input that it came with: who tells a call's start may want to tell its signature with it.
+        if let Some(signature) = fragment.signature {
+            self.held.push(Delta::Signature(signature.into()));
+        }
         if let Some(input) = fragment.input.filter(|s| !s.is_empty()) {
             self.shape.feed(&input);
             self.held.push(Delta::ToolInput(input));
-        }
-        if let Some(signature) = fragment.signature {
-            self.held.push(Delta::Signature(signature.into()));
         }
     }
 

@@ -3,6 +3,7 @@
 //! Remembers which blocks are open in each choice. Takes every speaker's departures that we know of, and never holds back text.
 
 use super::calls::{Calls, Fragment};
+use super::frame::Course;
 use super::usage;
 use crate::base::{Json, Str};
 use crate::canon::{
@@ -22,13 +23,11 @@ use serde_json::value::RawValue;
 #[derive(Debug, Default)]
 pub struct Decoder {
     id: Str,
-    started: bool,
+    course: Course,
     blocks: u32,
     choices: Vec<Choice>,
     usage: Option<Json>,
     tier: Option<Str>,
-    done: bool,
-    failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +98,7 @@ impl Sink<'_> {
 impl Decoder {
     /// Appends to `out` what `sse` means, which may be nothing.
     pub fn event(&mut self, sse: &SseEvent, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        if self.failed || self.done {
+        if self.course.is_over() {
             return Ok(());
         }
         let data = sse.data.trim_ascii();
@@ -107,7 +106,7 @@ impl Decoder {
             b"" => Ok(()),
             b"[DONE]" => {
                 // Only what was finished is whole: without a finish reason `finish` refuses.
-                self.end(out);
+                self.course.end(self.choices.iter().map(|c| c.stopped), out);
                 Ok(())
             }
             _ => self.chunk(&utf8(sse.data.slice_ref(data))?, &sse.name, out),
@@ -119,11 +118,11 @@ impl Decoder {
         let body = utf8(body.clone())?;
         if body.trim_start().starts_with('[') {
             let value = serde_json::from_str(&body).map_err(|e| not_json(&e))?;
-            self.fail(errors::read_value(None, &value), out);
+            self.course.fail(errors::read_value(None, &value), out);
             return Ok(());
         }
         self.chunk(&body, b"", out)?;
-        if self.failed {
+        if self.course.failed {
             return Ok(());
         }
         // A JSON body that parsed was not cut, so a speaker that leaves out the finish reason has finished.
@@ -137,34 +136,14 @@ impl Decoder {
 
     /// The stream ended.
     pub fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        self.end(out);
-        if self.done || self.failed {
-            return Ok(());
-        }
-        Err(Malformed::at(if self.started {
-            "the stream ended without a finish_reason for every choice"
-        } else {
-            "the stream ended before its first chunk"
-        }))
-    }
-
-    fn end(&mut self, out: &mut Vec<Event>) {
-        let whole = !self.choices.is_empty() && self.choices.iter().all(|c| c.stopped);
-        if whole && !self.done && !self.failed {
-            self.done = true;
-            out.push(Event::Done);
-        }
-    }
-
-    fn fail(&mut self, fault: Fault, out: &mut Vec<Event>) {
-        self.failed = true;
-        out.push(Event::Error(Box::new(fault)));
+        self.course
+            .finish(self.choices.iter().map(|c| c.stopped), out)
     }
 
     fn chunk(&mut self, body: &Str, name: &[u8], out: &mut Vec<Event>) -> Result<(), Malformed> {
         let chunk: Chunk<'_> = serde_json::from_str(body).map_err(|e| not_json(&e))?;
         if let Some(fault) = fault_in(&chunk, body, name) {
-            self.fail(fault, out);
+            self.course.fail(fault, out);
             return Ok(());
         }
         is_own(&chunk)?;
@@ -199,10 +178,10 @@ impl Decoder {
     fn start(&mut self, chunk: &Chunk<'_>, body: &Str, out: &mut Vec<Event>) {
         // Azure's first chunk has only what its filter said of the prompt, and empty ids: the answer begins with the next.
         let empty = chunk.choices.as_ref().is_none_or(Vec::is_empty);
-        if self.started || (empty && chunk.usage.is_none()) {
+        if self.course.started || (empty && chunk.usage.is_none()) {
             return;
         }
-        self.started = true;
+        self.course.started = true;
         self.id = schema::text(body, chunk.id).unwrap_or_default();
         out.push(Event::Started {
             id: self.id.clone(),

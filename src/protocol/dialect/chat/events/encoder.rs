@@ -3,12 +3,10 @@
 //! Cannot fail, and allocates nothing for a delta but the growth of `out`. What this dialect has no words for is named in `dropped`.
 //! `Opening::bare` is the native dialect's alone: Chat Completions is not spoken on WebSockets.
 
+use super::frame::{self, Frame};
 use super::usage;
 use crate::base::Str;
-use crate::canon::{
-    BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind, Usage,
-};
-use crate::protocol::dialect::chat::errors;
+use crate::canon::{BlockStart, Citation, Delta, DialectName, Event, Fault, StopReason, ToolKind};
 use crate::protocol::dialect::{Closing, Opening};
 use crate::protocol::json;
 use bytes::BytesMut;
@@ -16,13 +14,9 @@ use bytes::BytesMut;
 /// Writes one answer, streamed. One value an exchange.
 #[derive(Debug)]
 pub struct Encoder {
-    stream_usage: bool,
-    /// What every chunk begins with, up to its choices.
-    head: BytesMut,
+    frame: Frame,
     blocks: Vec<Block>,
     choices: Vec<Choice>,
-    usage: Usage,
-    dropped: Vec<String>,
     /// The data URL of the picture that is being told: clients take it whole.
     picture: String,
 }
@@ -71,20 +65,10 @@ struct Choice {
 impl Encoder {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let mut head = BytesMut::from("data: {");
-        json::field("id", &opening.id, &mut head);
-        json::field("object", "chat.completion.chunk", &mut head);
-        json::key("created", &mut head);
-        json::integer(opening.created, &mut head);
-        json::field("model", &opening.model, &mut head);
-        json::key("choices", &mut head);
         Self {
-            stream_usage: opening.stream_usage,
-            head,
+            frame: Frame::new(&opening, "chat.completion.chunk"),
             blocks: Vec::new(),
             choices: Vec::new(),
-            usage: Usage::default(),
-            dropped: Vec::new(),
             picture: String::new(),
         }
     }
@@ -96,7 +80,7 @@ impl Encoder {
             Event::BlockStart { choice, block, .. } => self.block_start(*choice, block, out),
             Event::BlockDelta { index, delta } => self.block_delta(*index, delta, out),
             Event::BlockStop { index } => self.block_stop(*index, out),
-            Event::Usage(usage) => self.usage.update(usage),
+            Event::Usage(usage) => self.frame.usage.update(usage),
             Event::Stop { choice, reason, .. } => self.stop(*choice, reason, out),
             Event::Other {
                 dialect: DialectName::Chat,
@@ -114,40 +98,24 @@ impl Encoder {
                 json,
                 ..
             } => self.top_level(name, json.get(), out),
-            Event::Other { name, .. } => self.drop(name),
+            Event::Other { name, .. } => self.frame.drop(name),
         }
     }
 
     /// Appends usage where it was asked for, and `[DONE]`.
     pub fn finish(&mut self, _closing: &Closing, out: &mut BytesMut) {
-        if self.stream_usage {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"[]");
-            self.tier(out);
-            json::key("usage", out);
-            usage::write(&self.usage, out);
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.frame.finish(|out| self.tier(out), out);
     }
 
     /// Appends the error as a data event; no `[DONE]` follows, as at OpenAI.
     pub fn fail(&mut self, fault: &Fault, _closing: &Closing, out: &mut BytesMut) {
-        out.extend_from_slice(b"data: {");
-        errors::write_object(fault, out);
-        out.extend_from_slice(b"}\n\n");
+        frame::fail(fault, out);
     }
 
     /// Names of what the answer held and this dialect has no words for, each once.
     #[must_use]
     pub fn dropped(&self) -> &[String] {
-        &self.dropped
-    }
-
-    fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|d| d == name) {
-            self.dropped.push(name.to_owned());
-        }
+        self.frame.dropped()
     }
 
     fn choice(&mut self, number: u32) -> Option<&mut Choice> {
@@ -174,7 +142,7 @@ impl Encoder {
 
     /// Opens a chunk of one choice, up to the members of its delta.
     fn open(&self, choice: u32, out: &mut BytesMut) {
-        out.extend_from_slice(&self.head);
+        self.frame.open(out);
         out.extend_from_slice(b"[{\"index\":");
         json::integer(choice, out);
         out.extend_from_slice(b",\"delta\":{");
@@ -189,30 +157,22 @@ impl Encoder {
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b"}]");
-        self.end(out);
-    }
-
-    /// OpenAI: where usage was asked for, all other chunks say that theirs is null.
-    fn end(&self, out: &mut BytesMut) {
-        if self.stream_usage {
-            out.extend_from_slice(b",\"usage\":null");
-        }
-        out.extend_from_slice(b"}\n\n");
+        self.frame.close(out);
     }
 
     fn tier(&self, out: &mut BytesMut) {
-        if let Some(tier) = &self.usage.service_tier {
+        if let Some(tier) = &self.frame.usage.service_tier {
             json::field("service_tier", usage::tier(tier), out);
         }
     }
 
     fn top_level(&self, name: &str, value: &str, out: &mut BytesMut) {
-        out.extend_from_slice(&self.head);
+        self.frame.open(out);
         out.extend_from_slice(b"[],");
         json::string(name, out);
         out.extend_from_slice(b":");
         out.extend_from_slice(value.as_bytes());
-        self.end(out);
+        self.frame.close(out);
     }
 
     fn block_start(&mut self, number: u32, block: &BlockStart, out: &mut BytesMut) {
@@ -270,7 +230,7 @@ impl Encoder {
             _ => String::new(),
         };
         if !name.is_empty() {
-            self.drop(&name);
+            self.frame.drop(&name);
             return Kind::Mute;
         }
         let Some(choice) = self.choice(number) else {
@@ -365,11 +325,11 @@ impl Encoder {
                 out.extend_from_slice(json.get().as_bytes());
                 self.close("null", None, out);
             }
-            (_, Delta::Citation(_)) => self.drop("citations"),
-            (_, Delta::Signature(_)) => self.drop("signature"),
-            (_, Delta::Other { json, .. }) => self.drop(&type_of(json.get())),
+            (_, Delta::Citation(_)) => self.frame.drop("citations"),
+            (_, Delta::Signature(_)) => self.frame.drop("signature"),
+            (_, Delta::Other { json, .. }) => self.frame.drop(&type_of(json.get())),
             // A delta that its block cannot have.
-            _ => self.drop("delta"),
+            _ => self.frame.drop("delta"),
         }
     }
 
@@ -415,7 +375,7 @@ impl Encoder {
         } else {
             // An empty delta is a chunk that says nothing: clients pass over it.
             out.truncate(before);
-            self.drop("citations");
+            self.frame.drop("citations");
         }
         self.close("null", None, out);
     }
@@ -449,7 +409,7 @@ impl Encoder {
     fn image(&mut self, choice: u32, out: &mut BytesMut) {
         let url = std::mem::take(&mut self.picture);
         if url.ends_with(";base64,") {
-            return self.drop("image");
+            return self.frame.drop("image");
         }
         let number = self.choice(choice).map_or(0, |c| {
             c.images += 1;
@@ -469,7 +429,7 @@ impl Encoder {
             self.end_bare_call(number, out);
         }
         if *reason == StopReason::Pause {
-            self.drop("pause");
+            self.frame.drop("pause");
         }
         let refused = self.choice(number).is_some_and(|c| c.refused);
         self.open(number, out);

@@ -3,6 +3,7 @@
 pub(in crate::protocol::dialect) mod decoder;
 pub use decoder::Decoder;
 mod calls;
+pub(in crate::protocol::dialect) mod frame;
 pub(in crate::protocol::dialect) mod encoder;
 pub(in crate::protocol::dialect) mod usage;
 pub use encoder::Encoder;

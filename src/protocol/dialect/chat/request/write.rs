@@ -147,6 +147,19 @@ impl Writer<'_> {
         } else {
             "max_completion_tokens"
         };
+        self.drawing(s, limit)?;
+        self.boolean("logprobs", s.logprobs)?;
+        self.integer("top_logprobs", s.top_logprobs)?;
+        self.choices(s)?;
+        self.string("verbosity", s.verbosity.as_ref())
+    }
+
+    /// How tokens are drawn, and when to stop: what Completions has too. `limit`: what the output limit is called.
+    pub(in crate::protocol::dialect) fn drawing(
+        &mut self,
+        s: &Sampling,
+        limit: &str,
+    ) -> Result<(), Fault> {
         if s.max_output.is_some() && self.takes("max_output")? {
             self.integer(limit, s.max_output.map(|t| t.0))?;
         }
@@ -165,13 +178,14 @@ impl Writer<'_> {
         self.integer("seed", s.seed)?;
         self.number("presence_penalty", s.presence_penalty)?;
         self.number("frequency_penalty", s.frequency_penalty)?;
-        self.raw("logit_bias", s.logit_bias.as_ref().map(|j| j.get()))?;
-        self.boolean("logprobs", s.logprobs)?;
-        self.integer("top_logprobs", s.top_logprobs)?;
+        self.raw("logit_bias", s.logit_bias.as_ref().map(|j| j.get()))
+    }
+
+    pub(in crate::protocol::dialect) fn choices(&mut self, s: &Sampling) -> Result<(), Fault> {
         if s.choices.is_some() && self.takes("choices")? {
             self.integer("n", s.choices)?;
         }
-        self.string("verbosity", s.verbosity.as_ref())
+        Ok(())
     }
 
     /// A budget becomes a word, by the table in the provider's notes (minimal 512, low 2k, medium 8k, high 24k, then the maximum).

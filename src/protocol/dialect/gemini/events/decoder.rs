@@ -414,11 +414,12 @@ impl State {
             name: pending.name,
             kind: ToolKind::Function,
         };
+        // Ahead of the input: who tells a call's start may want to tell its signature with it.
         let signature = pending.signature.map(Delta::Signature);
-        sink.whole(
-            block,
-            std::iter::once(Delta::ToolInput(input)).chain(signature),
-        );
+        let deltas = signature
+            .into_iter()
+            .chain(std::iter::once(Delta::ToolInput(input)));
+        sink.whole(block, deltas);
     }
 
     fn inline(

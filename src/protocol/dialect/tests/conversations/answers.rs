@@ -5,7 +5,9 @@ use super::lines::{of_answer, of_request};
 use super::{CLIENTS, Fate, Fates, PROVIDERS};
 use crate::base::Tokens;
 use crate::canon::{BlockStart, Citation, Delta, DialectName, Event, StopReason, ToolKind, Usage};
-use crate::protocol::dialect::tests::tell::{folded, of_sse, of_whole, streamed, whole};
+use crate::protocol::dialect::tests::tell::{
+    folded, given_back, of_sse, of_whole, streamed, whole,
+};
 use crate::protocol::dialect::{Rules, Target, read_request, write_request};
 use bytes::Bytes;
 use serde_json::{Value, json as value};
@@ -150,6 +152,21 @@ fn free_text() -> Vec<Event> {
         .ends(StopReason::ToolUse)
 }
 
+/// As Google makes them: thought about, and the first of those made at once is signed.
+fn signed_calls() -> Vec<Event> {
+    let call = |id: &'static str| BlockStart::ToolCall {
+        id: id.into(),
+        name: "weather".into(),
+        kind: ToolKind::Function,
+    };
+    let input = || Delta::ToolInput("{\"city\":\"Bonn\"}".into());
+    let signed = vec![Delta::Signature("c2lnbmF0dXJl".into()), input()];
+    Said::new()
+        .block(call("call_1"), signed)
+        .block(call("call_2"), vec![input()])
+        .ends(StopReason::ToolUse)
+}
+
 fn two() -> Vec<Event> {
     let text = |t: &'static str| vec![Delta::Text(t.into())];
     Said::new()
@@ -205,6 +222,7 @@ pub fn all() -> Vec<(&'static str, Vec<Event>)> {
                 .call("call_1", "weather", &["{\"city\":\"Bonn\"}"])
                 .ends(StopReason::ToolUse),
         ),
+        ("signed calls", signed_calls()),
         ("free text call", free_text()),
         (
             "refusal",
@@ -223,7 +241,8 @@ pub fn all() -> Vec<(&'static str, Vec<Event>)> {
 }
 
 fn fate(events: &[Event], back: &[Event], told: Vec<String>) -> Fate {
-    Fate::of(&of_answer(&folded(events)), &of_answer(&folded(back)), told)
+    let back = given_back(folded(back));
+    Fate::of(&of_answer(&folded(events)), &of_answer(&back), told)
 }
 
 /// What is decoded of `events` written in `to`, streamed and whole.
@@ -280,22 +299,44 @@ fn an_answer_comes_back_by_every_pair_of_dialects() {
 }
 
 /// What a client of `dialect` sends back of an answer, and the result of its call, as that API's documentation asks: the answer's own items, untouched.
-fn sent_back(dialect: DialectName, answer: &Value) -> Value {
+/// A `bare` client knows of a call no more than its id, its name and what it was called with, as many do.
+fn sent_back(dialect: DialectName, answer: &Value, bare: bool) -> Value {
+    let mut answer = answer.clone();
     match dialect {
         DialectName::Chat => {
-            let message = answer["choices"][0]["message"].clone();
+            let message = &mut answer["choices"][0]["message"];
+            let calls = message["tool_calls"].as_array_mut().expect("calls");
+            if bare {
+                calls
+                    .iter_mut()
+                    .for_each(|call| drop(call["extra_content"].take()));
+            }
+            let id = calls[0]["id"].clone();
             value!({"model": "m", "messages": [{"role": "user", "content": "rain?"}, message,
-                {"role": "tool", "tool_call_id": "call_1", "content": "yes"}]})
+                {"role": "tool", "tool_call_id": id, "content": "yes"}]})
         }
-        DialectName::Messages => value!({"model": "m", "max_tokens": 9, "messages": [
-            {"role": "user", "content": "rain?"}, {"role": "assistant", "content": answer["content"]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "yes"}]}]}),
+        DialectName::Messages => {
+            let content = answer["content"].as_array().expect("blocks");
+            let call = content
+                .iter()
+                .find(|b| b["type"] == "tool_use")
+                .expect("a call");
+            value!({"model": "m", "max_tokens": 9, "messages": [
+                {"role": "user", "content": "rain?"}, {"role": "assistant", "content": content},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"], "content": "yes"}]}]})
+        }
         DialectName::Responses => {
             let mut input = vec![value!({"role": "user", "content": "rain?"})];
             input.extend(answer["output"].as_array().cloned().unwrap_or_default());
-            input.push(
-                value!({"type": "function_call_output", "call_id": "call_1", "output": "yes"}),
-            );
+            let call = input
+                .iter_mut()
+                .find(|item| item["type"] == "function_call");
+            let call = call.expect("a call");
+            if bare {
+                call["extra_content"].take();
+            }
+            let id = call["call_id"].clone();
+            input.push(value!({"type": "function_call_output", "call_id": id, "output": "yes"}));
             value!({"model": "m", "input": input})
         }
         DialectName::Gemini => {
@@ -341,10 +382,21 @@ pub const SIGNATURE: &str = "c2lnbmF0dXJl";
 
 /// What an answer's issuer is shown again by a client of `client`, and what the client was told was left out.
 pub fn comes_back(provider: DialectName, client: DialectName) -> (Vec<String>, Vec<String>) {
-    let what = format!("{} by way of {}", provider.as_str(), client.as_str());
     let said = signed_by(provider);
-    let answer: Value = serde_json::from_slice(&whole(client, &said)).expect("JSON");
-    let asked = Bytes::from(sent_back(client, &answer).to_string());
+    let back = asked_again(provider, (provider, client), &whole(client, &said), false);
+    (back, streamed(client, &said).1)
+}
+
+/// What `to` is asked after an answer of `issuer`, which a client of `client` was told as `answer`.
+fn asked_again(
+    to: DialectName,
+    (issuer, client): (DialectName, DialectName),
+    answer: &[u8],
+    bare: bool,
+) -> Vec<String> {
+    let what = format!("{} by way of {}", issuer.as_str(), client.as_str());
+    let answer: Value = serde_json::from_slice(answer).expect("JSON");
+    let asked = Bytes::from(sent_back(client, &answer, bare).to_string());
     let request = read_request(client, &asked).unwrap_or_else(|f| panic!("{what}: {f:?}"));
     let rules = Rules::default();
     let target = Target {
@@ -353,13 +405,13 @@ pub fn comes_back(provider: DialectName, client: DialectName) -> (Vec<String>, V
         max_output_default: 99,
         rules: &rules,
     };
-    let (bytes, _) = write_request(provider, &request, &target).expect("sayable");
-    let back = read_request(provider, &bytes).expect("what we write we read");
-    (of_request(&back), streamed(client, &said).1)
+    let (bytes, _) = write_request(to, &request, &target).expect("sayable");
+    let back = read_request(to, &bytes).expect("what we write we read");
+    of_request(&back)
 }
 
 #[test]
-fn a_signature_comes_back_to_its_issuer_through_every_client_that_can_carry_one() {
+fn a_signature_comes_back_to_its_issuer_through_every_client() {
     for provider in [
         DialectName::Messages,
         DialectName::Responses,
@@ -372,14 +424,114 @@ fn a_signature_comes_back_to_its_issuer_through_every_client_that_can_carry_one(
             let call = "assistant call call_1 weather {\"city\":\"Bonn\"}".to_owned();
             assert!(back.contains(&call), "{what}");
             let kept = back.iter().any(|line| line.contains(SIGNATURE));
-            // A tool_use of Messages has no place for one, so Google is shown its word for calls without; the log says so.
-            let lost = (provider, client) == (DialectName::Gemini, DialectName::Messages);
-            assert_eq!(kept, !lost, "{what}");
-            assert_eq!(
-                told.iter().any(|name| name == "signature"),
-                lost,
+            assert!(kept, "{what}");
+            assert!(
+                !told.iter().any(|name| name == "signature"),
                 "{what} {told:?}"
             );
         }
+    }
+}
+
+/// Streamed and whole, to a client that gives back ids alone; and another provider sees neither the signature nor a longer id.
+#[test]
+fn googles_signature_comes_back_with_the_id_of_its_call_and_to_nobody_else() {
+    let said = signed_by(DialectName::Gemini);
+    for client in [
+        DialectName::Chat,
+        DialectName::Messages,
+        DialectName::Responses,
+    ] {
+        let (stream, told) = streamed(client, &said);
+        assert!(told.is_empty(), "{told:?}");
+        let told_whole = whole(client, &said);
+        let heard = of_sse(client, &stream).expect("what we write we read");
+        // What the client has put together of the stream is what it would be told whole.
+        let of_stream = whole_of(client, &folded(&heard));
+        for answer in [&told_whole, &of_stream] {
+            for to in PROVIDERS {
+                let issuer = DialectName::Gemini;
+                let back = asked_again(to, (issuer, client), answer, true);
+                let what = format!("{client:?} to {to:?}: {back:?}");
+                let call = "assistant call call_1 weather {\"city\":\"Bonn\"}".to_owned();
+                assert!(back.contains(&call), "{what}");
+                assert!(
+                    back.iter()
+                        .any(|l| l.contains("result") && l.contains("call_1 ")),
+                    "{what}"
+                );
+                assert!(!back.iter().any(|l| l.contains("stokehold")), "{what}");
+                let kept = back.iter().any(|line| line.contains(SIGNATURE));
+                assert_eq!(kept, to == issuer, "{what}");
+            }
+        }
+    }
+}
+
+/// An answer as a client has it, in its own words: nothing of it is packed anew, since no signature stands beside the ids.
+fn whole_of(client: DialectName, answer: &crate::canon::Answer) -> Bytes {
+    let mut bare = answer.clone();
+    bare.blocks.iter_mut().for_each(|b| b.signature = None);
+    crate::protocol::dialect::write_answer(
+        client,
+        &bare,
+        &super::super::tell::opening(&bare),
+        &Default::default(),
+    )
+}
+
+/// Google signs the first of several calls made at once, and no other (Gemini docs, thought signatures, read 2026-11); each goes back as it came.
+#[test]
+fn of_parallel_calls_each_keeps_its_own_and_the_others_none() {
+    let part = |id: &str, signed: bool| {
+        let mut part = value!({"functionCall": {"id": id, "name": "weather", "args": {}}});
+        if signed {
+            part["thoughtSignature"] = SIGNATURE.into();
+        }
+        part
+    };
+    let answer = value!({"responseId": "a", "candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [
+        part("call_1", true), part("call_2", false), part("call_3", false)]}}]});
+    let said = of_whole(DialectName::Gemini, answer.to_string().as_bytes()).expect("right");
+    for client in CLIENTS {
+        let heard: Value = serde_json::from_slice(&whole(client, &said)).expect("JSON");
+        let asked = Bytes::from(sent_back(client, &heard, false).to_string());
+        let request = read_request(client, &asked).expect("right");
+        let calls = request.turns[1]
+            .blocks
+            .iter()
+            .filter_map(|b| match &b.kind {
+                crate::canon::BlockKind::ToolCall { id, .. } => {
+                    Some((&**id, b.signature.as_deref()))
+                }
+                _ => None,
+            });
+        let wanted = [
+            ("call_1", Some(SIGNATURE)),
+            ("call_2", None),
+            ("call_3", None),
+        ];
+        assert_eq!(calls.collect::<Vec<_>>(), wanted, "{client:?}");
+    }
+}
+
+/// What no id holds is told as left out, where the dialect has no place of its own for it.
+#[test]
+fn a_signature_beyond_the_bound_is_left_out_openly() {
+    let long = "A".repeat(40 << 10);
+    let answer = value!({"responseId": "a", "candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [
+        {"functionCall": {"id": "call_1", "name": "weather", "args": {}}, "thoughtSignature": long}]}}]});
+    let said = of_whole(DialectName::Gemini, answer.to_string().as_bytes()).expect("right");
+    for client in CLIENTS {
+        let (stream, told) = streamed(client, &said);
+        let heard = folded(&of_sse(client, &stream).expect("right"));
+        let kept = heard.blocks[0].signature.as_deref() == Some(&long);
+        assert_eq!(kept, client != DialectName::Messages, "{client:?}");
+        let wanted: &[String] = if kept { &[] } else { &["signature".to_owned()] };
+        assert_eq!(told, wanted, "{client:?}");
+        let BlockStart::ToolCall { id, .. } = &heard.blocks[0].start else {
+            panic!("{heard:?}");
+        };
+        assert_eq!(id, "call_1", "{client:?}");
     }
 }

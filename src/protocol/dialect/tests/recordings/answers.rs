@@ -5,6 +5,7 @@ use super::told::Told;
 use super::{CLIENTS, Outcome, Recording, Tally, refusals};
 use crate::canon::{Answer, DialectName, Event, Fold};
 use crate::protocol::dialect::tests::folder::{of_sse, of_whole};
+use crate::protocol::dialect::tests::tell::given_back;
 use crate::protocol::dialect::{Closing, Encoder, Opening, write_answer};
 use bytes::{Bytes, BytesMut};
 
@@ -85,7 +86,7 @@ fn said_in(to: DialectName, events: &[Event]) -> Result<(Vec<Said>, Vec<String>)
     };
     let closing = Closing::default();
     let (mut encoder, mut out) = (Encoder::new(to, opening.clone()), BytesMut::new());
-    events.iter().for_each(|e| encoder.event(e, &mut out));
+    encoder.events(events, &mut out);
     encoder.finish(&closing, &mut out);
     let whole: Bytes = write_answer(to, &answer, &opening, &closing);
     let said = [
@@ -94,6 +95,7 @@ fn said_in(to: DialectName, events: &[Event]) -> Result<(Vec<Said>, Vec<String>)
     ];
     let said = said.into_iter().map(|(form, events)| {
         let answer = folded(&events.map_err(|why| format!("{form}: {why}"))?);
+        let answer = given_back(answer);
         Ok(Said { form, answer })
     });
     Ok((
