@@ -10,5 +10,6 @@ pub mod capacity;
 pub mod choose;
 pub mod cost;
 pub mod health;
+pub mod lease;
 pub mod retry;
 pub mod server;
