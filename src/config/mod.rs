@@ -25,6 +25,8 @@ mod catalogue;
 mod health;
 mod prices;
 mod providers;
+/// How providers count against their limits.
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,7 @@ use crate::base::{
 use crate::canon::DialectName;
 pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
+use crate::policy::capacity::Rule;
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::{self, ProviderKind};
 use std::collections::BTreeMap;
@@ -317,6 +320,13 @@ pub struct PoolLimit {
     pub itpm: Option<Tokens>,
     pub otpm: Option<Tokens>,
     pub concurrent: Option<u64>,
+    /// Requests and tokens a day.
+    pub rpd: Option<u64>,
+    pub tpd: Option<Tokens>,
+    /// How much of a minute may come at once; `None`: as the rule has it.
+    pub burst: Option<Duration>,
+    /// How the provider counts.
+    pub rule: Rule,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -477,6 +487,8 @@ pub struct Routing {
     pub backoff_max: Duration,
     /// A key whose credential was refused is left out this long.
     pub dead_key: Duration,
+    /// One whose money is spent, this long.
+    pub spent_key: Duration,
     /// Consecutive failures after which an endpoint's pool is left out, and for how long.
     pub breaker_failures: u32,
     pub breaker_open: Duration,

@@ -9,6 +9,7 @@ use crate::config::problem::Problems;
 use crate::config::raw;
 use crate::config::read::{At, Names};
 use crate::config::resolve::{self, Resolving, next_id, or};
+use crate::config::rules::Rules;
 use crate::config::source::{self, KeySource, Wanted};
 use crate::config::template::Template;
 use crate::config::url::{self, BaseUrl};
@@ -46,7 +47,7 @@ struct Taken {
     keys: Names,
 }
 
-pub fn all(raw: Vec<raw::RawProvider>, r: &mut Resolving<'_>) -> Providers {
+pub fn all(raw: Vec<raw::RawProvider>, rules: &Rules, r: &mut Resolving<'_>) -> Providers {
     let mut out = Providers::default();
     let mut taken = Taken::default();
     for one in raw {
@@ -54,7 +55,7 @@ pub fn all(raw: Vec<raw::RawProvider>, r: &mut Resolving<'_>) -> Providers {
             continue;
         };
         taken.providers.claim("provider", &id, r.problems);
-        let found = provider(one, &id, &mut out, &mut taken, r);
+        let found = provider(one, (&id, rules), &mut out, &mut taken, r);
         out.ids.entry(id.value).or_insert(found);
     }
     out
@@ -62,7 +63,7 @@ pub fn all(raw: Vec<raw::RawProvider>, r: &mut Resolving<'_>) -> Providers {
 
 fn provider(
     raw: raw::RawProvider,
-    id: &At<String>,
+    (id, rules): (&At<String>, &Rules),
     out: &mut Providers,
     taken: &mut Taken,
     r: &mut Resolving<'_>,
@@ -74,6 +75,7 @@ fn provider(
         id: provider,
         kind,
         region: region.as_deref(),
+        rules,
     };
     // Pools are read also where the kind is wrong, so that their problems are told in the same go.
     pools(&raw, owner, id, out, taken, r);
@@ -108,6 +110,7 @@ struct Owner<'a> {
     /// `None` where it was wrong.
     kind: Option<ProviderKind>,
     region: Option<&'a str>,
+    rules: &'a Rules,
 }
 
 impl Owner<'_> {
@@ -399,7 +402,8 @@ fn pool(
     };
     taken.pools.claim("pool", id, r.problems);
     let pool = PoolId(next_id(out.pools.len(), id.place, r.problems));
-    let limits = raw.limits.iter().map(|l| limit(l, r.problems)).collect();
+    let limits = raw.limits.iter();
+    let limits = limits.map(|l| limit(l, owner, r.problems)).collect();
     let mut keys = Vec::new();
     for raw in &raw.keys {
         let Some(key) = key(raw, pool, owner, seen, taken, r) else {
@@ -468,7 +472,7 @@ fn key(
     })
 }
 
-fn limit(raw: &raw::RawPoolLimit, problems: &mut Problems) -> PoolLimit {
+fn limit(raw: &raw::RawPoolLimit, owner: Owner<'_>, problems: &mut Problems) -> PoolLimit {
     let models = raw.models.clone().unwrap_or_default();
     for glob in &models {
         if !is_glob(&glob.value) {
@@ -484,13 +488,18 @@ fn limit(raw: &raw::RawPoolLimit, problems: &mut Problems) -> PoolLimit {
     if models.is_empty() {
         models.push("*".to_owned());
     }
+    let rule = owner.kind.map(|kind| owner.rules.find(kind, &models));
     PoolLimit {
+        rule: rule.unwrap_or_default(),
         models,
         rpm: raw.rpm.as_ref().map(|a| a.value),
         tpm: raw.tpm.as_ref().map(|a| a.value),
         itpm: raw.itpm.as_ref().map(|a| a.value),
         otpm: raw.otpm.as_ref().map(|a| a.value),
         concurrent: raw.concurrent.as_ref().map(|a| a.value),
+        rpd: raw.rpd.as_ref().map(|a| a.value),
+        tpd: raw.tpd.as_ref().map(|a| a.value),
+        burst: raw.burst.as_ref().map(|a| a.value),
     }
 }
 

@@ -8,7 +8,9 @@ use crate::config::{Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
 use std::time::Duration;
 
 mod models;
+mod rules;
 pub use models::*;
+pub use rules::*;
 
 type F<'r, 'p, 'n> = Fields<'r, 'p, 'n>;
 
@@ -24,6 +26,7 @@ pub struct RawConfig {
     pub tenants: Vec<RawTenant>,
     pub providers: Vec<RawProvider>,
     pub prices: Vec<RawPriceEntry>,
+    pub limit_rules: Vec<RawLimitRule>,
     pub models: Vec<RawModel>,
     /// Providers that models may name though nobody has configured them.
     pub optional_providers: Option<Vec<At<String>>>,
@@ -44,6 +47,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         tenants: f.list("tenants", tenant),
         providers: f.list("providers", provider),
         prices: f.list("prices", price_entry),
+        limit_rules: f.list("limit_rules", limit_rule),
         models: f.list("models", model),
         optional_providers: f.texts("optional_providers"),
     }
@@ -201,6 +205,7 @@ pub struct RawRouting {
     pub backoff: Option<At<Duration>>,
     pub backoff_max: Option<At<Duration>>,
     pub dead_key: Option<At<Duration>>,
+    pub spent_key: Option<At<Duration>>,
     pub breaker_failures: Option<At<u64>>,
     pub breaker_open: Option<At<Duration>>,
 }
@@ -212,6 +217,7 @@ fn routing(f: &mut F<'_, '_, '_>) -> RawRouting {
         backoff: f.duration("backoff", Duration::from_millis(1), MINUTE),
         backoff_max: f.duration("backoff_max", Duration::from_millis(1), HOUR),
         dead_key: f.duration("dead_key", TENTH, MONTH),
+        spent_key: f.duration("spent_key", TENTH, MONTH),
         breaker_failures: f.count("breaker_failures", 1, 10_000),
         breaker_open: f.duration("breaker_open", TENTH, DAY),
     }
@@ -425,6 +431,9 @@ pub struct RawPoolLimit {
     pub itpm: Option<At<Tokens>>,
     pub otpm: Option<At<Tokens>>,
     pub concurrent: Option<At<u64>>,
+    pub rpd: Option<At<u64>>,
+    pub tpd: Option<At<Tokens>>,
+    pub burst: Option<At<Duration>>,
 }
 
 fn pool_limit(f: &mut F<'_, '_, '_>) -> RawPoolLimit {
@@ -435,6 +444,9 @@ fn pool_limit(f: &mut F<'_, '_, '_>) -> RawPoolLimit {
         itpm: f.tokens("itpm"),
         otpm: f.tokens("otpm"),
         concurrent: f.count("concurrent", 1, MILLION),
+        rpd: f.count("rpd", 1, TOKENS_MAX),
+        tpd: f.tokens("tpd"),
+        burst: f.duration("burst", TENTH, HOUR),
     }
 }
 

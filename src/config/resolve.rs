@@ -8,6 +8,7 @@ use crate::config::problem::{Place, Problems};
 use crate::config::providers;
 use crate::config::raw::{self, RawConfig};
 use crate::config::read::{At, Names};
+use crate::config::rules::Rules;
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
@@ -33,7 +34,8 @@ pub struct Resolving<'a> {
 pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let timeouts = timeouts(raw.timeouts, DEFAULT_TIMEOUTS);
     let (tenants, client_keys) = tenants(raw.tenants, r);
-    let providers = providers::all(raw.providers, r);
+    let rules = Rules::of(raw.limit_rules, r.problems);
+    let providers = providers::all(raw.providers, &rules, r);
     let optional = raw.optional_providers.unwrap_or_default();
     let catalogue = catalogue::resolve(raw.models, raw.prices, optional, &providers, timeouts, r);
     let place = |e: &Endpoint| {
@@ -337,6 +339,7 @@ fn routing(raw: Option<raw::RawRouting>, r: &mut Resolving<'_>) -> Routing {
         backoff: or(raw.backoff, d.backoff),
         backoff_max: or(raw.backoff_max, d.backoff_max),
         dead_key: or(raw.dead_key, d.dead_key),
+        spent_key: or(raw.spent_key, d.spent_key),
         breaker_failures: raw
             .breaker_failures
             .map_or(d.breaker_failures, |n| n.value as u32),
@@ -525,6 +528,7 @@ const DEFAULT_ROUTING: Routing = Routing {
     backoff: Duration::from_millis(250),
     backoff_max: Duration::from_secs(8),
     dead_key: Duration::from_secs(600),
+    spent_key: Duration::from_secs(3_600),
     breaker_failures: 5,
     breaker_open: Duration::from_secs(15),
 };

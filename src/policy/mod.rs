@@ -12,5 +12,6 @@ pub mod cost;
 /// What answers have been like.
 pub mod estimate;
 pub mod health;
+pub mod lease;
 pub mod retry;
 pub mod server;

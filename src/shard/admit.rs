@@ -385,10 +385,13 @@ impl Exchange {
             return self.order_video();
         }
         self.can_take(&peek)?;
+        let output_max = self.config.models[self.model().0 as usize].output_max;
         self.asked.ask = match self.task {
             Task::Generate => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output: Tokens(cost::output_of(peek.max_output).0),
+                output_most: peek.max_output.map(Tokens).or(output_max),
+                ..Draw::default()
             },
             // Counting costs a request and no tokens.
             Task::CountTokens | Task::Transcribe | Task::Video(_) | Task::Kept(_) => {
@@ -396,7 +399,8 @@ impl Exchange {
             }
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
-                output: Tokens::ZERO,
+                output_most: Some(Tokens::ZERO),
+                ..Draw::default()
             },
         };
         self.asked.peek = peek;

@@ -4,12 +4,14 @@
 //! reload leaves as they are belong to both epochs: what is held or spent under either counts for both.
 
 use crate::base::{
-    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, PoolId, Rng,
+    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, Now, PoolId, Rng,
     ShardId, Slab, Str, TenantId,
 };
 use crate::config::Config;
 use crate::policy::admission::Allowance;
-use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used, of_class};
+use crate::policy::capacity::{
+    Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, of_class,
+};
 use crate::policy::health::{Breaker, Patience};
 use crate::shard::credentials::Credentials;
 use crate::shard::issued::{self, Issued, Place, PlaceName};
@@ -45,6 +47,8 @@ pub(super) struct Desk {
     /// Ledger rows the I/O core has room for.
     pub ledger_room: usize,
     pub draining: bool,
+    /// When the date is told again to what is counted by the day.
+    calendar_at: Instant,
     /// Who can be asked for what providers keep.
     pub issued: Issued,
     /// What was billed of kept answers of late.
@@ -73,8 +77,8 @@ pub(super) struct Epoch {
     /// By the same: the provider refused for a limit (429), and said or let guess until when. Kept by endpoint, since a limit of one model
     /// must not close the others (FIELD-BUGS 30), and known also where no limit is configured.
     closed: Vec<Vec<Instant>>,
-    /// By key: left out until then.
-    dead_until: Vec<Instant>,
+    /// By key: left out until then, and why.
+    dead: Vec<Option<Closed>>,
     pub(super) credentials: Credentials,
     pub(super) servers: Servers,
     next_key: Vec<usize>,
@@ -136,6 +140,7 @@ impl Desk {
             retrying: 0,
             ledger_room,
             draining: false,
+            calendar_at: Instant::default(),
             issued,
             bills: VecDeque::new(),
             name,
@@ -153,7 +158,19 @@ impl Desk {
         epoch.inherit(self.newest());
         self.next_epoch = self.next_epoch.wrapping_add(1);
         self.epochs.push(epoch);
+        self.calendar_at = Instant::default();
         self.drop_old_epochs();
+    }
+
+    /// Tells the date, once a second. Costs a comparison in between.
+    pub fn heed_calendar(&mut self, now: Now) {
+        if now.instant < self.calendar_at {
+            return;
+        }
+        self.calendar_at = now.instant + Duration::from_secs(1);
+        for epoch in &self.epochs {
+            epoch.heed_calendar(now);
+        }
     }
 
     pub fn newest(&self) -> &Epoch {
@@ -250,7 +267,6 @@ impl Epoch {
     fn new(number: u32, config: Arc<Config>, shard: ShardId, shards: u16, first_pool: u32) -> Self {
         let count = |n: Option<crate::base::Tokens>| n.map(|n| n.0);
         let keys = config.client_keys.iter().enumerate();
-        let share = |numbers| Limit::share(numbers, shard.0, shards);
         Self {
             number,
             exchanges: 0,
@@ -283,10 +299,14 @@ impl Epoch {
                         input: count(l.itpm),
                         output: count(l.otpm),
                         concurrent: l.concurrent,
+                        requests_day: l.rpd,
+                        tokens_day: count(l.tpd),
+                        burst: l.burst,
                     };
+                    let twin = |l| Limit::twin(numbers(l), l.rule, shard.0, shards);
                     Rc::new(RefCell::new(Pool {
                         number,
-                        limits: pool.limits.iter().map(|l| share(numbers(l))).collect(),
+                        limits: pool.limits.iter().map(twin).collect(),
                         calls: 0,
                     }))
                 })
@@ -306,7 +326,7 @@ impl Epoch {
                 .iter()
                 .map(|e| vec![Instant::default(); e.pools.len()])
                 .collect(),
-            dead_until: vec![Instant::default(); config.keys.len()],
+            dead: vec![None; config.keys.len()],
             credentials: Credentials::new(&config.keys),
             servers: Servers::new(&config),
             next_key: vec![0; config.pools.len()],
@@ -337,7 +357,7 @@ impl Epoch {
         self.servers.inherit(&from.servers);
         for (new, key) in self.config.keys.iter().enumerate() {
             if let Some(old) = from.config.keys.iter().position(|k| k == key) {
-                self.dead_until[new] = from.dead_until[old];
+                self.dead[new] = from.dead[old];
             }
             self.credentials
                 .inherit(KeyId(new as u16), &key.source, &from.credentials);
@@ -475,13 +495,15 @@ impl Epoch {
         self.next_key[pool.0 as usize] % keys.max(1)
     }
 
-    /// The limits that a provider speaks of in its answer to a call at this endpoint: those of the model's class where there are such, since
-    /// what it says of one model must not throttle all others, else those of the whole pool.
-    pub fn each_told_limit(
+    /// Heeds what a provider says of its limits in its answer to a call at this endpoint, which `hold` was taken for: those of the model's
+    /// class where there are such, since what it says of one model must not throttle all others, else those of the whole pool.
+    pub fn heed(
         &self,
         endpoint: EndpointId,
         pool: PoolId,
-        mut tell: impl FnMut(&mut Limit),
+        hold: Option<&Hold>,
+        told: &[(Dimension, Told)],
+        now: Instant,
     ) {
         let drawn = self.limits(endpoint, pool);
         let config = &self.config.pools[pool.0 as usize].limits;
@@ -489,7 +511,38 @@ impl Epoch {
         let any = drawn.iter().any(|i| of_class(&i));
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
         for i in drawn.iter().filter(|i| !any || of_class(i)) {
-            tell(&mut state.limits[*i as usize]);
+            let held = hold.and_then(|hold| hold.held.iter().find(|(of, _)| of == i));
+            for (dimension, told) in told {
+                let sent = held.map(|(_, reservation)| reservation);
+                state.limits[*i as usize].heed(*dimension, *told, sent, now);
+            }
+        }
+    }
+
+    /// The provider refused a call at this endpoint for a limit; `told` where its headers named numbers, which `heed` has taken.
+    pub fn refused(
+        &mut self,
+        (endpoint, pool): (EndpointId, PoolId),
+        retry_after: Option<Duration>,
+        told: bool,
+        now: Instant,
+    ) {
+        let config = &self.config.pools[pool.0 as usize].limits;
+        let state = &mut *self.pools[pool.0 as usize].borrow_mut();
+        for i in self.limits(endpoint, pool) {
+            // As in `close`: what one model was refused for must not slow the others.
+            if config[*i as usize].models.iter().any(|class| class != "*") {
+                state.limits[*i as usize].refused(retry_after, told, now);
+            }
+        }
+    }
+
+    /// Tells the date to what is counted by the day.
+    fn heed_calendar(&self, now: Now) {
+        for pool in &self.pools {
+            for limit in &mut pool.borrow_mut().limits {
+                limit.heed_calendar(now);
+            }
         }
     }
 
@@ -513,7 +566,17 @@ impl Epoch {
 
     /// When the first of these keys that are left out may be used again.
     pub fn revival(&self, keys: &[KeyId]) -> Option<Instant> {
-        keys.iter().map(|key| self.dead_until[key.0 as usize]).min()
+        let until = |key: &KeyId| self.dead[key.0 as usize].map_or(Instant::default(), |c| c.until);
+        keys.iter().map(until).min()
+    }
+
+    /// Whether all that is left out of these keys is for want of money.
+    pub fn is_spent(&self, keys: &[KeyId], now: Instant) -> bool {
+        let closed = |key: &KeyId| self.dead[key.0 as usize].filter(|c| c.holds(now));
+        !keys.is_empty()
+            && keys
+                .iter()
+                .all(|k| closed(k).is_some_and(|c| c.why == Why::Spent))
     }
 
     pub fn breaker(&mut self, endpoint: EndpointId, pool: PoolId) -> Option<&mut Breaker> {
@@ -538,17 +601,17 @@ impl Epoch {
     }
 
     pub fn is_dead(&self, key: KeyId, now: Instant) -> bool {
-        self.dead_until[key.0 as usize] > now
+        self.dead[key.0 as usize].is_some_and(|closed| closed.holds(now))
     }
 
     /// It has a new credential, which was not refused yet.
     pub fn revive_key(&mut self, key: KeyId) {
-        self.dead_until[key.0 as usize] = Instant::default();
+        self.dead[key.0 as usize] = None;
     }
 
-    pub fn kill_key(&mut self, key: KeyId, until: Instant) {
-        let dead = &mut self.dead_until[key.0 as usize];
-        *dead = until.max(*dead);
+    pub fn kill_key(&mut self, key: KeyId, closed: Closed) {
+        let dead = &mut self.dead[key.0 as usize];
+        *dead = Some(dead.map_or(closed, |known| known.and(closed)));
     }
 }
 

@@ -4,6 +4,7 @@
 //! correctness. What was issued is told by names, and heard whatever the configuration.
 
 use crate::base::{EndpointId, KeyId, Now, PoolId, ShardId, Tokens};
+use crate::policy::capacity::{Closed, Why};
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
 use std::time::Duration;
@@ -18,8 +19,12 @@ pub struct Gossip {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// The provider refused this key.
-    KeyDead { key: KeyId, rest: Duration },
+    /// The provider refused this key, or says that its money is spent.
+    KeyDead {
+        key: KeyId,
+        why: Why,
+        rest: Duration,
+    },
     /// The provider said that a limit is reached.
     Limited {
         endpoint: EndpointId,
@@ -64,7 +69,10 @@ impl Desk {
         let newest = self.newest().number;
         let epoch = self.epoch(newest);
         match gossip.news {
-            News::KeyDead { key, rest } => epoch.kill_key(key, now.instant + rest),
+            News::KeyDead { key, why, rest } => {
+                let until = now.instant + rest;
+                epoch.kill_key(key, Closed { why, until });
+            }
             News::Limited {
                 endpoint,
                 pool,

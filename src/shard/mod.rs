@@ -122,6 +122,7 @@ impl Shard {
 
     /// Takes one input at `now` and appends to `out` what shall be done, in order.
     pub fn on(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        self.desk.heed_calendar(now);
         match input {
             Input::Head { client, head } => self.head(now, client, head, out),
             Input::Body { client, body } => self.by_client(client, Happening::Body(body), now, out),

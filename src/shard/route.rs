@@ -264,8 +264,18 @@ impl Exchange {
             let message = "no endpoint serves this model";
             return Fault::new(FaultClass::Unavailable, message).with_code("no_endpoint");
         };
-        no_working_key("the provider refused every key this router has for the model")
-            .after(revival - now.instant)
+        let mut places = wanted
+            .iter()
+            .flat_map(|e| &self.config.endpoints[e.0 as usize].pools);
+        let spent = places.all(|pool| {
+            let keys = &self.config.pools[pool.0 as usize].keys;
+            epoch.is_spent(keys, now.instant)
+        });
+        let why = match spent {
+            true => NO_MONEY,
+            false => NO_KEY,
+        };
+        no_working_key(why).after(revival - now.instant)
     }
 
     /// When some place will have room, as far as is known.
@@ -441,6 +451,10 @@ fn no_credential(provider: &str) -> Fault {
         .with_code("no_credential")
         .after(Duration::from_secs(5))
 }
+
+pub(super) const NO_KEY: &str = "the provider refused every key this router has for the model";
+pub(super) const NO_MONEY: &str =
+    "the provider's spending limit is reached for every key this router has for the model";
 
 pub(super) fn no_working_key(message: &str) -> Fault {
     Fault::new(FaultClass::Unavailable, message).with_code("no_working_key")

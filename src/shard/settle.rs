@@ -4,7 +4,7 @@ use crate::base::{Instant, NanoUsd, Now, Str};
 use crate::canon::{DialectName, Fault, FaultClass, Usage};
 use crate::config::LogLevel;
 use crate::policy::bill::bill;
-use crate::policy::capacity::Used;
+use crate::policy::capacity::{Closed, Used, Why};
 use crate::policy::retry::{self, AttemptError, Next};
 use crate::protocol::dialect;
 use crate::protocol::dialect::responses::socket;
@@ -134,7 +134,6 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) {
         let place = (attempt.endpoint, attempt.pool);
-        let dead_for = self.config.routing.dead_key;
         let late = now.instant >= self.gives_up_at();
         if error == AttemptError::KeyRefused && self.renews(desk, attempt, now, out) {
             return self.answered(desk, attempt);
@@ -144,14 +143,15 @@ impl Exchange {
         match error {
             AttemptError::KeyRefused | AttemptError::Exhausted => {
                 if let Some(key) = attempt.key {
-                    epoch.kill_key(key, now.instant + dead_for);
-                    self.tell_others(
-                        News::KeyDead {
-                            key,
-                            rest: dead_for,
-                        },
-                        out,
-                    );
+                    let why = Why::of_key(error).unwrap_or(Why::Refused);
+                    // Nobody waits for money, but it may come any time.
+                    let rest = match why {
+                        Why::Spent => self.config.routing.spent_key,
+                        Why::Refused | Why::Limited => self.config.routing.dead_key,
+                    };
+                    let until = now.instant + rest;
+                    epoch.kill_key(key, Closed { why, until });
+                    self.tell_others(News::KeyDead { key, why, rest }, out);
                     self.tally.dead_keys.push(key);
                     self.tally.keys_refused = self.tally.keys_refused.saturating_add(1);
                 } else {
@@ -162,10 +162,14 @@ impl Exchange {
             // A limit on such asks is none of the model's.
             AttemptError::Limited { .. } if self.kept.is_some() => self.answered(desk, attempt),
             AttemptError::Limited { .. } => {
-                let wait =
-                    stream::wait_of(&attempt.hints, fault).unwrap_or(self.config.routing.backoff);
+                let asked = stream::wait_of(&attempt.hints, fault);
+                let wait = asked.unwrap_or(self.config.routing.backoff);
                 let until = now.instant + wait;
                 epoch.close(attempt.endpoint, attempt.pool, until);
+                let told = stream::told_of(&attempt.hints)
+                    .iter()
+                    .any(|(_, told)| told.remaining.is_some());
+                epoch.refused(place, asked, told, now.instant);
                 self.tell_others(
                     News::Limited {
                         endpoint: attempt.endpoint,
@@ -685,12 +689,8 @@ pub(super) fn used(usage: &Usage) -> Used {
 /// A failure between us and a provider, as its client may hear of it: that our key is dead or our money spent there is not the client's doing.
 pub(super) fn for_client(fault: &Fault) -> Fault {
     let ours = match fault.class {
-        FaultClass::Unauthenticated | FaultClass::Forbidden => {
-            "the provider refused every key this router has for the model"
-        }
-        FaultClass::Billing => {
-            "the provider's spending limit is reached for every key this router has for the model"
-        }
+        FaultClass::Unauthenticated | FaultClass::Forbidden => route::NO_KEY,
+        FaultClass::Billing => route::NO_MONEY,
         _ => return fault.clone(),
     };
     route::no_working_key(ours)

@@ -4,10 +4,11 @@ use crate::base::{Now, Str, Tokens, WallTime};
 use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
+use crate::policy::capacity::{Dimension, Told};
 use crate::protocol::dialect::responses::Echo;
 use crate::protocol::dialect::{self, Closing, Opening};
 use crate::protocol::framing::sse;
-use crate::protocol::provider::hints::Hints;
+use crate::protocol::provider::hints::{self, Hints};
 use crate::protocol::provider::{Asking, ClientHeaders};
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase};
@@ -111,37 +112,12 @@ impl Exchange {
 
     /// What the headers say of limits corrects our own count.
     fn heed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
-        let hints = &attempt.hints;
-        // The provider counts for all shards together; this one takes its even share of what is left.
-        let shards = u64::from(desk.shards.max(1));
-        let left = |l: &Option<crate::protocol::provider::hints::Limit>| {
-            l.and_then(|l| l.remaining).map(|left| left / shards)
-        };
-        desk.epoch(self.epoch)
-            .each_told_limit(attempt.endpoint, attempt.pool, |limit| {
-                for (remaining, correct) in [
-                    (
-                        left(&hints.requests),
-                        crate::policy::capacity::Limit::correct_requests as fn(&mut _, _, _),
-                    ),
-                    (
-                        left(&hints.tokens),
-                        crate::policy::capacity::Limit::correct_tokens,
-                    ),
-                    (
-                        left(&hints.input_tokens),
-                        crate::policy::capacity::Limit::correct_input,
-                    ),
-                    (
-                        left(&hints.output_tokens),
-                        crate::policy::capacity::Limit::correct_output,
-                    ),
-                ] {
-                    if let Some(remaining) = remaining {
-                        correct(limit, remaining, now.instant);
-                    }
-                }
-            });
+        let told = told_of(&attempt.hints);
+        if told.iter().any(|(_, told)| *told != Told::default()) {
+            let epoch = desk.epoch(self.epoch);
+            let (endpoint, pool) = (attempt.endpoint, attempt.pool);
+            epoch.heed(endpoint, pool, attempt.hold.as_ref(), &told, now.instant);
+        }
     }
 
     /// A piece of the answer.
@@ -812,7 +788,24 @@ fn told(why: &UpstreamFault) -> String {
     }
 }
 
-/// The limits a provider spoke of.
+/// What a provider says of each thing that it counts.
+pub(super) fn told_of(hints: &Hints) -> [(Dimension, Told); 4] {
+    let told = |limit: &Option<hints::Limit>| {
+        limit.map_or(Told::default(), |limit| Told {
+            limit: limit.limit,
+            remaining: limit.remaining,
+            full_in: limit.full_in,
+        })
+    };
+    [
+        (Dimension::Requests, told(&hints.requests)),
+        (Dimension::Tokens, told(&hints.tokens)),
+        (Dimension::Input, told(&hints.input_tokens)),
+        (Dimension::Output, told(&hints.output_tokens)),
+    ]
+}
+
+/// How long it wants to be left alone.
 pub(super) fn wait_of(hints: &Hints, fault: &Fault) -> Option<Duration> {
     fault.retry_after.or(hints.retry_after)
 }

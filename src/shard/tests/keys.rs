@@ -77,8 +77,12 @@ fn money_that_is_spent_is_never_asked_for_twice_with_one_key() {
     let body = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
     rig.refuse(call, 429, &[], body);
     assert_eq!(rig.told(client).0, 503);
-    rig.chat(ASK);
-    assert!(rig.calls().is_empty());
+    let client = rig.chat(ASK);
+    // Not a dead key: it is told as what it is, and tried again when money may have come.
+    let (status, headers, text) = rig.told(client);
+    assert_eq!(status, 503);
+    assert!(text.contains("spending limit"), "{text}");
+    assert_eq!(header(&headers, "retry-after"), Some("3600"));
     rig.rests();
 }
 

@@ -198,3 +198,98 @@ fn the_clients_deadline_ends_a_running_attempt_and_blames_nobody() {
     let call = rig.calls().remove(0);
     assert_eq!(call.origin.0, 0, "the cheapest is still trusted");
 }
+
+/// FIELD-BUGS 23: OpenAI may take 60 a minute for one a second.
+#[test]
+fn sixty_a_minute_go_out_one_a_second() {
+    let mut rig = Rig::new(&one_provider("openai", &pool_of("{rpm: 60}")));
+    rig.chat(ASK);
+    rig.chat(ASK);
+    let first = rig.call();
+    rig.answer(first);
+    // 2 % are left alone.
+    rig.later(Duration::from_millis(900));
+    assert!(!rig.out.iter().any(|o| matches!(o, Output::Call(_))));
+    rig.later(Duration::from_millis(200));
+    let second = rig.call();
+    rig.answer(second);
+    rig.rests();
+    let mut rig = Rig::new(&one_provider("openai", &pool_of("{rpm: 60, burst: 3s}")));
+    let sent: usize = (0..5)
+        .map(|_| {
+            rig.chat(ASK);
+            rig.calls().len()
+        })
+        .sum();
+    assert_eq!(sent, 3, "as much at once as the file says");
+}
+
+/// OpenAI holds the larger of prompt and max_tokens, and a short answer gives nothing back.
+#[test]
+fn what_a_provider_holds_is_held_here() {
+    let ask = ASK.replace("{\"model\"", "{\"max_completion_tokens\":600,\"model\"");
+    for (kind, rule, sent) in [
+        ("openai", "", 1),
+        (
+            "openai",
+            "limit_rules: [{kind: openai, settles: used, guard: 0}]\n",
+            2,
+        ),
+    ] {
+        let mut rig = Rig::new(&(one_provider(kind, &pool_of("{tpm: 1000}")) + rule));
+        let mut got = 0;
+        for _ in 0..2 {
+            rig.chat(&ask);
+            for call in rig.calls() {
+                got += 1;
+                rig.answer(call.attempt);
+            }
+        }
+        assert_eq!(got, sent, "{rule}");
+    }
+}
+
+#[test]
+fn a_days_requests_are_not_sent_twice_a_day() {
+    let mut rig = Rig::new(&one_provider("openrouter", &pool_of("{rpd: 2}")));
+    for _ in 0..2 {
+        rig.chat(ASK);
+        let call = rig.call();
+        rig.answer(call);
+        rig.take();
+    }
+    rig.chat(ASK);
+    assert!(rig.calls().is_empty());
+    rig.secs(86_400);
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.answer(call);
+    rig.rests();
+}
+
+/// An entry without numbers is what the headers say.
+#[test]
+fn a_limit_that_nobody_configured_is_learned_from_headers() {
+    let mut rig = Rig::new(&one_provider("openai", &pool_of("{models: [\"m0\"]}")));
+    rig.chat(ASK);
+    let call = rig.call();
+    rig.up(
+        call,
+        200,
+        &[
+            ("content-type", "application/json"),
+            ("x-ratelimit-limit-requests", "120"),
+            ("x-ratelimit-remaining-requests", "119"),
+        ],
+    );
+    rig.say(call, WHOLE);
+    rig.end(call);
+    rig.take();
+    let sent: usize = (0..5)
+        .map(|_| {
+            rig.chat(ASK);
+            rig.calls().len()
+        })
+        .sum();
+    assert_eq!(sent, 2, "two a second");
+}

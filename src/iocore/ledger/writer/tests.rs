@@ -107,6 +107,7 @@ pub fn config() -> Config {
             backoff: zero,
             backoff_max: zero,
             dead_key: zero,
+            spent_key: zero,
             breaker_failures: 1,
             breaker_open: zero,
         },
