@@ -9,6 +9,7 @@ pub mod candidate;
 pub mod capacity;
 pub mod choose;
 pub mod cost;
+pub mod fingerprint;
 pub mod health;
 pub mod retry;
 pub mod server;
