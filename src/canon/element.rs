@@ -11,6 +11,8 @@ pub struct Element<'a> {
     /// JSON without space outside of strings and without cache marks. Of a text that says nothing else, its string alone, so that it is the
     /// same whether a dialect's short form says it or the long one.
     pub bytes: &'a [u8],
+    /// Bytes of text that would be as many tokens: its length, less what pictures and the like are written with, and what they weigh.
+    pub weight: u32,
     /// The client, or we for it, asked for a cache entry that ends here.
     pub mark: Option<CacheMark>,
 }
@@ -26,7 +28,7 @@ pub enum ElementKind {
     Schema,
     System,
     Text,
-    /// Pictures, sounds, documents in base64 or by name: its bytes say nothing about its tokens.
+    /// Pictures, sounds, documents in base64 or by name.
     Media,
     ToolCall,
     ToolResult,

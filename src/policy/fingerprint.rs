@@ -65,7 +65,7 @@ pub struct Blocks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary {
     pub fingerprint: Fingerprint,
-    /// Weighed bytes before it: those of the elements, and `MEDIA_BYTES` at most for each picture.
+    /// What the elements before it weigh, in bytes of text.
     pub bytes: u32,
     /// As providers count how far a mark looks back: a run of tool calls, or of tool results, is one.
     pub position: u16,
@@ -106,9 +106,6 @@ struct Opener {
 
 /// Bytes a token, where nothing better is known. An estimate: 3 to 5 for English and code.
 pub const BYTES_PER_TOKEN: u64 = 4;
-
-/// What a picture weighs at most: 1,600 tokens, as providers scale it down to about one and a half megapixels (Anthropic docs, vision, read 2026-08).
-pub const MEDIA_BYTES: u64 = 1_600 * BYTES_PER_TOKEN;
 
 /// Beyond this many blocks, the distance between boundaries grows with what lies before: every boundary is one of the provider's, and none is
 /// further from the next than a 64th of the prompt. So blocks of 16 tokens cost 600 KB some 500 boundaries and not 9,400.
@@ -236,16 +233,14 @@ impl Chain {
         {
             last.ends_turn = true;
         }
-        if ends && element.kind != ElementKind::Media {
+        if ends && element.weight as usize == element.bytes.len() {
             self.in_pieces(element);
         } else {
             self.step(element.bytes, element.kind.code());
         }
-        if element.kind == ElementKind::Media {
-            self.bytes += (element.bytes.len() as u64).min(MEDIA_BYTES);
-            self.pass_blocks();
-        }
         if ends {
+            self.bytes += u64::from(element.weight);
+            self.pass_blocks();
             self.bound_element(element);
         }
     }
@@ -278,20 +273,17 @@ impl Chain {
 
     /// Cuts an element where blocks end within it. Where it ends exactly with a block, its own boundary is that one.
     fn in_pieces(&mut self, element: &Element<'_>) {
-        let mut rest = element.bytes;
-        while let Some(ahead) = self.next_block.checked_sub(self.bytes)
-            && (ahead as usize) < rest.len()
+        let (begins, mut cut) = (self.bytes, 0);
+        while let Some(ahead) = self.next_block.checked_sub(begins)
+            && (ahead as usize) < element.bytes.len()
         {
-            let (piece, after) = rest.split_at(ahead as usize);
-            self.step(piece, CUT);
-            self.bytes += ahead;
-            rest = after;
+            self.step(&element.bytes[cut..ahead as usize], CUT);
+            (self.bytes, cut) = (self.next_block, ahead as usize);
             self.bound(At::Block, None);
             self.advance_block();
         }
-        self.step(rest, element.kind.code());
-        self.bytes += rest.len() as u64;
-        self.pass_blocks();
+        self.bytes = begins;
+        self.step(&element.bytes[cut..], element.kind.code());
     }
 
     /// Blocks that ended within what cannot be cut, or with it.

@@ -40,11 +40,16 @@ fn chain_of(tenant: &str, parts: &[Part], blocks: Option<Blocks>) -> Chain {
     let mut chain = Chain::new();
     chain.begin(&secret().salt(tenant), blocks);
     for (kind, bytes) in parts {
-        let mark = None;
+        let most = if *kind == ElementKind::Media {
+            6_400
+        } else {
+            usize::MAX
+        };
         chain.feed(&Element {
             kind: *kind,
             bytes,
-            mark,
+            weight: bytes.len().min(most) as u32,
+            mark: None,
         });
     }
     chain
@@ -261,7 +266,7 @@ fn an_opener_that_begins_like_another_is_another() {
 }
 
 #[test]
-fn a_picture_weighs_what_providers_count_and_not_its_bytes() {
+fn what_weighs_less_than_its_bytes_is_counted_so() {
     let made = chain(&[(ElementKind::Media, vec![b'A'; 600_000])], None);
     assert_eq!(made.tokens(), Tokens(1_600));
 }
