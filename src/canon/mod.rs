@@ -15,6 +15,8 @@ mod event;
 pub use event::{BlockStart, Citation, Delta, Event, StopReason};
 mod answer;
 pub use answer::{Answer, AnswerBlock, Fold};
+mod element;
+pub use element::{Element, ElementKind};
 mod usage;
 pub use usage::Usage;
 mod fault;

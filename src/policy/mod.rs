@@ -11,6 +11,7 @@ pub mod choose;
 pub mod cost;
 /// What answers have been like.
 pub mod estimate;
+pub mod fingerprint;
 pub mod health;
 pub mod lease;
 pub mod retry;

@@ -8,6 +8,7 @@ pub mod chat;
 pub mod completions;
 pub mod converse;
 mod counts;
+pub mod elements;
 pub mod embeddings;
 pub mod gemini;
 pub mod messages;

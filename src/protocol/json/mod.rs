@@ -1,8 +1,9 @@
 //! JSON straight into a buffer: strings, keys and commas, without a tree in between.
 //!
 //! For what is written into streams, where nothing may be allocated but the growth of `out`. Does not check that the calls add up to a
-//! value: tests of the callers do. Reading without a tree is `walk`.
+//! value: tests of the callers do. Reading without a tree is `walk`, and `skim` of what was read before.
 
+pub mod skim;
 pub mod walk;
 
 use bytes::BytesMut;
