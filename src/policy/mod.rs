@@ -11,5 +11,6 @@ pub mod choose;
 pub mod cost;
 pub mod fingerprint;
 pub mod health;
+pub mod prefix;
 pub mod retry;
 pub mod server;
