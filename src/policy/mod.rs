@@ -4,6 +4,7 @@
 //! expected costs will stand (`cost`, `choose`). In reading order.
 
 pub mod admission;
+pub mod belief;
 pub mod bill;
 pub mod candidate;
 pub mod capacity;
