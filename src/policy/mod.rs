@@ -4,6 +4,7 @@
 //! expected costs will stand (`cost`, `choose`). In reading order.
 
 pub mod admission;
+pub mod belief;
 pub mod bill;
 pub mod candidate;
 pub mod capacity;
@@ -14,5 +15,6 @@ pub mod estimate;
 pub mod fingerprint;
 pub mod health;
 pub mod lease;
+pub mod prefix;
 pub mod retry;
 pub mod server;
