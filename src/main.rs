@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use stokehold::config::{Loaded, Problem};
 use stokehold::node;
 use stokehold::offline::check::Report;
+use stokehold::offline::replay::command as replay;
 use stokehold::offline::usage;
 
 /// Each thread frees what it took itself, nearly always: an allocator with a heap a thread serves the shards without sharing.
@@ -37,6 +38,8 @@ enum Command {
     Check,
     /// What was spent
     Usage(usage::Args),
+    /// What each policy would have cost on a recorded workload
+    Replay(replay::Args),
 }
 
 const EXIT_CODES: &str =
@@ -46,9 +49,12 @@ const MISCONFIGURED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Reads the ledger and no configuration.
+    // These read no configuration.
     if let Some(Command::Usage(args)) = cli.command {
         return ended(usage::run(args, &mut std::io::stdout()));
+    }
+    if let Some(Command::Replay(args)) = cli.command {
+        return ended(replay::run(&args, cli.json, &mut std::io::stdout()));
     }
     let Some(path) = cli.config.clone().or_else(node::default_config) else {
         eprintln!(

@@ -2,5 +2,7 @@
 
 /// Is this configuration right? Every problem, with its place.
 pub mod check;
+/// A workload through simulated endpoints: what each policy would have cost.
+pub mod replay;
 /// What was spent.
 pub mod usage;

@@ -1,0 +1,169 @@
+//! `stokehold replay`: a trace through simulated endpoints, the known policies side by side.
+
+use super::reference::{Lifetimes, Question, ROUTINGS};
+use super::row::Table;
+use super::trace::Trace;
+use anyhow::ensure;
+use std::io::Write;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The trace: coding-agent sessions, Mooncake requests, or Azure's CSV; plain or gzipped
+    #[arg(long, value_name = "FILE")]
+    trace: PathBuf,
+    /// Pools with a cache and limits each
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pools: u16,
+    /// Input tokens that the pools let through together, in multiples of what one shared pool would have needed; without it all
+    #[arg(long, value_name = "TIMES")]
+    limits: Option<f64>,
+    /// Probability that a provider has lost a cached prompt when it is read
+    #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0)]
+    loss: f64,
+    /// Placements of the sessions in time to add up
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    seeds: u16,
+    /// Compare how long prompts are kept, in one pool without limits, instead of where requests go
+    #[arg(long, conflicts_with_all = ["pools", "limits", "loss"])]
+    lifetimes: bool,
+    /// Price of a cached token as a multiple of an input token
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value_t = 0.1,
+        requires = "lifetimes"
+    )]
+    read_price: f64,
+    /// Believe that a prompt kept for an hour does not outlive a part of it kept for five minutes: see ROUTING 1.6
+    #[arg(long, requires = "lifetimes")]
+    long_does_not_protect: bool,
+}
+
+/// Writes the table to `out`, as JSON if asked; an error names the file and line, or the argument, and what would be right.
+pub fn run(args: &Args, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    ensure!(
+        (0.0..=1.0).contains(&args.loss),
+        "--loss {}: a probability lies between 0 and 1",
+        args.loss
+    );
+    ensure!(
+        args.limits
+            .is_none_or(|limits| limits.is_finite() && limits > 0.0),
+        "--limits must be above 0, such as 1.3"
+    );
+    ensure!(
+        (0.0..1.0).contains(&args.read_price),
+        "--read-price {}: a read costs less than a plain token, so from 0 to below 1",
+        args.read_price
+    );
+    let trace = Trace::read(&args.trace)?;
+    ensure!(
+        !trace.sizes_only,
+        "{}: tells sizes and times only, so no policy could differ in what it finds cached; take coding-agent sessions or Mooncake \
+         requests",
+        args.trace.display()
+    );
+    let table = args.table(&trace);
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &table)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", table.text())?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn table(&self, trace: &Trace) -> Table {
+        let seeds = (1..=u64::from(self.seeds)).collect();
+        if self.lifetimes {
+            let question = Lifetimes {
+                read: self.read_price,
+                long_protects: !self.long_does_not_protect,
+                seeds,
+                ..Lifetimes::default()
+            };
+            return question.table(trace);
+        }
+        let question = Question {
+            pools: usize::from(self.pools),
+            limits: self.limits,
+            loss: self.loss,
+            seeds,
+            ..Question::default()
+        };
+        question.table(trace, &ROUTINGS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn said(arguments: &[&str], json: bool) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace");
+        std::fs::write(&path, TRACE).unwrap();
+        let path = path.display().to_string();
+        let all = ["replay", "--trace", &path]
+            .into_iter()
+            .chain(arguments.iter().copied());
+        let cli = Cli::try_parse_from(all).map_err(|e| e.to_string())?;
+        let mut out = Vec::new();
+        run(&cli.args, json, &mut out).map_err(|e| e.to_string())?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    const TRACE: &str = r#"{"timestamp": 0, "input_length": 1024, "output_length": 5, "hash_ids": [0, 1]}
+{"timestamp": 30000, "input_length": 1536, "output_length": 6, "hash_ids": [0, 1, 2]}"#;
+
+    #[test]
+    fn the_table_and_the_json_say_the_same() {
+        let text = said(&["--seeds", "1"], false).unwrap();
+        assert!(text.contains("one shared pool"), "{text}");
+        let json: serde_json::Value =
+            serde_json::from_str(&said(&["--seeds", "1"], true).unwrap()).unwrap();
+        assert_eq!(json["rows"].as_array().unwrap().len(), ROUTINGS.len() + 1);
+        // 1,024 tokens are written at 1.25 and read at 0.1, the last 512 are written.
+        let shared = json["rows"].as_array().unwrap().last().unwrap();
+        let paid = (1024.0 * 1.25 + 1024.0 * 0.1 + 512.0 * 1.25) / 1e6 / 0.002;
+        assert!((shared["input_mtok_per_thousand"].as_f64().unwrap() - paid).abs() < 1e-9);
+        assert!(
+            said(&["--lifetimes"], false)
+                .unwrap()
+                .contains("clairvoyant lifetime")
+        );
+    }
+
+    #[test]
+    fn wrong_arguments_are_answered_with_what_would_be_right() {
+        assert!(
+            said(&["--loss", "2"], false)
+                .unwrap_err()
+                .contains("between 0 and 1")
+        );
+        assert!(
+            said(&["--limits", "0"], false)
+                .unwrap_err()
+                .contains("such as 1.3")
+        );
+        assert!(
+            said(&["--lifetimes", "--read-price", "1"], false)
+                .unwrap_err()
+                .contains("less than")
+        );
+        assert!(said(&["--pools", "0"], false).is_err());
+        assert!(
+            said(&["--read-price", "0.2"], false).is_err(),
+            "it needs --lifetimes"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Our figures beside those of ROUTING 4.4, where the traces are: `STOKEHOLD_TRACES`, else `../shared/traces`.
+//!
+//! Ratios must agree within 5 %. The traces hold half of the sessions that those figures are of, one placement there, three here.
+
+use super::*;
+use std::path::PathBuf;
+
+const AGENTS: &str = "claude_code_sessions_a.jsonl.gz";
+const CHAT: &str = "mooncake_conversation_first_half.jsonl.gz";
+const SERVICE: &str = "azure_2023_conv.csv.gz";
+
+/// The trace `file`; `None`, with a message, when there is no folder of traces.
+fn trace(file: &str) -> Option<Trace> {
+    let folder = std::env::var_os("STOKEHOLD_TRACES").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/traces"),
+        PathBuf::from,
+    );
+    if !folder.is_dir() {
+        println!(
+            "skipped: no traces at {} (STOKEHOLD_TRACES names the folder)",
+            folder.display()
+        );
+        return None;
+    }
+    let trace = Trace::read(&folder.join(file)).unwrap();
+    println!(
+        "{file}: {} requests of {} sessions",
+        trace.requests.len(),
+        trace.sessions.len()
+    );
+    Some(trace)
+}
+
+/// Fails for each row whose ratio is not within `off` of the reference.
+fn agree(table: &Table, expected: &[(&str, f64)], off: f64) {
+    println!("{}", table.text());
+    let wrong: Vec<String> = expected
+        .iter()
+        .filter_map(|(policy, reference)| {
+            let ours = table.row(policy).unwrap().ratio;
+            let apart = ours / reference - 1.0;
+            (apart.abs() > off).then(|| format!("{policy}: {ours:.3} instead of {reference}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn some(names: &[&str]) -> Vec<(&'static str, Routing)> {
+    ROUTINGS
+        .into_iter()
+        .filter(|(name, _)| names.contains(name))
+        .collect()
+}
+
+#[test]
+fn the_traces_are_read_whole() {
+    // The figures of the traces' README.
+    let Some(agents) = trace(AGENTS) else { return };
+    assert_eq!(
+        (agents.sessions.len(), agents.requests.len()),
+        (356, 24_081)
+    );
+    let blocks: u64 = agents
+        .requests
+        .iter()
+        .map(|r| u64::from(r.prompt.blocks()))
+        .sum();
+    assert_eq!(blocks, 48_364_696);
+    let chat = trace(CHAT).unwrap();
+    assert_eq!(chat.requests.len(), 5606);
+    let service = trace(SERVICE).unwrap();
+    assert_eq!(service.requests.len(), 19_366);
+}
+
+#[test]
+fn routing_without_limits_agrees() {
+    let Some(trace) = trace(AGENTS) else { return };
+    let question = Question {
+        seeds: vec![1],
+        ..Question::default()
+    };
+    let table = question.table(&trace, &ROUTINGS);
+    let expected = [
+        ("head hash + bounded load", 1.79),
+        ("SGLang cache_aware", 1.012),
+        ("LMetric", 1.013),
+        ("session rendezvous", 1.006),
+        ("OpenRouter-like", 1.006),
+        ("greedy longest prefix", 1.0),
+        ("expected cost, lambda 0", 1.0),
+    ];
+    agree(&table, &expected, 0.05);
+    // What scatters a session over pools finds an old entry only within the provider's look-back. The trace has kinds of content elements
+    // and not their number, so ours reach farther back than in truth, and find more. Round robin is 3.27 without any look-back, 3.54 with
+    // the documented 20 elements and 4.04 with 10; the session hash 1.66, 1.72 and 1.83: the reference lies between for both, and so
+    // it does with 4 and 16 pools. ROUTING 4.6 says that look-back was left out there, so this is likely, not proven.
+    let scattered = [
+        ("round robin", 3.76),
+        ("least busy", 3.74),
+        ("session hash + bounded load", 1.78),
+    ];
+    agree(&table, &scattered, 0.08);
+}
+
+#[test]
+fn routing_under_limits_agrees() {
+    let Some(trace) = trace(AGENTS) else { return };
+    let question = Question {
+        limits: Some(1.3),
+        seeds: vec![1],
+        ..Question::default()
+    };
+    let expected = [
+        ("session rendezvous", 1.174),
+        ("OpenRouter-like", 1.032),
+        ("SGLang cache_aware", 1.034),
+        ("LMetric", 1.031),
+        ("expected cost, lambda 0", 1.0),
+        ("expected cost + shadow price", 1.005),
+    ];
+    let table = question.table(&trace, &some(&expected.map(|(name, _)| name)));
+    agree(&table, &expected, 0.05);
+    for known in ["expected cost, lambda 0", "expected cost + shadow price"] {
+        assert_eq!(
+            table.row(known).unwrap().refusals_per_request,
+            0.0,
+            "it sees the buckets"
+        );
+    }
+}
+
+#[test]
+fn lost_entries_cost_what_they_should() {
+    let Some(trace) = trace(AGENTS) else { return };
+    for (loss, ratio) in [(0.02, 1.105), (0.1, 1.53)] {
+        let question = Question {
+            loss,
+            seeds: vec![1],
+            ..Question::default()
+        };
+        let name = "expected cost, lambda 0";
+        agree(
+            &question.table(&trace, &some(&[name])),
+            &[(name, ratio)],
+            0.05,
+        );
+    }
+}
+
+#[test]
+fn routing_of_chat_agrees() {
+    let Some(trace) = trace(CHAT) else { return };
+    let question = Question {
+        seeds: vec![1],
+        ..Question::default()
+    };
+    let expected = [
+        ("round robin", 1.26),
+        ("session hash + bounded load", 1.10),
+        ("SGLang cache_aware", 1.031),
+        ("LMetric", 1.006),
+        ("greedy longest prefix", 1.0),
+    ];
+    let table = question.table(&trace, &some(&expected.map(|(name, _)| name)));
+    agree(&table, &expected, 0.05);
+}
+
+#[test]
+fn lifetimes_agree_where_a_long_entry_protects_its_prefix() {
+    let Some(trace) = trace(AGENTS) else { return };
+    let table = Lifetimes {
+        seeds: vec![1],
+        ..Lifetimes::default()
+    }
+    .table(&trace);
+    let expected = [
+        (SHORT, 1.355),
+        (LONG, 1.196),
+        ("5m + 3 pings", 1.225),
+        ("5m + hazard pings", 1.225),
+        ("session-level, learned", 1.198),
+        ("session-level, hindsight", 1.130),
+        (CLAIRVOYANT_PINGS, 1.100),
+        ("lazy upgrade ping", 1.054),
+        ("adaptive, learned", 1.042),
+        ("adaptive + upgrade", 1.033),
+        (CLAIRVOYANT, 1.0),
+    ];
+    agree(&table, &expected, 0.05);
+}
+
+#[test]
+fn lifetimes_agree_where_it_does_not() {
+    let Some(trace) = trace(AGENTS) else { return };
+    let question = Lifetimes {
+        long_protects: false,
+        seeds: vec![1],
+        ..Lifetimes::default()
+    };
+    let table = question.table(&trace);
+    // To clairvoyant pings at 19.60.
+    let expected = [
+        (SHORT, 1.232),
+        (LONG, 1.087),
+        ("5m + 3 pings", 1.114),
+        ("session-level, hindsight", 1.027),
+    ];
+    agree(&table, &expected, 0.05);
+    let adaptive = table.row("adaptive, learned").unwrap().ratio;
+    assert!(
+        adaptive > table.row(SHORT).unwrap().ratio,
+        "it pays for hours that it does not get"
+    );
+}
