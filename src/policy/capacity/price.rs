@@ -93,7 +93,7 @@ mod tests {
             let now = price(&limit);
             assert!(now > last, "dearer the emptier: {now} after {last}");
             last = now;
-            std::mem::forget(held);
+            let _never_settled = held;
         }
         // 10,000 tokens at $5 a million.
         assert_eq!(last, NanoUsd(50_000_000));
@@ -124,7 +124,7 @@ mod tests {
         };
         let mut limit = Limit::twin(numbers, rule, 0, 1);
         for _ in 0..5 {
-            std::mem::forget(limit.reserve(Ask::default(), Instant(0)));
+            let _never_settled = limit.reserve(Ask::default(), Instant(0));
         }
         let cached = Ask {
             cache_read: Tokens(100_000),

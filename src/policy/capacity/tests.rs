@@ -26,7 +26,7 @@ fn input(n: u64) -> Ask {
 fn fit(limit: &mut Limit, now: Instant) -> u64 {
     let mut sent = 0;
     while limit.room(Ask::default(), now) == Room::Now {
-        std::mem::forget(limit.reserve(Ask::default(), now));
+        let _never_settled = limit.reserve(Ask::default(), now);
         sent += 1;
     }
     sent
@@ -201,7 +201,7 @@ fn what_a_provider_has_left_is_heeded_less_what_is_under_way() {
     let mut limit = Limit::twin(requests(1_000), Rule::OURS, 0, 2);
     let first = limit.reserve(Ask::default(), at(0));
     for _ in 0..3 {
-        std::mem::forget(limit.reserve(Ask::default(), at(0)));
+        let _never_settled = limit.reserve(Ask::default(), at(0));
     }
     let told = Told {
         remaining: Some(20),
@@ -315,7 +315,7 @@ fn a_refusal_without_numbers_is_learned_from_once() {
     let mut limit = Limit::twin(Numbers::default(), Rule::OURS, 0, 1);
     let mut sent = 0;
     for ms in (0..60_000).step_by(500) {
-        std::mem::forget(limit.reserve(input(100), at(ms)));
+        let _never_settled = limit.reserve(input(100), at(ms));
         sent += 1;
     }
     for _ in 0..20 {
@@ -327,7 +327,7 @@ fn a_refusal_without_numbers_is_learned_from_once() {
     // A minute of use at nearly all of it: six clean slots of ten seconds, 2 % each, but for those it takes to see it.
     for ms in (60_000..125_000).step_by(100) {
         if limit.room(input(100), at(ms)) == Room::Now {
-            std::mem::forget(limit.reserve(input(100), at(ms)));
+            let _never_settled = limit.reserve(input(100), at(ms));
         }
     }
     let grown = limit.rate(Dimension::Requests).expect("learned");

@@ -79,10 +79,10 @@ impl Central {
         });
         let (epoch, time) = (self.epoch, self.terms.lease);
         let lease = self.leases.get_mut(&ask.holder)?;
-        for d in 0..DIMENSIONS {
-            self.level[d] -= units(give[d]);
-            lease.granted[d] += signed(give[d]);
-            lease.want[d] = lease.want[d].saturating_sub(give[d]);
+        for (d, &give) in give.iter().enumerate() {
+            self.level[d] -= units(give);
+            lease.granted[d] += signed(give);
+            lease.want[d] = lease.want[d].saturating_sub(give);
         }
         if give.iter().any(|g| *g > 0) {
             lease.parked = None;

@@ -241,9 +241,9 @@ impl Holder {
 
 impl Demand {
     fn note(&mut self, amounts: Amounts) {
-        for d in 0..DIMENSIONS {
-            self.sum[d] = self.sum[d].saturating_add(amounts[d]);
-            let (size, middling) = (amounts[d] as f64, &mut self.middling[d]);
+        for (d, &amount) in amounts.iter().enumerate() {
+            self.sum[d] = self.sum[d].saturating_add(amount);
+            let (size, middling) = (amount as f64, &mut self.middling[d]);
             *middling = match size {
                 _ if *middling < 1.0 => size,
                 s if s > *middling => *middling * 1.05,
