@@ -276,11 +276,12 @@ impl<R: Runtime, S: AsyncRead + AsyncWrite + Unpin> Line<R, S> {
         let core = self.from.core.clone();
         let mut lead = core.head.take();
         write_head(&mut lead, head, manner, keep);
-        if !matches!(head.status, 204 | 304) {
+        if !has_no_body(head) {
             let _ = write!(lead, "content-length: {}\r\n", body.len());
         }
         lead.extend_from_slice(b"\r\n");
-        let body = if manner.bodiless { Bytes::new() } else { body };
+        let silent = manner.bodiless || has_no_body(head);
+        let body = if silent { Bytes::new() } else { body };
         let mut piece = Piece::new(lead, body, b"");
         let written = poll_fn(|cx| self.poll_piece(&mut piece, cx)).await;
         piece.give_back(&core.head);
@@ -295,17 +296,20 @@ impl<R: Runtime, S: AsyncRead + AsyncWrite + Unpin> Line<R, S> {
         manner: Manner,
         keep: bool,
     ) -> After<R> {
-        let keep = keep && !manner.old;
+        let silent = manner.bodiless || has_no_body(head);
+        // Without chunks the connection's end is the body's.
+        let chunked = !manner.old && !has_no_body(head);
+        let keep = keep && (chunked || silent);
         let mut lead = self.from.core.head.take();
         write_head(&mut lead, head, manner, keep);
-        if !manner.old {
+        if chunked {
             lead.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         lead.extend_from_slice(b"\r\n");
         let mut stream = Streaming {
             piece: Piece::new(lead, Bytes::new(), b""),
-            chunked: !manner.old,
-            bodiless: manner.bodiless,
+            chunked,
+            bodiless: silent,
             // The head waits for the first bytes, if those are there.
             last: false,
         };
@@ -408,6 +412,11 @@ const UNREAD: Manner = Manner {
     bodiless: false,
     expects: false,
 };
+
+/// RFC 9110 sections 15.3.5 and 15.4.5: whatever is said of it, nothing follows the head.
+fn has_no_body(head: &ResponseHead) -> bool {
+    matches!(head.status, 204 | 304)
+}
 
 fn bounds(limits: &Limits) -> Bounds {
     Bounds {

@@ -90,6 +90,30 @@ fn an_answer_to_head_has_its_length_and_no_body() {
     });
 }
 
+#[test]
+fn an_answer_that_can_have_no_body_has_none_and_the_connection_is_kept() {
+    on_both(|on| {
+        let nothing = upstream(|_, mut stream| {
+            while super::rig::request(&mut stream).is_some() {
+                let head = b"HTTP/1.1 204 No Content\r\n\r\n";
+                stream.write_all(head).expect("sent");
+            }
+        });
+        let rig = Rig::to(on, nothing);
+        let mut client = rig.connect();
+        for _ in 0..2 {
+            client.write_all(&post("/call", b"", "")).expect("sent");
+            let head = read_until(&mut client, "\r\n\r\n");
+            assert!(head.starts_with("HTTP/1.1 204 No Content\r\n"), "{head}");
+            assert!(!head.contains("transfer-encoding") && !head.contains("content-length"));
+        }
+        let next = post("/echo", b"next", "connection: close\r\n");
+        client.write_all(&next).expect("sent");
+        assert_eq!(whole(&mut client).1, b"next");
+        rig.is_clean();
+    });
+}
+
 /// RFC 9110, 6.6.1 and 5.6.7.
 #[test]
 fn an_answer_says_its_date() {
