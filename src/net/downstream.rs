@@ -3,13 +3,14 @@
 
 use super::body::collect;
 use super::clients::{Next, Wanted};
+use super::framing::request::method_name;
 use super::presence::{From, Presence};
 use super::runtime::Runtime;
 use crate::shard::{ClientHead, Headers, Input, ResponseHead};
 use bytes::Bytes;
 use futures_lite::future::or;
 use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::net::IpAddr;
@@ -103,7 +104,7 @@ fn respond<R: Runtime>(presence: Presence<R>, head: ResponseHead) -> Response<Cl
 fn client_head(parts: http::request::Parts, length: Option<u64>, peer: IpAddr) -> ClientHead {
     let said = parts.headers.contains_key(CONTENT_LENGTH) || length == Some(0);
     ClientHead {
-        method: method_name(&parts.method),
+        method: method_name(parts.method.as_str()),
         path: Bytes::copy_from_slice(parts.uri.path().as_bytes()),
         query: Bytes::copy_from_slice(parts.uri.query().unwrap_or("").as_bytes()),
         headers: headers(&parts),
@@ -130,15 +131,6 @@ fn headers(parts: &http::request::Parts) -> Headers {
         all.push(name.as_str().as_bytes(), value.as_bytes());
     }
     all
-}
-
-fn method_name(method: &Method) -> Bytes {
-    match *method {
-        Method::GET => Bytes::from_static(b"GET"),
-        Method::POST => Bytes::from_static(b"POST"),
-        Method::DELETE => Bytes::from_static(b"DELETE"),
-        _ => Bytes::copy_from_slice(method.as_str().as_bytes()),
-    }
 }
 
 /// The answer's body. Everything that was queued becomes one frame, so what one readiness brought is one write.

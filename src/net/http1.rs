@@ -115,14 +115,15 @@ impl<R: Runtime, S: AsyncRead + AsyncWrite + Unpin> Line<R, S> {
                 continue;
             }
             self.from.conn.moved();
-            let head = request::read(came, bounds(&self.limits), self.from.peer);
-            let used = head
-                .as_ref()
-                .map_or(0, |head| head.as_ref().map_or(0, |(_, used)| *used));
-            self.ahead.extend_from_slice(&came[used..]);
-            match head {
-                Ok(None) => self.seen = self.ahead.len(),
-                Ok(Some((asked, _))) => return Poll::Ready(Some(Ok(asked))),
+            match request::read(came, bounds(&self.limits), self.from.peer) {
+                Ok(None) => {
+                    self.ahead.extend_from_slice(came);
+                    self.seen = self.ahead.len();
+                }
+                Ok(Some((asked, used))) => {
+                    self.ahead.extend_from_slice(&came[used..]);
+                    return Poll::Ready(Some(Ok(asked)));
+                }
                 Err(refusal) => return Poll::Ready(Some(Err(refusal))),
             }
         }

@@ -238,7 +238,8 @@ fn target(target: &str) -> (&str, &str) {
     }
 }
 
-fn method_name(method: &str) -> Bytes {
+/// A method as the shard reads it; the common ones cost nothing.
+pub(in crate::net) fn method_name(method: &str) -> Bytes {
     match method {
         "GET" => Bytes::from_static(b"GET"),
         "POST" => Bytes::from_static(b"POST"),

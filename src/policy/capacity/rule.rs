@@ -169,6 +169,26 @@ impl Rule {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Those of two providers, for tests; what serves is read from `config/limits.yaml`.
+#[cfg(test)]
+impl Rule {
+    pub(super) const BEDROCK: Self = Self {
+        reads_held: true,
+        reads_in_tokens: false,
+        output: Held::Most,
+        output_times: 5,
+        ..Self::OURS
+    };
+    pub(super) const OPENAI: Self = Self {
+        reads_in_tokens: true,
+        reads_in_input: true,
+        output: Held::Larger,
+        counted: Counted::AsHeld,
+        failed: Failed::AsHeld,
+        ..Self::OURS
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,21 +221,6 @@ mod tests {
             output: Held::Nothing,
             ..Rule::OURS
         };
-        let bedrock = Rule {
-            reads_held: true,
-            reads_in_tokens: false,
-            output: Held::Most,
-            output_times: 5,
-            ..Rule::OURS
-        };
-        let openai = Rule {
-            reads_in_tokens: true,
-            reads_in_input: true,
-            output: Held::Larger,
-            counted: Counted::AsHeld,
-            failed: Failed::AsHeld,
-            ..Rule::OURS
-        };
         for (name, rule, held, counted, failed) in [
             (
                 "anthropic",
@@ -226,14 +231,14 @@ mod tests {
             ),
             (
                 "bedrock",
-                bedrock,
+                Rule::BEDROCK,
                 draw(14_000, 10_000, 4_000),
                 draw(2_100, 1_100, 200),
                 draw(0, 0, 0),
             ),
             (
                 "openai",
-                openai,
+                Rule::OPENAI,
                 draw(10_000, 10_000, 0),
                 draw(10_000, 10_000, 200),
                 draw(10_000, 10_000, 0),
@@ -255,6 +260,10 @@ mod tests {
             cache_read: Tokens(0),
             ..ASK
         };
-        assert_eq!(openai.hold(&short).tokens, 4_000, "the larger of the two");
+        assert_eq!(
+            Rule::OPENAI.hold(&short).tokens,
+            4_000,
+            "the larger of the two"
+        );
     }
 }

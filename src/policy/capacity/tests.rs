@@ -1,6 +1,6 @@
 //! Limits against what providers do, and against a naive central bucket.
 
-use super::rule::{Counted, Failed, Held, Ramp};
+use super::rule::{Held, Ramp};
 use super::*;
 use crate::base::{Instant, Now, Rng, WallTime};
 
@@ -413,31 +413,16 @@ fn providers() -> [(&'static str, Rule, Counting); 3] {
         reads_in_tokens: false,
         ..Rule::OURS
     };
-    let bedrock = Rule {
-        reads_held: true,
-        reads_in_tokens: false,
-        output: Held::Most,
-        output_times: 5,
-        ..Rule::OURS
-    };
-    let openai = Rule {
-        reads_in_tokens: true,
-        reads_in_input: true,
-        output: Held::Larger,
-        counted: Counted::AsHeld,
-        failed: Failed::AsHeld,
-        ..Rule::OURS
-    };
     [
         ("anthropic", anthropic, (|i, _, _, _| i, |i, _, _, _| i)),
         (
             "bedrock",
-            bedrock,
+            Rule::BEDROCK,
             (|i, r, _, m| i + r + m, |i, _, o, _| i + 5 * o),
         ),
         (
             "openai",
-            openai,
+            Rule::OPENAI,
             (|i, r, _, m| (i + r).max(m), |i, r, _, m| (i + r).max(m)),
         ),
     ]
