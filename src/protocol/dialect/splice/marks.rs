@@ -116,14 +116,14 @@ fn unmark(skim: &mut Skim<'_>, depth: u32, edits: &mut Vec<Edit>) -> Option<bool
         let said = &bytes[name];
         let leaves = matches!(said, b"cache_control" | b"prompt_cache_breakpoint");
         match (skim.next()?, said) {
-            _ if leaves => drop(skim.value()?),
+            _ if leaves => skim.value().map(drop)?,
             (b'[', _) if depth < DEPTH_MAX && holds_blocks(said, depth) => {
                 unmark_items(skim, depth, edits)?;
             }
             (b'{', b"toolConfig" | b"source") if depth < DEPTH_MAX => {
                 unmark(skim, depth + 1, edits)?;
             }
-            _ => drop(skim.value()?),
+            _ => skim.value().map(drop)?,
         }
         points += usize::from(said == b"cachePoint");
         others += usize::from(said != b"cachePoint");
@@ -191,7 +191,7 @@ fn cut(pieces: &[Piece], edits: &mut Vec<Edit>) {
 pub fn told(body: &[u8], names: &[&str]) -> SmallVec<[bool; 4]> {
     let mut found: SmallVec<[bool; 4]> = names.iter().map(|_| false).collect();
     let near = |name: &&str| memchr::memmem::find(body, name.as_bytes()).is_some();
-    if names.iter().any(|name| near(name)) {
+    if names.iter().any(near) {
         let _ = Skim::of(body).members(|skim, name| {
             let said = &skim.bytes()[name];
             if let Some(i) = names.iter().position(|n| n.as_bytes() == said) {
