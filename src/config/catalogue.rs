@@ -2,6 +2,7 @@
 
 use crate::base::{EndpointId, ModelId, PoolId, ProviderId, Tokens, WallTime};
 use crate::canon::DialectName;
+use crate::config::caching::Caching;
 use crate::config::prices::{self, Listed, Prices};
 use crate::config::problem::Problems;
 use crate::config::providers::Providers;
@@ -24,7 +25,7 @@ pub struct Catalogue {
 
 pub fn resolve(
     models: Vec<raw::RawModel>,
-    prices: Vec<raw::RawPriceEntry>,
+    (prices, caching): (Vec<raw::RawPriceEntry>, Caching),
     optional: Vec<At<String>>,
     providers: &Providers,
     timeouts: Timeouts,
@@ -35,6 +36,7 @@ pub fn resolve(
         out: Catalogue::default(),
         taken: Names::default(),
         prices,
+        caching,
         optional: optional.into_iter().map(|p| p.value).collect(),
         providers,
         timeouts,
@@ -62,6 +64,7 @@ struct Making<'a> {
     out: Catalogue,
     taken: Names,
     prices: Prices,
+    caching: Caching,
     /// Providers that may be named though there is none of the name.
     optional: BTreeSet<String>,
     providers: &'a Providers,
@@ -229,6 +232,7 @@ impl Making<'_> {
             };
         }
         found.cache = cache.unwrap_or(found.cache);
+        found.cache.rules = self.caching.find(kind, name, &found.cache);
         found
     }
 

@@ -26,6 +26,8 @@ mod health;
 mod prices;
 mod providers;
 /// How providers count against their limits.
+/// How prompt caches behave.
+mod caching;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,8 @@ use crate::canon::DialectName;
 pub use crate::canon::OnDisconnect;
 use crate::policy::bill::Price;
 use crate::policy::capacity::Rule;
+use crate::policy::choose::Strategy;
+use crate::policy::prefix;
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::{self, ProviderKind};
 use std::collections::BTreeMap;
@@ -152,6 +156,8 @@ pub struct Limits {
     pub queue_time: Duration,
     /// Names of stored answers and jobs whose issuer a shard remembers.
     pub issued_max: usize,
+    /// Prefixes of prompts that one shard remembers, to know where they lie warm.
+    pub prefixes_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -191,6 +197,8 @@ pub struct Tenant {
     pub name: String,
     pub limits: TenantLimits,
     pub on_disconnect: OnDisconnect,
+    /// Who is chosen for its requests; `None`: as for all.
+    pub strategy: Option<Strategy>,
 }
 
 /// `None` is unlimited.
@@ -450,6 +458,8 @@ pub struct CacheRules {
     pub marks_max: Option<u64>,
     /// What is cached is a multiple of this; `None` is unknown.
     pub block_tokens: Option<Tokens>,
+    /// How it is found and how long it lives; `None` where there is none, or nobody says.
+    pub rules: Option<prefix::Rules>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -492,6 +502,20 @@ pub struct Routing {
     /// Consecutive failures after which an endpoint's pool is left out, and for how long.
     pub breaker_failures: u32,
     pub breaker_open: Duration,
+    /// Who is chosen of those that could serve.
+    pub strategy: Strategy,
+    /// What a second is worth until an answer is whole: of requests in general, and of those of priority `batch`.
+    pub second: NanoUsd,
+    pub second_batch: NanoUsd,
+    /// How steep the price of headroom is, as a multiple of the price of the tokens it is taken for.
+    pub headroom: f64,
+    /// Places whose sums are this close, as a share of the least, count as alike.
+    pub alike: f64,
+    /// How much longer each request ahead makes the next one wait at an own server, as a share.
+    pub crowding: f64,
+    /// For the strategy `thresholds`: a cache that saves more than this binds, one that saves less than that does not count.
+    pub strong_affinity: NanoUsd,
+    pub weak_affinity: NanoUsd,
 }
 
 /// A built-in provider to try things out with.

@@ -275,6 +275,8 @@ pub fn cache(raw: &RawCache, problems: &mut Problems) -> CacheRules {
         scope: raw.scope.as_ref().map(|s| s.value),
         marks_max: raw.marks_max.as_ref().map(|m| m.value),
         block_tokens: raw.block_tokens.as_ref().map(|b| b.value),
+        // The catalogue finds them, which knows whose cache it is.
+        rules: None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::base::{ByteCount, NanoUsd, Tokens};
 use crate::config::problem::Place;
 use crate::config::read::{At, Fields, TOKENS_MAX, Words};
 use crate::config::{Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
+use crate::policy::choose::Strategy;
 use std::time::Duration;
 
 mod models;
@@ -27,6 +28,7 @@ pub struct RawConfig {
     pub providers: Vec<RawProvider>,
     pub prices: Vec<RawPriceEntry>,
     pub limit_rules: Vec<RawLimitRule>,
+    pub cache_rules: Vec<RawCacheRule>,
     pub models: Vec<RawModel>,
     /// Providers that models may name though nobody has configured them.
     pub optional_providers: Option<Vec<At<String>>>,
@@ -48,6 +50,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         providers: f.list("providers", provider),
         prices: f.list("prices", price_entry),
         limit_rules: f.list("limit_rules", limit_rule),
+        cache_rules: f.list("cache_rules", cache_rule),
         models: f.list("models", model),
         optional_providers: f.texts("optional_providers"),
     }
@@ -116,6 +119,7 @@ pub struct RawLimits {
     pub queue_max: Option<At<u64>>,
     pub queue_time: Option<At<Duration>>,
     pub issued_max: Option<At<u64>>,
+    pub prefixes_max: Option<At<u64>>,
 }
 
 fn limits(f: &mut F<'_, '_, '_>) -> RawLimits {
@@ -141,6 +145,7 @@ fn limits(f: &mut F<'_, '_, '_>) -> RawLimits {
         queue_max: f.count("queue_max", 0, MILLION),
         queue_time: f.duration("queue_time", Duration::ZERO, DAY),
         issued_max: f.count("issued_max", 0, 10 * MILLION),
+        prefixes_max: f.count("prefixes_max", 1, 100 * MILLION),
     }
 }
 
@@ -208,6 +213,14 @@ pub struct RawRouting {
     pub spent_key: Option<At<Duration>>,
     pub breaker_failures: Option<At<u64>>,
     pub breaker_open: Option<At<Duration>>,
+    pub strategy: Option<At<Strategy>>,
+    pub value_of_second: Option<At<NanoUsd>>,
+    pub value_of_second_batch: Option<At<NanoUsd>>,
+    pub headroom_weight: Option<At<f64>>,
+    pub alike: Option<At<f64>>,
+    pub crowding: Option<At<f64>>,
+    pub strong_affinity: Option<At<NanoUsd>>,
+    pub weak_affinity: Option<At<NanoUsd>>,
 }
 
 fn routing(f: &mut F<'_, '_, '_>) -> RawRouting {
@@ -220,6 +233,14 @@ fn routing(f: &mut F<'_, '_, '_>) -> RawRouting {
         spent_key: f.duration("spent_key", TENTH, MONTH),
         breaker_failures: f.count("breaker_failures", 1, 10_000),
         breaker_open: f.duration("breaker_open", TENTH, DAY),
+        strategy: f.word("strategy", STRATEGIES),
+        value_of_second: f.usd("value_of_second"),
+        value_of_second_batch: f.usd("value_of_second_batch"),
+        headroom_weight: f.number("headroom_weight", 0.0, 100.0),
+        alike: f.number("alike", 0.0, 1.0),
+        crowding: f.number("crowding", 0.0, 100.0),
+        strong_affinity: f.usd("strong_affinity"),
+        weak_affinity: f.usd("weak_affinity"),
     }
 }
 
@@ -228,6 +249,7 @@ pub struct RawTenant {
     pub keys: Vec<RawClientKey>,
     pub limits: Option<RawTenantLimits>,
     pub on_disconnect: Option<At<OnDisconnect>>,
+    pub strategy: Option<At<Strategy>>,
 }
 
 fn tenant(f: &mut F<'_, '_, '_>) -> RawTenant {
@@ -237,6 +259,7 @@ fn tenant(f: &mut F<'_, '_, '_>) -> RawTenant {
         keys: f.list("keys", client_key),
         limits: f.section("limits", tenant_limits),
         on_disconnect: f.word("on_disconnect", DISCONNECTS),
+        strategy: f.word("strategy", STRATEGIES),
     }
 }
 
@@ -488,6 +511,13 @@ const FORMATS: &Words<LogFormat> = &[("text", LogFormat::Text), ("json", LogForm
 const DISCONNECTS: &Words<OnDisconnect> = &[
     ("finish", OnDisconnect::Finish),
     ("cancel", OnDisconnect::Cancel),
+];
+const STRATEGIES: &Words<Strategy> = &[
+    ("least_cost", Strategy::LeastCost),
+    ("session_affinity", Strategy::SessionAffinity),
+    ("round_robin", Strategy::RoundRobin),
+    ("least_used", Strategy::LeastUsed),
+    ("thresholds", Strategy::Thresholds),
 ];
 const BEDROCK_APIS: &Words<bool> = &[("runtime", false), ("mantle", true)];
 const HTTP2S: &Words<Http2> = &[

@@ -2,7 +2,8 @@
 //!
 //! Sections that stand for themselves are here, providers in `providers`, models and prices in `catalogue`.
 
-use crate::base::{ByteCount, ClientKeyId, TenantId};
+use crate::base::{ByteCount, ClientKeyId, NanoUsd, TenantId};
+use crate::config::caching::Caching;
 use crate::config::catalogue;
 use crate::config::problem::{Place, Problems};
 use crate::config::providers;
@@ -15,6 +16,7 @@ use crate::config::{
     ClientKey, Config, Endpoint, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Routing,
     RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
+use crate::policy::choose::Strategy;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,7 +39,9 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let rules = Rules::of(raw.limit_rules, r.problems);
     let providers = providers::all(raw.providers, &rules, r);
     let optional = raw.optional_providers.unwrap_or_default();
-    let catalogue = catalogue::resolve(raw.models, raw.prices, optional, &providers, timeouts, r);
+    let caching = Caching::of(raw.cache_rules, r.problems);
+    let listed = (raw.prices, caching);
+    let catalogue = catalogue::resolve(raw.models, listed, optional, &providers, timeouts, r);
     let place = |e: &Endpoint| {
         let provider = &providers.providers[usize::from(e.provider.0)].name;
         format!("{provider}/{}", e.name).into()
@@ -277,6 +281,7 @@ fn limits(raw: Option<raw::RawLimits>, r: &mut Resolving<'_>) -> Limits {
         queue_max: count(raw.queue_max, d.queue_max),
         queue_time: or(raw.queue_time, d.queue_time),
         issued_max: count(raw.issued_max, d.issued_max),
+        prefixes_max: count(raw.prefixes_max, d.prefixes_max),
     };
     if limits.body_bytes_max > limits.bodies_bytes_max {
         let what = format!(
@@ -333,6 +338,9 @@ fn routing(raw: Option<raw::RawRouting>, r: &mut Resolving<'_>) -> Routing {
         .as_ref()
         .or(raw.backoff_max.as_ref())
         .map(|a| a.place);
+    let (strong, weak) = (raw.strong_affinity, raw.weak_affinity);
+    let affinity = weak.as_ref().or(strong.as_ref()).map(|a| a.place);
+    let affinity = affinity.unwrap_or_default();
     let routing = Routing {
         attempts_max: raw.attempts_max.map_or(d.attempts_max, |n| n.value as u8),
         retry_budget: or(raw.retry_budget, d.retry_budget),
@@ -344,7 +352,23 @@ fn routing(raw: Option<raw::RawRouting>, r: &mut Resolving<'_>) -> Routing {
             .breaker_failures
             .map_or(d.breaker_failures, |n| n.value as u32),
         breaker_open: or(raw.breaker_open, d.breaker_open),
+        strategy: or(raw.strategy, d.strategy),
+        second: or(raw.value_of_second, d.second),
+        second_batch: or(raw.value_of_second_batch, d.second_batch),
+        headroom: or(raw.headroom_weight, d.headroom),
+        alike: or(raw.alike, d.alike),
+        crowding: or(raw.crowding, d.crowding),
+        strong_affinity: or(strong, d.strong_affinity),
+        weak_affinity: or(weak, d.weak_affinity),
     };
+    if routing.weak_affinity > routing.strong_affinity {
+        let what = format!(
+            "routing.weak_affinity ({}) is over routing.strong_affinity ({})",
+            routing.weak_affinity, routing.strong_affinity
+        );
+        r.problems
+            .add(affinity, what, "the weak one at most the strong one");
+    }
     if routing.backoff > routing.backoff_max {
         let what = format!(
             "routing.backoff ({}) is over routing.backoff_max ({})",
@@ -392,6 +416,7 @@ fn tenants(raw: Vec<raw::RawTenant>, r: &mut Resolving<'_>) -> (Vec<Tenant>, Vec
             name: id.value,
             limits: one.limits.map_or_else(TenantLimits::default, tenant_limits),
             on_disconnect: or(one.on_disconnect, OnDisconnect::Finish),
+            strategy: one.strategy.map(|s| s.value),
         });
     }
     (tenants, keys)
@@ -502,6 +527,7 @@ const DEFAULT_LIMITS: Limits = Limits {
     queue_max: 10_000,
     queue_time: Duration::from_secs(30),
     issued_max: 65_536,
+    prefixes_max: 524_288,
 };
 
 const DEFAULT_LEDGER: Ledger = Ledger {
@@ -531,4 +557,12 @@ const DEFAULT_ROUTING: Routing = Routing {
     spent_key: Duration::from_secs(3_600),
     breaker_failures: 5,
     breaker_open: Duration::from_secs(15),
+    strategy: Strategy::LeastCost,
+    second: NanoUsd(1_000_000),
+    second_batch: NanoUsd(10_000),
+    headroom: 0.5,
+    alike: 0.01,
+    crowding: 0.05,
+    strong_affinity: NanoUsd(250_000_000),
+    weak_affinity: NanoUsd(50_000_000),
 };

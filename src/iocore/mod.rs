@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod servers;
 pub mod lane;
 pub mod claim;
+pub mod secret;
 pub mod ledger;
 pub mod trace;
 pub mod log;

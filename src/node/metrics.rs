@@ -118,6 +118,27 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         "Output tokens.",
         sum(|m| m.tokens_output.0),
     );
+    page.counter(
+        "cache_tokens_expected_total",
+        "Input tokens that were expected to be read from caches that are known.",
+        sum(|m| m.cached_expected.0),
+    );
+    page.counter(
+        "cache_tokens_billed_total",
+        "Input tokens that were, of the same answers.",
+        sum(|m| m.cached_billed.0),
+    );
+    let regret: i64 = shards.iter().map(|m| m.cache_regret.0).sum();
+    page.counter(
+        "cache_regret_nano_usd_total",
+        "Paid for tokens that some place was expected to have in its cache, beyond reading them, in billionths of a dollar.",
+        regret,
+    );
+    page.counter(
+        "cache_drifts_total",
+        "Caches that turned out not to keep their promised lifetime.",
+        sum(|m| m.cache_drifts),
+    );
     let cost: i64 = shards.iter().map(|m| m.cost.0).sum();
     page.counter(
         "cost_nano_usd_total",

@@ -17,6 +17,7 @@ use crate::fake::Book;
 use crate::iocore::claim::Claim;
 use crate::iocore::notify;
 use crate::iocore::run::{IoCore, Setup, Signal};
+use crate::iocore::secret;
 use crate::net::runtime::{Chosen, Kind, bind, choose};
 use crate::net::threads::{self, Shards};
 use crate::net::tls::{self, Origins};
@@ -55,6 +56,7 @@ impl Node {
         // Before any socket: the kernel would give a second router on the same ports its share of connections, only to lose them.
         let claim = Claim::take(&config.data_dir)
             .with_context(|| format!("data_dir {}", config.data_dir.display()))?;
+        let secret = secret::instance(&config.data_dir).context("the instance's secret")?;
         let chosen = choose(config.server.runtime).map_err(|why| anyhow!(why))?;
         let fakes = fakes::start(&config).context("the built-in fake providers")?;
         fakes.fill_in(&mut config);
@@ -105,6 +107,7 @@ impl Node {
             lanes,
             room_news,
             ledger: iocore.counters(),
+            secret,
         }));
         let serving = Arc::new(Serving(Arc::clone(&shared)));
         let running = threads::start(shards, config.server.pin, chosen.kind, serving)?;

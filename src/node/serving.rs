@@ -46,6 +46,7 @@ pub struct Shared {
     listening: watch::Sender<usize>,
     ledger: Counters,
     seed: u64,
+    secret: [u8; 32],
 }
 
 /// What a shard shows of itself.
@@ -71,6 +72,8 @@ pub struct Parts {
     pub lanes: Vec<ShardLanes>,
     pub room_news: Vec<watch::Receiver<usize>>,
     pub ledger: Counters,
+    /// What fingerprints are keyed with.
+    pub secret: [u8; 32],
 }
 
 /// Letters that wait for a shard; more are lost, at the price of a failed call.
@@ -102,6 +105,7 @@ impl Shared {
             listening: watch::channel(0).0,
             ledger: parts.ledger,
             seed: seed(),
+            secret: parts.secret,
         }
     }
 
@@ -222,6 +226,7 @@ impl<R: Runtime> Shift<R> {
             id: life.shard,
             shards: config.server.shards,
             seed: shared.seed ^ (u64::from(life.shard.0) << 48) ^ (u64::from(life.restarts) << 32),
+            secret: shared.secret,
         })));
         let lanes = Rc::new(RefCell::new(shared.lanes[index].another()));
         let mesh = MeshPlace::take(&shared, life.shard);

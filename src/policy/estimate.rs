@@ -109,15 +109,19 @@ pub struct FirstToken {
     off: f64,
 }
 
-/// One second, and 20,000 tokens a second.
+impl FirstToken {
+    /// One second, and 20,000 tokens a second.
+    pub const UNSEEN: Self = Self {
+        fixed: 1.0,
+        each: 0.05,
+        spread: [1.0, 0.0, 0.01],
+        off: 0.5,
+    };
+}
+
 impl Default for FirstToken {
     fn default() -> Self {
-        Self {
-            fixed: 1.0,
-            each: 0.05,
-            spread: [1.0, 0.0, 0.01],
-            off: 0.5,
-        }
+        Self::UNSEEN
     }
 }
 
@@ -167,10 +171,14 @@ pub struct Pace {
     seconds: f64,
 }
 
-/// Fifty tokens a second.
+impl Pace {
+    /// Fifty tokens a second.
+    pub const UNSEEN: Self = Self { seconds: 0.02 };
+}
+
 impl Default for Pace {
     fn default() -> Self {
-        Self { seconds: 0.02 }
+        Self::UNSEEN
     }
 }
 
@@ -188,6 +196,36 @@ impl Pace {
     #[must_use]
     pub fn expected(&self, tokens: Tokens) -> Duration {
         Duration::from_secs_f64((self.seconds * tokens.0 as f64).min(3600.0))
+    }
+}
+
+/// What a token that we count by bytes is in a provider's tokens: 1 is four bytes a token. Texts and tokenizers differ by a half either way.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    times: f64,
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self { times: 1.0 }
+    }
+}
+
+impl Weight {
+    /// A prompt that was counted as `counted` was billed as `billed`. Long prompts say more.
+    pub fn saw(&mut self, counted: Tokens, billed: Tokens) {
+        if counted == Tokens::ZERO || billed == Tokens::ZERO {
+            return;
+        }
+        let times = (billed.0 as f64 / counted.0 as f64).clamp(0.1, 10.0);
+        let weight = (counted.0 as f64 / 50_000.0).clamp(0.001, 0.1);
+        self.times += weight * (times - self.times);
+    }
+
+    /// In the provider's tokens.
+    #[must_use]
+    pub fn of(&self, counted: Tokens) -> Tokens {
+        Tokens((counted.0 as f64 * self.times).round() as u64)
     }
 }
 
@@ -271,5 +309,16 @@ mod tests {
             pace.saw(Tokens(1), Duration::from_secs(60));
         }
         near(pace.expected(Tokens(1_000)).as_secs_f64(), 10.0, 0.02);
+    }
+
+    #[test]
+    fn tokens_are_weighed_as_they_are_billed() {
+        let mut weight = Weight::default();
+        for _ in 0..100 {
+            weight.saw(Tokens(40_000), Tokens(52_000));
+            weight.saw(Tokens(10), Tokens(1_000));
+            weight.saw(Tokens(0), Tokens(9));
+        }
+        near(weight.of(Tokens(1_000)).0 as f64, 1_300.0, 0.1);
     }
 }

@@ -78,6 +78,47 @@ impl Breaker {
     }
 }
 
+/// How often calls to one place have failed of late.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steadiness {
+    /// Share of calls that fail.
+    fails: f64,
+    at: Instant,
+}
+
+impl Default for Steadiness {
+    fn default() -> Self {
+        Self {
+            fails: USUAL,
+            at: Instant::default(),
+        }
+    }
+}
+
+/// One call in two hundred fails at a place of which nothing else is known.
+const USUAL: f64 = 0.005;
+/// What one call says, against all before it.
+const WEIGHT: f64 = 0.05;
+/// What was seen counts half after so long.
+const HALF_LIFE: f64 = 120.0;
+
+impl Steadiness {
+    /// A call ended: whether the place failed it.
+    pub fn saw(&mut self, failed: bool, now: Instant) {
+        let known = self.fails(now);
+        self.fails = known + WEIGHT * (f64::from(u8::from(failed)) - known);
+        self.at = now;
+    }
+
+    /// How likely the next call fails there, from 0 to 1. What is long ago counts less and less.
+    #[must_use]
+    pub fn fails(&self, now: Instant) -> f64 {
+        let age = (now - self.at).as_secs_f64();
+        let kept = 0.5_f64.powf(age / HALF_LIFE);
+        USUAL + (self.fails - USUAL) * kept
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +157,17 @@ mod tests {
             breaker.succeeded();
         }
         assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn failures_of_late_make_the_next_likely_and_are_forgotten() {
+        let mut steady = Steadiness::default();
+        assert!(steady.fails(at(0)) < 0.01);
+        for n in 0..40 {
+            steady.saw(n % 2 == 0, at(n));
+        }
+        let likely = steady.fails(at(40));
+        assert!((0.3..0.6).contains(&likely), "{likely}");
+        assert!(steady.fails(at(3_600)) < 0.01, "an hour later");
     }
 }

@@ -1,7 +1,7 @@
 //! Decisions: functions of values; the time is an argument. Cannot see JSON, providers' names or sockets.
 //!
-//! The decision of this stage is simple: who is eligible, then the cheapest by price, then the least used. It stands where the sum of all
-//! expected costs will stand (`cost`, `choose`). In reading order.
+//! What is known (`capacity`, `warmth`, `estimate`, `health`, `server`) comes together in one sum of money (`cost`), by which candidates are
+//! chosen (`choose`) and, when that failed, chosen again (`retry`).
 
 pub mod admission;
 pub mod belief;
@@ -22,3 +22,4 @@ pub mod marks;
 pub mod prefix;
 pub mod retry;
 pub mod server;
+pub mod warmth;

@@ -190,6 +190,8 @@ impl Shard {
                 body: Bytes::new(),
                 asked: Asked::default(),
                 request: None,
+                readings: None,
+                written: None,
                 tenant_hold: None,
                 tally: Tally::default(),
                 row: None,

@@ -4,21 +4,23 @@
 //! reload leaves as they are belong to both epochs: what is held or spent under either counts for both.
 
 use crate::base::{
-    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, Now, PoolId, Rng,
-    ShardId, Slab, Str, TenantId,
+    AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, NanoUsd, Now,
+    PoolId, Rng, ShardId, Slab, Str, TenantId,
 };
 use crate::config::Config;
 use crate::policy::admission::Allowance;
 use crate::policy::capacity::{
-    Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, of_class,
+    Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, Worth, of_class,
 };
+use crate::policy::fingerprint::InstanceSecret;
 use crate::policy::health::{Breaker, Patience};
 use crate::shard::credentials::Credentials;
+use crate::shard::forecast::{Caches, Forecast};
 use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::kept::Bill;
 use crate::shard::line::{Claim, Line};
 use crate::shard::servers::Servers;
-use crate::shard::{LogLine, Mail, Meters, Output};
+use crate::shard::{LogLine, Mail, Meters, Output, Setup};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -56,6 +58,10 @@ pub(super) struct Desk {
     /// Rendered names of exchanges: a part of the seed, then a count.
     name: u64,
     named: u64,
+    /// What is believed of prompt caches.
+    pub caches: Caches,
+    /// What shall be logged when the step is over.
+    pub alarms: Vec<LogLine>,
     /// Reused for what is written to clients.
     pub scratch: BytesMut,
 }
@@ -81,6 +87,7 @@ pub(super) struct Epoch {
     dead: Vec<Option<Closed>>,
     pub(super) credentials: Credentials,
     pub(super) servers: Servers,
+    pub(super) forecast: Forecast,
     next_key: Vec<usize>,
     places: HashMap<PlaceName, Option<Place>, FixedHasher>,
 }
@@ -118,13 +125,23 @@ pub struct Standing {
 }
 
 impl Desk {
-    pub fn new(config: Arc<Config>, shard: ShardId, shards: u16, mut rng: Rng) -> Self {
+    pub fn new(setup: Setup, mut rng: Rng) -> Self {
+        let Setup {
+            config,
+            id: shard,
+            shards,
+            ..
+        } = setup;
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
         let pools = config.pools.len() as u32;
-        let epoch = Epoch::new(0, config, shard, shards, 0);
+        let caches = Caches::new(
+            InstanceSecret::new(&setup.secret),
+            config.limits.prefixes_max,
+        );
+        let epoch = Epoch::new(0, config, (shard, shards), 0, caches.secret());
         Self {
             shard,
             shards,
@@ -145,6 +162,8 @@ impl Desk {
             bills: VecDeque::new(),
             name,
             named: 0,
+            caches,
+            alarms: Vec::new(),
             scratch: BytesMut::new(),
         }
     }
@@ -153,7 +172,9 @@ impl Desk {
     pub fn reload(&mut self, config: Arc<Config>) {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
-        let mut epoch = Epoch::new(self.next_epoch, config, self.shard, self.shards, self.pools);
+        let here = (self.shard, self.shards);
+        let secret = self.caches.secret();
+        let mut epoch = Epoch::new(self.next_epoch, config, here, self.pools, secret);
         self.pools = self.pools.wrapping_add(pools);
         epoch.inherit(self.newest());
         self.next_epoch = self.next_epoch.wrapping_add(1);
@@ -264,7 +285,13 @@ fn distinct<'a, T: 'a>(things: impl Iterator<Item = &'a Rc<RefCell<T>>>) -> Vec<
 
 impl Epoch {
     /// `first_pool`: what its pools are numbered from.
-    fn new(number: u32, config: Arc<Config>, shard: ShardId, shards: u16, first_pool: u32) -> Self {
+    fn new(
+        number: u32,
+        config: Arc<Config>,
+        (shard, shards): (ShardId, u16),
+        first_pool: u32,
+        secret: &InstanceSecret,
+    ) -> Self {
         let count = |n: Option<crate::base::Tokens>| n.map(|n| n.0);
         let keys = config.client_keys.iter().enumerate();
         Self {
@@ -329,6 +356,7 @@ impl Epoch {
             dead: vec![None; config.keys.len()],
             credentials: Credentials::new(&config.keys),
             servers: Servers::new(&config),
+            forecast: Forecast::new(&config, secret),
             next_key: vec![0; config.pools.len()],
             places: issued::places(&config),
             config,
@@ -355,6 +383,8 @@ impl Epoch {
         }
         self.inherit_closed(from);
         self.servers.inherit(&from.servers);
+        self.forecast
+            .inherit(&self.config, &from.forecast, &from.config);
         for (new, key) in self.config.keys.iter().enumerate() {
             if let Some(old) = from.config.keys.iter().position(|k| k == key) {
                 self.dead[new] = from.dead[old];
@@ -401,7 +431,7 @@ impl Epoch {
         self.keys_by_hash.get(sha256).copied()
     }
 
-    fn place(&self, endpoint: EndpointId, pool: PoolId) -> Option<usize> {
+    pub(super) fn place(&self, endpoint: EndpointId, pool: PoolId) -> Option<usize> {
         self.config.endpoints[endpoint.0 as usize]
             .pools
             .iter()
@@ -433,6 +463,25 @@ impl Epoch {
             }
         });
         rooms.fold(closed, Room::max)
+    }
+
+    /// The shadow price of what a call takes of this pool's headroom.
+    pub fn shadow(
+        &self,
+        endpoint: EndpointId,
+        pool: PoolId,
+        ask: &Ask,
+        worth: &Worth,
+        now: Instant,
+    ) -> NanoUsd {
+        if worth.weight == 0 {
+            return NanoUsd::ZERO;
+        }
+        let limits = &self.pools[pool.0 as usize].borrow().limits;
+        let drawn = self.limits(endpoint, pool).iter();
+        drawn
+            .map(|i| limits[*i as usize].shadow(ask, worth, now))
+            .sum()
     }
 
     /// What a call at this endpoint waits for where it waits for this pool.

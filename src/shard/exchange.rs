@@ -10,6 +10,7 @@ use crate::policy::capacity::{Ask, Reservation, Used};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::provider::hints::Hints;
 use crate::shard::desk::{Desk, Hold};
+use crate::shard::forecast::{Foreseen, Reading};
 use crate::shard::issued::Place;
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Turn;
@@ -64,6 +65,10 @@ pub(super) struct Exchange {
     pub asked: Asked,
     /// The request in canon, once some endpoint needed it so.
     pub request: Option<Box<Request>>,
+    /// How the caches of its model's endpoints see its prompt, once that was read.
+    pub readings: Option<Box<Readings>>,
+    /// Its body as it was last written for another dialect.
+    pub written: Option<Box<Written>>,
     pub tenant_hold: Option<Reservation>,
     pub tally: Tally,
     /// The row of the last attempt that ended, until it is known whether another follows.
@@ -168,6 +173,18 @@ impl From<Fault> for LastFailure {
     }
 }
 
+pub(super) type Readings = SmallVec<[Reading; 1]>;
+
+/// A body in another dialect than the client's, and what was left out of it by rule.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub endpoint: EndpointId,
+    pub dialect: DialectName,
+    pub streams: bool,
+    pub body: Bytes,
+    pub dropped: Vec<String>,
+}
+
 /// What an attempt's row needs if all else about it is lost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenAttempt {
@@ -192,6 +209,8 @@ pub(super) struct Attempt {
     pub dialect: DialectName,
     /// `None` between the calls of an attempt that makes several.
     pub hold: Option<Hold>,
+    /// What is expected of its cache; `None` where nothing is known of one.
+    pub foreseen: Option<Box<Foreseen>>,
     pub timeouts: Timeouts,
     pub began: Now,
     pub queued: Duration,

@@ -13,9 +13,9 @@ use crate::base::{Instant, NanoUsd, Now, Str, TenantId, Tokens};
 use crate::canon::{Fault, FaultClass, Usage};
 use crate::config::{Config, LogLevel};
 use crate::policy::bill::bill;
-use crate::policy::candidate::Candidate;
-use crate::policy::capacity::Room;
-use crate::policy::choose::{Choice, Decision, choose};
+use crate::policy::capacity::Ask;
+use crate::policy::choose::Decision;
+use crate::policy::cost::Terms;
 use crate::policy::retry::{AttemptError, Next};
 use crate::protocol::provider::Deed;
 use crate::shard::credentials::FETCH_TIME;
@@ -144,11 +144,9 @@ impl Exchange {
             let endpoint = &self.config.endpoints[place.endpoint.0 as usize];
             self.asked.model = ModelIdOrNone(Some(endpoint.model));
             let known = self.kept.as_ref().is_some_and(|kept| kept.known);
-            let candidate = self.kept_candidate(desk, place, now.instant);
-            match candidate.map(|c| choose(&[c], now.instant)) {
-                Some(Choice::Go(decision)) if !self.tally.incapable.contains(&place.endpoint) => {
-                    let reason = if known { "issuer" } else { "search" };
-                    return self.go(desk, now, since, &Decision { reason, ..decision }, out);
+            match self.kept_decision(desk, place, now.instant) {
+                Some(decision) if !self.tally.incapable.contains(&place.endpoint) => {
+                    return self.go(desk, now, since, &decision, out);
                 }
                 None if known
                     && desk
@@ -168,24 +166,25 @@ impl Exchange {
         self.kept_nowhere(desk, now, out)
     }
 
-    fn kept_candidate(&self, desk: &mut Desk, place: Place, now: Instant) -> Option<Candidate> {
+    /// Asking there, if its key can be used.
+    fn kept_decision(&self, desk: &mut Desk, place: Place, now: Instant) -> Option<Decision> {
         let epoch = desk.epoch(self.epoch);
         let live = place.key.is_none_or(|key| {
             !epoch.is_dead(key, now)
                 && !self.tally.dead_keys.contains(&key)
                 && epoch.credentials.is_ready(key, now)
         });
-        live.then(|| Candidate {
+        let known = self.kept.as_ref().is_some_and(|kept| kept.known);
+        live.then(|| Decision {
             endpoint: place.endpoint,
             pool: place.pool,
             key: place.key,
-            cost: NanoUsd::ZERO,
-            in_flight: 0,
-            // What is asked here draws on no limit of the model.
-            room: Room::Now,
-            shut_until: epoch.shut_until(place.endpoint, place.pool, now),
-            preference: 0,
-            tried: false,
+            terms: Terms::default(),
+            // It draws on no limit of the model.
+            ask: Ask::default(),
+            cached: Tokens::ZERO,
+            best: Tokens::ZERO,
+            reason: if known { "issuer" } else { "search" },
         })
     }
 
@@ -417,6 +416,7 @@ impl Exchange {
             first_byte: None,
             total,
             decision: "background",
+            cached_expected: None,
         }))));
         desk.issued
             .learn(name, PlaceName::of(&config, place), false);

@@ -31,6 +31,13 @@ pub struct Meters {
     pub tokens_cache_write: Tokens,
     pub tokens_output: Tokens,
     pub cost: NanoUsd,
+    /// Of answers whose cache was known: tokens that were expected to be read from it, and those of them that were.
+    pub cached_expected: Tokens,
+    pub cached_billed: Tokens,
+    /// What was paid for tokens that some place was expected to have in its cache, beyond what reading them costs.
+    pub cache_regret: NanoUsd,
+    /// Caches that turned out not to keep their promised lifetime.
+    pub cache_drifts: u64,
     twice: Twice,
     /// Microseconds from the call to the provider's first byte, and to the end.
     pub first_byte_us: Histogram<u64>,
@@ -63,6 +70,10 @@ impl Default for Meters {
             tokens_cache_write: Tokens::ZERO,
             tokens_output: Tokens::ZERO,
             cost: NanoUsd::ZERO,
+            cached_expected: Tokens::ZERO,
+            cached_billed: Tokens::ZERO,
+            cache_regret: NanoUsd::ZERO,
+            cache_drifts: 0,
             first_byte_us: histogram(),
             total_us: histogram(),
         }
@@ -90,6 +101,13 @@ impl Meters {
         let withheld = cost.0.min(twice.cost).max(0);
         twice.cost -= withheld;
         self.cost += NanoUsd(cost.0 - withheld);
+    }
+
+    /// An answer's cache was expected to have `expected` tokens of its prompt, and had `billed`.
+    pub(super) fn foreseen(&mut self, expected: Tokens, billed: Tokens, regret: NanoUsd) {
+        self.cached_expected += expected;
+        self.cached_billed += billed;
+        self.cache_regret += regret;
     }
 
     /// That was counted at another shard as well. A counter never falls, since who reads it would take that for a restart: as much is left out

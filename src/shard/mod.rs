@@ -37,6 +37,8 @@ mod lane_asks;
 mod lanes;
 /// What a client may ask for, by method and path.
 mod paths;
+/// What is foreseen of requests and places.
+mod forecast;
 /// How one answer is read and written, by form.
 mod relay;
 /// What answers without a provider: the catalogue, and refusals before there is an exchange.
@@ -54,6 +56,8 @@ mod stream;
 /// What a model is asked to do.
 mod task;
 mod transcribe;
+/// Who could serve an exchange, and what each would cost.
+mod weigh;
 /// Jobs that make video, which outlast the request that starts them.
 mod video;
 pub use desk::Standing;
@@ -95,7 +99,7 @@ enum Client {
 }
 
 /// What a shard is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     pub config: Arc<Config>,
     pub id: ShardId,
@@ -103,6 +107,8 @@ pub struct Setup {
     pub shards: u16,
     /// Different in every process and shard; the same seed repeats a run.
     pub seed: u64,
+    /// What fingerprints of prompts are keyed with: the instance's, the same in all its shards and after a restart.
+    pub secret: [u8; 32],
 }
 
 impl Shard {
@@ -116,7 +122,7 @@ impl Shard {
             ends: BTreeSet::new(),
             stirred: Vec::new(),
             bodies: Budget::default(),
-            desk: Desk::new(setup.config, setup.id, setup.shards, rng),
+            desk: Desk::new(setup, rng),
         }
     }
 
@@ -159,6 +165,9 @@ impl Shard {
         self.look_at_stirred(now, out);
         self.dispatch_waiting(now, out);
         self.look_at_stirred(now, out);
+        while let Some(line) = self.desk.alarms.pop() {
+            self.desk.log(line, out);
+        }
     }
 
     /// When `Input::Tick` is wanted next; `None` when nothing is waited for.

@@ -2,7 +2,7 @@
 
 use crate::base::{
     AttemptId, ClientId, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, Str,
-    TenantId, WallTime,
+    TenantId, Tokens, WallTime,
 };
 use crate::canon::{DialectName, FaultClass, Usage};
 use crate::config::{Config, KeySource, LogLevel};
@@ -132,6 +132,8 @@ pub struct LedgerRow {
     pub total: Duration,
     /// Why this endpoint, in a few words.
     pub decision: &'static str,
+    /// Tokens of the prompt that were expected to be read from a cache; `None` where nothing was known of one.
+    pub cached_expected: Option<Tokens>,
 }
 
 /// The configuration whose tables a row's ids are places in.

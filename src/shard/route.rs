@@ -1,18 +1,18 @@
 //! Phase 2: choose and reserve.
 
-use crate::base::{EndpointId, Instant, KeyId, Now, PoolId};
+use crate::base::{EndpointId, Instant, Now, PoolId};
 use crate::canon::controls::Priority;
 use crate::canon::{Fault, FaultClass};
 use crate::policy::candidate::Candidate;
 use crate::policy::capacity::Room;
 use crate::policy::choose::{Choice, Decision, choose};
-use crate::policy::cost::{self, Expected};
 use crate::shard::Output;
 use crate::shard::credentials::FETCH_TIME;
 use crate::shard::desk::{Desk, Epoch};
 use crate::shard::exchange::{Exchange, Phase};
 use crate::shard::issued::Place;
 use crate::shard::line::{Claims, Waiting};
+use crate::shard::weigh::Candidates;
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ impl Exchange {
                 Err(fault) => self.refuse(desk, now, &fault, out),
             };
         }
+        self.read_prompt(desk);
         let candidates = self.candidates(desk, now.instant);
         let any = !candidates.is_empty();
         let affordable: Candidates = candidates.into_iter().filter(|c| self.affords(c)).collect();
@@ -41,10 +42,11 @@ impl Exchange {
             );
             return self.refuse(desk, now, &fault, out);
         }
-        match choose(&affordable, now.instant) {
+        let weighing = self.weighing(self.waits_until(since), now.instant);
+        match choose(&affordable, &weighing, now.instant) {
             Choice::Go(decision) => self.go(desk, now, since, &decision, out),
-            Choice::Wait { time, freed } => {
-                let claims = self.claims(desk, &affordable);
+            Choice::Wait { at, time, freed } => {
+                let claims = self.claims(desk, &affordable, at);
                 self.wait(
                     desk,
                     now,
@@ -95,7 +97,7 @@ impl Exchange {
             freed,
             claims,
         } = headroom;
-        let until = (since + self.config.limits.queue_time).min(self.gives_up_at());
+        let until = self.waits_until(since);
         let at = time.map_or(until, |time| now.instant + time);
         let in_vain = at >= until && !freed || now.instant >= until;
         if in_vain || desk.line.len() >= self.config.limits.queue_max {
@@ -122,16 +124,27 @@ impl Exchange {
         });
     }
 
-    fn is_batch(&self) -> bool {
+    /// How long it may wait for headroom that began to wait at `since`.
+    fn waits_until(&self, since: Instant) -> Instant {
+        (since + self.config.limits.queue_time).min(self.gives_up_at())
+    }
+
+    pub(super) fn is_batch(&self) -> bool {
         self.controls.priority == Some(Priority::Batch)
     }
 
-    /// The limits that it waits for.
-    fn claims(&self, desk: &mut Desk, candidates: &[Candidate]) -> Claims {
+    /// The limits that it waits for: those of one place, where others have room that it does not want.
+    fn claims(
+        &self,
+        desk: &mut Desk,
+        candidates: &[Candidate],
+        at: Option<(EndpointId, PoolId)>,
+    ) -> Claims {
         let epoch = desk.epoch(self.epoch);
         candidates
             .iter()
             .filter(|c| c.room != Room::Never)
+            .filter(|c| at.is_none_or(|at| at == (c.endpoint, c.pool)))
             .map(|c| epoch.claim(c.endpoint, c.pool))
             .filter(|claim| claim.limits != 0)
             .collect()
@@ -156,10 +169,10 @@ impl Exchange {
         since: Instant,
         out: &mut Vec<Output>,
     ) -> Phase {
-        let until = (since + self.config.limits.queue_time).min(self.gives_up_at());
+        let until = self.waits_until(since);
         if now.instant >= until {
-            let time = self.soonest(desk, now);
-            return self.no_headroom(desk, now, time, out);
+            // It may have waited for one place while others had room: nobody is refused for that.
+            return self.route(desk, now, since, out);
         }
         // `dispatch_waiting` follows every input and finds this one ready.
         Phase::Waiting { since, until }
@@ -280,90 +293,17 @@ impl Exchange {
 
     /// When some place will have room, as far as is known.
     pub fn soonest(&self, desk: &mut Desk, now: Now) -> Option<Duration> {
-        match choose(&self.candidates(desk, now.instant), now.instant) {
+        let weighing = self.weighing(now.instant, now.instant);
+        match choose(&self.candidates(desk, now.instant), &weighing, now.instant) {
             Choice::Wait { time, .. } => time,
             Choice::Go(_) | Choice::Nobody => None,
         }
     }
 
     /// Whether `endpoint` can be asked at the account of `pin`.
-    fn is_pinned_to(&self, pin: Place, endpoint: EndpointId) -> bool {
+    pub(super) fn is_pinned_to(&self, pin: Place, endpoint: EndpointId) -> bool {
         let of = |e: EndpointId| &self.config.endpoints[e.0 as usize];
         of(endpoint).provider == of(pin.endpoint).provider && of(endpoint).pools.contains(&pin.pool)
-    }
-
-    /// Everything `choose` needs, looked up: one candidate for each endpoint and pool that may serve this.
-    fn candidates(&self, desk: &mut Desk, now: Instant) -> Candidates {
-        let mut found = SmallVec::new();
-        // Who is asked for a kept answer is not chosen by price.
-        if self.kept.is_some() {
-            return found;
-        }
-        for endpoint in &self.config.models[self.model().0 as usize].endpoints {
-            let config = &self.config.endpoints[endpoint.0 as usize];
-            let provider = &self.config.providers[config.provider.0 as usize].name;
-            let Some(preference) = self.controls.providers.preference(provider) else {
-                continue;
-            };
-            if self.tally.incapable.contains(endpoint) {
-                continue;
-            }
-            let follows = match &self.video {
-                Some(case) if !case.may_ask(*endpoint) => continue,
-                Some(case) => case.follows(),
-                None => false,
-            };
-            // Of what was made before its end one may ask after it.
-            if config.is_retired(self.begun.wall) && !follows {
-                continue;
-            }
-            if self
-                .pin
-                .is_some_and(|pin| !self.is_pinned_to(pin, *endpoint))
-            {
-                continue;
-            }
-            let of = Expected {
-                input: self.asked.ask.input,
-                output: self.asked.ask.output,
-            };
-            let cost = match &self.video {
-                Some(case) => case.cost(config, self.begun),
-                None => cost::expected(of, config.price.on(self.begun.wall)),
-            };
-            for pool in &config.pools {
-                let passed_over = |case: &crate::shard::video::Case| !case.may_draw(*pool);
-                if self.video.as_deref().is_some_and(passed_over)
-                    || self.pin.is_some_and(|pin| pin.pool != *pool)
-                {
-                    continue;
-                }
-                let Some(key) = self.key(desk, *pool, now) else {
-                    continue;
-                };
-                let claim = desk.epoch(self.epoch).claim(*endpoint, *pool);
-                let claimed = desk.line.is_claimed(claim, self.is_batch());
-                let epoch = desk.epoch(self.epoch);
-                let room = epoch.room(*endpoint, *pool, self.asked.ask, now);
-                found.push(Candidate {
-                    endpoint: *endpoint,
-                    pool: *pool,
-                    key,
-                    cost,
-                    in_flight: epoch.ahead(config.provider, *pool, now),
-                    // Others come first.
-                    room: if claimed {
-                        room.max(Room::WhenFreed)
-                    } else {
-                        room
-                    },
-                    shut_until: epoch.shut_until(*endpoint, *pool, now),
-                    preference,
-                    tried: self.tally.failed_at.contains(&(*endpoint, *pool)),
-                });
-            }
-        }
-        found
     }
 
     /// The credentials that it could be sent with once they come.
@@ -385,56 +325,7 @@ impl Exchange {
         }
         claims
     }
-
-    /// The pool's next live key, in turn; outer `None` when it has keys and all are dead, inner `None` when it needs none.
-    fn key(&self, desk: &mut Desk, pool: PoolId, now: Instant) -> Option<Option<KeyId>> {
-        let keys = &self.config.pools[pool.0 as usize].keys;
-        if keys.is_empty() {
-            return Some(None);
-        }
-        let epoch = desk.epoch(self.epoch);
-        let first = epoch.next_key(pool, keys.len());
-        let turn = (0..keys.len()).map(|i| (first + i) % keys.len());
-        let live = |at: &usize| {
-            !epoch.is_dead(keys[*at], now)
-                && !self.tally.dead_keys.contains(&keys[*at])
-                && epoch.credentials.is_ready(keys[*at], now)
-        };
-        // Another key may be of another organisation, which does not see what the first one's keeps.
-        let own = |at: &usize| self.pin.is_none_or(|pin| pin.key == Some(keys[*at]));
-        let issuer = self.video.as_ref().and_then(|case| case.key());
-        let ordered = issuer.and_then(|key| keys.iter().position(|k| *k == key));
-        let mut turn = ordered.into_iter().chain(turn);
-        let at = turn.find(|at| own(at) && live(at))?;
-        Some(Some(keys[at]))
-    }
-
-    /// Other candidates that could be called now and have not failed this exchange.
-    pub fn others(&self, desk: &mut Desk, now: Instant, failed: (EndpointId, PoolId)) -> usize {
-        let usable = |c: &&Candidate| {
-            !c.tried
-                && (c.endpoint, c.pool) != failed
-                && c.room == Room::Now
-                && self.affords(c)
-                && c.shut_until.is_none_or(|until| until <= now)
-        };
-        self.candidates(desk, now).iter().filter(usable).count()
-    }
-
-    /// Candidates left for a key that was refused: the same place with another key counts, and room can be waited for.
-    pub fn others_or_keys(&self, desk: &mut Desk, now: Instant) -> usize {
-        let usable = |c: &&Candidate| !c.tried && c.room != Room::Never && self.affords(c);
-        self.candidates(desk, now).iter().filter(usable).count()
-    }
-
-    fn affords(&self, candidate: &Candidate) -> bool {
-        self.controls
-            .max_cost
-            .is_none_or(|most| candidate.cost <= most)
-    }
 }
-
-type Candidates = SmallVec<[Candidate; 8]>;
 
 /// What is known of the headroom that is waited for.
 pub(super) struct Headroom {

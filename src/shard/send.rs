@@ -12,7 +12,7 @@ use crate::protocol::provider::{
     Asking, CallHead, ClientHeaders, Credential, Envelope, Operation, ProviderKind, Signing, form,
 };
 use crate::shard::desk::Desk;
-use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase};
+use crate::shard::exchange::{Attempt, Deadline, Exchange, Limit, OpenAttempt, Phase, Written};
 use crate::shard::input::Slices;
 use crate::shard::task::Task;
 use crate::shard::{Call, Headers, Output};
@@ -31,12 +31,7 @@ impl Exchange {
         let endpoint = &config.endpoints[decision.endpoint.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
         let dialect = self.dialect_at(provider, endpoint)?;
-        // A client that takes the answer whole still gets it sooner told that it stalls when it is streamed to us; bytes that pass are asked for as they will leave.
-        let streams = match self.task {
-            Task::Generate => self.streams() || dialect != self.dialect,
-            Task::Kept(_) | Task::Transcribe => self.streams(),
-            _ => self.carries(),
-        };
+        let streams = self.streams_to(dialect);
         self.issues = self.is_kept_by(provider.kind, dialect)?;
         let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
         let Some(id) = desk.new_attempt(self.id) else {
@@ -46,18 +41,22 @@ impl Exchange {
         self.begun_attempt(desk);
         let place = (decision.endpoint, decision.key);
         self.push_call(desk, id, place, (head, body), now, out);
+        let (at, pool) = (decision.endpoint, decision.pool);
+        let foreseen = self.foresee(
+            desk,
+            at,
+            pool,
+            (decision.cached, decision.best),
+            now.instant,
+        );
         let epoch = desk.epoch(self.epoch);
         let hold = match &self.kept {
             // No limit of the model is drawn on.
-            Some(_) => epoch.hold_nothing(decision.pool),
-            None => epoch.hold(
-                decision.endpoint,
-                decision.pool,
-                self.asked.ask,
-                now.instant,
-            ),
+            Some(_) => epoch.hold_nothing(pool),
+            None => epoch.hold(at, pool, decision.ask, now.instant),
         };
-        epoch.used_key(decision.pool);
+        epoch.used_key(pool);
+        epoch.forecast.took_turn(endpoint.model);
         let generation = decision
             .key
             .map_or(0, |key| epoch.credentials.generation(key));
@@ -85,6 +84,7 @@ impl Exchange {
             credential: generation,
             dialect,
             hold: Some(hold),
+            foreseen,
             timeouts,
             began: now,
             queued: self.tally.queued,
@@ -107,12 +107,12 @@ impl Exchange {
     /// Head and body of a call to `endpoint`, without its credential. `Err`: this endpoint cannot be asked this.
     fn question_for(
         &mut self,
-        endpoint: EndpointId,
+        id: EndpointId,
         dialect: DialectName,
         streams: bool,
     ) -> Result<(CallHead, Slices), Fault> {
         let config = self.config.clone();
-        let endpoint = &config.endpoints[endpoint.0 as usize];
+        let endpoint = &config.endpoints[id.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];
         let name = match &self.kept {
             Some(kept) => kept.wanted.id.clone(),
@@ -137,7 +137,7 @@ impl Exchange {
             }
             None => {
                 self.transcript_head(&mut head);
-                self.body_for(endpoint, dialect, streams, envelope.as_ref())?
+                self.body_for(id, dialect, streams, envelope.as_ref())?
             }
         };
         Ok((head, body))
@@ -268,7 +268,7 @@ impl Exchange {
     }
 
     /// In whose words this endpoint is asked: the client's own where it speaks them, so that bytes pass.
-    fn dialect_at(
+    pub fn dialect_at(
         &self,
         provider: &config::Provider,
         endpoint: &config::Endpoint,
@@ -324,11 +324,13 @@ impl Exchange {
     /// The body as this endpoint shall read it: the client's bytes where the dialect is the same, else written from canon.
     fn body_for(
         &mut self,
-        endpoint: &config::Endpoint,
+        id: EndpointId,
         dialect: DialectName,
         streams: bool,
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
+        let config = self.config.clone();
+        let endpoint = &config.endpoints[id.0 as usize];
         self.dropped.clear();
         if self.kept.is_some() {
             return Ok(Slices::from_iter(
@@ -345,15 +347,46 @@ impl Exchange {
             self.dropped = dropped;
             return shaped(body, envelope);
         }
-        let passes = dialect == self.dialect && !self.is_sealed();
-        // A rule on content cannot be kept by bytes that pass; what is kept at one provider can be asked for in no other form.
-        let ruled = !self.asked.peek.server_state && endpoint.rules.reach_content(&self.asked.peek);
-        if passes && !ruled {
+        if self.passes(endpoint, dialect) {
             return self.own_words(endpoint, dialect, envelope);
         }
         if self.asked.peek.server_state && dialect != self.dialect {
             let message = "the request names what is kept at one provider (an earlier answer, a file or a cached prefix), and this model is not served there in the same dialect";
             return Err(Fault::new(FaultClass::Invalid, message));
+        }
+        let body = self.written(id, dialect, streams)?;
+        shaped(body, envelope)
+    }
+
+    /// Whether the client's bytes go to this endpoint as they are, but for what must change.
+    pub fn passes(&self, endpoint: &config::Endpoint, dialect: DialectName) -> bool {
+        let peek = &self.asked.peek;
+        // A rule on content cannot be kept by bytes that pass; what is kept at one provider can be asked for in no other form.
+        let ruled = !peek.server_state && endpoint.rules.reach_content(peek);
+        dialect == self.dialect && !self.is_sealed() && !ruled
+    }
+
+    /// Whether the provider is asked for a stream. A client that takes the answer whole still gets it sooner told that it stalls when it is
+    /// streamed to us; bytes that pass are asked for as they will leave.
+    pub fn streams_to(&self, dialect: DialectName) -> bool {
+        match self.task {
+            Task::Generate => self.streams() || dialect != self.dialect,
+            Task::Kept(_) | Task::Transcribe => self.streams(),
+            _ => self.carries(),
+        }
+    }
+
+    /// The body in the endpoint's own dialect, by way of canon. Written once for an endpoint, however often it is asked for.
+    pub fn written(
+        &mut self,
+        id: EndpointId,
+        dialect: DialectName,
+        streams: bool,
+    ) -> Result<Bytes, Fault> {
+        let is_it = |w: &&Written| (w.endpoint, w.dialect, w.streams) == (id, dialect, streams);
+        if let Some(written) = self.written.as_deref().filter(is_it) {
+            self.dropped.clone_from(&written.dropped);
+            return Ok(written.body.clone());
         }
         if self.request.is_none() {
             self.request = Some(Box::new(dialect::read_request(self.dialect, &self.body)?));
@@ -361,10 +394,18 @@ impl Exchange {
         let Some(request) = &self.request else {
             return Err(Fault::new(FaultClass::Internal, "the request was not read"));
         };
-        let target = self.target(endpoint, streams);
+        let config = self.config.clone();
+        let target = self.target(&config.endpoints[id.0 as usize], streams);
         let (body, dropped) = dialect::write_request(dialect, request, &target)?;
-        self.dropped = dropped;
-        shaped(body, envelope)
+        self.dropped.clone_from(&dropped);
+        self.written = Some(Box::new(Written {
+            endpoint: id,
+            dialect,
+            streams,
+            body: body.clone(),
+            dropped,
+        }));
+        Ok(body)
     }
 
     /// Reasoning of another issuer that this router sealed for a client of Responses: OpenAI could not read it.

@@ -6,7 +6,7 @@
 use crate::base::{Instant, PoolId, ProviderId};
 use crate::config::{self, Config, KeySource};
 use crate::policy::server::{Report, Server, State};
-use crate::protocol::provider::form;
+use crate::protocol::provider::{ProviderKind, form};
 use crate::shard::desk::{Desk, Epoch};
 use smallvec::SmallVec;
 use std::fmt;
@@ -193,6 +193,15 @@ impl Epoch {
                 place.server.ahead(now, self.calls_through(&place.pools))
             }
             _ => self.pool_calls(pool),
+        }
+    }
+
+    /// How many times longer the first token takes at an own server with so many ahead; 1 elsewhere.
+    pub fn crowded(&self, provider: ProviderId, ahead: u64, crowding: f64) -> f64 {
+        let kind = self.config.providers[usize::from(provider.0)].kind;
+        match kind {
+            ProviderKind::SelfHosted => 1.0 + crowding * ahead as f64,
+            _ => 1.0,
         }
     }
 }

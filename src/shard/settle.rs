@@ -535,7 +535,7 @@ impl Exchange {
     pub(super) fn settle_attempt(
         &mut self,
         desk: &mut Desk,
-        attempt: Box<Attempt>,
+        mut attempt: Box<Attempt>,
         usage: Usage,
         upstream_id: Str,
         outcome: Outcome,
@@ -548,10 +548,11 @@ impl Exchange {
         self.add_up(used, cost);
         desk.end_attempt(attempt.id);
         self.open = None;
-        if let Some(hold) = attempt.hold {
+        if let Some(hold) = attempt.hold.take() {
             desk.epoch(self.epoch).release(hold, used, now.instant);
         }
         desk.line.stir();
+        let cached_expected = self.learn_from(desk, &mut attempt, &usage, outcome, now);
         desk.meters.attempt(outcome, &usage, cost);
         let first_byte = attempt.first_byte.map(|at| at - attempt.began.instant);
         let total = now.instant - attempt.began.instant;
@@ -587,6 +588,7 @@ impl Exchange {
             first_byte,
             total,
             decision: attempt.decision,
+            cached_expected,
         }));
     }
 
@@ -637,6 +639,7 @@ impl Exchange {
             first_byte: None,
             total: now.instant - open.began.instant,
             decision: open.decision,
+            cached_expected: None,
         }))));
     }
 

@@ -130,7 +130,7 @@ impl Exchange {
         bytes: Bytes,
         out: &mut Vec<Output>,
     ) -> Phase {
-        attempt.first_byte.get_or_insert(now.instant);
+        self.answer_began(desk, &mut attempt, now);
         if attempt.streams {
             attempt.deadline.at =
                 (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
@@ -180,7 +180,7 @@ impl Exchange {
         if self.video.is_some() {
             return self.video_answered(desk, attempt, relay, now, out);
         }
-        attempt.first_byte.get_or_insert(now.instant);
+        self.answer_began(desk, &mut attempt, now);
         let mut said = std::mem::take(&mut desk.scratch);
         let ended = relay.end(&mut said);
         if self.issues {
@@ -652,7 +652,7 @@ impl Exchange {
         }
     }
 
-    fn endpoint_name(&self, attempt: &Attempt) -> Str {
+    pub fn endpoint_name(&self, attempt: &Attempt) -> Str {
         self.config.endpoint_names[attempt.endpoint.0 as usize].clone()
     }
 
@@ -678,6 +678,10 @@ impl Exchange {
         if let Some(attempt) = attempt {
             headers.push(("x-stokehold-endpoint", self.endpoint_name(attempt)));
             headers.push(("x-stokehold-decision", Str::from_static(attempt.decision)));
+            if let Some(expected) = attempt.cached_expected() {
+                let expected = Str::from(itoa::Buffer::new().format(expected.0));
+                headers.push(("x-stokehold-cached-tokens-expected", expected));
+            }
             let id = if attempt.upstream_id.is_empty() {
                 self.name.clone()
             } else {

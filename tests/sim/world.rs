@@ -217,6 +217,7 @@ impl World {
                     id: ShardId(id),
                     shards,
                     seed: rng.bits(),
+                    secret: [7; 32],
                 }),
                 clients: Slab::new(10_000),
                 calls: BTreeMap::new(),
@@ -485,6 +486,7 @@ impl World {
             id: ShardId(shard as u16),
             shards: self.nodes.len() as u16,
             seed: self.rng.bits(),
+            secret: [7; 32],
         });
         // What was on its way to the old one finds nobody.
         self.events.forget_calls(shard);

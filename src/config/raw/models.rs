@@ -286,7 +286,7 @@ fn rules(f: &mut F<'_, '_, '_>) -> RawRules {
     }
 }
 
-const CACHE_MODES: &Words<CacheMode> = &[
+pub(super) const CACHE_MODES: &Words<CacheMode> = &[
     ("none", CacheMode::None),
     ("breakpoints", CacheMode::Breakpoints),
     ("prefix", CacheMode::Prefix),

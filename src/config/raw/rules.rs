@@ -1,6 +1,7 @@
-//! How providers count against their limits, as written.
+//! How providers count against their limits, and how their prompt caches behave, as written.
 
 use super::F;
+use crate::config::CacheMode;
 use crate::config::read::{At, Words};
 use crate::config::rules::Reads;
 use crate::policy::capacity::DayEnd;
@@ -45,6 +46,35 @@ pub(super) fn limit_rule(f: &mut F<'_, '_, '_>) -> RawLimitRule {
         tokens_header: f.bool("tokens_header"),
         ramp_from: f.number("ramp_from", 0.01, 1.0),
         ramp: f.duration("ramp", Duration::ZERO, super::HOUR),
+        source: f.text("source"),
+        read: f.text("read"),
+    }
+}
+
+pub struct RawCacheRule {
+    pub kind: Option<At<String>>,
+    pub mode: Option<At<CacheMode>>,
+    pub models: Option<Vec<At<String>>>,
+    pub look_back: Option<At<u64>>,
+    pub implicit: Option<At<bool>>,
+    pub blocks: Option<At<u64>>,
+    pub refreshes: Option<At<bool>>,
+    pub ttl: Option<At<Duration>>,
+    pub source: Option<At<String>>,
+    pub read: Option<At<String>>,
+}
+
+pub(super) fn cache_rule(f: &mut F<'_, '_, '_>) -> RawCacheRule {
+    let (kind, mode) = (f.text("kind"), f.word("mode", super::models::CACHE_MODES));
+    RawCacheRule {
+        kind: f.required("kind", kind),
+        mode: f.required("mode", mode),
+        models: f.texts("models"),
+        look_back: f.count("look_back", 1, 1_000),
+        implicit: f.bool("implicit"),
+        blocks: f.count("blocks", 0, super::MILLION),
+        refreshes: f.bool("refreshes"),
+        ttl: f.duration("ttl", Duration::from_secs(1), super::MONTH),
         source: f.text("source"),
         read: f.text("read"),
     }

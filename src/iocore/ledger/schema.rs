@@ -16,7 +16,7 @@ pub const NAMES: [&str; 9] = [
 ];
 
 /// What is summed.
-pub const SUMS: [&str; 27] = [
+pub const SUMS: [&str; 28] = [
     "attempts",
     "exchanges",
     "failed",
@@ -44,6 +44,7 @@ pub const SUMS: [&str; 27] = [
     "output_video",
     "output_images",
     "output_video_millis",
+    "cache_expected",
 ];
 
 /// One attempt as a row of sums, in the order of `SUMS`.
@@ -55,12 +56,12 @@ pub const ATTEMPT_AS_SUMS: &str = "1 attempts, last exchanges, failed, ifnull(in
  ifnull(web_fetches,0) web_fetches, ifnull(provider_cost,0) provider_cost, cost, queued_us,
  ifnull(first_byte_us,0) first_byte_us, first_byte_us IS NOT NULL first_byte_count, total_us, ifnull(input_video,0) input_video,
  ifnull(output_video,0) output_video, ifnull(output_images,0) output_images,
- ifnull(output_video_millis,0) output_video_millis";
+ ifnull(output_video_millis,0) output_video_millis, ifnull(cache_expected,0) cache_expected";
 
 /// The version this program writes: the number of migrations.
 pub const VERSION: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // STRICT: an integer that overflowed into a float is an error, not a wrong sum. Times are nanoseconds since 1970.
     "CREATE TABLE migration (version INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT (unixepoch())) STRICT;
      CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
@@ -109,6 +110,9 @@ const MIGRATIONS: [&str; 3] = [
      ALTER TABLE hourly ADD COLUMN output_video INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE hourly ADD COLUMN output_images INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE hourly ADD COLUMN output_video_millis INTEGER NOT NULL DEFAULT 0;",
+    // What was expected to be read from a cache, to be held against `cache_read`. NULL where nothing was known of a cache.
+    "ALTER TABLE attempt ADD COLUMN cache_expected INTEGER;
+     ALTER TABLE hourly ADD COLUMN cache_expected INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version of an open file; 0 for an empty one.

@@ -188,7 +188,7 @@ struct Words {
 }
 
 /// The columns of `attempt`.
-const COLUMNS: usize = 44;
+const COLUMNS: usize = 45;
 /// Those that hold text; all others are whole numbers.
 const EXCHANGE: usize = 0;
 const UPSTREAM_ID: usize = 16;
@@ -249,6 +249,7 @@ fn numbers(row: &LedgerRow, ids: &[i64; 9], words: &Words) -> [Option<i64>; COLU
     ]);
     numbers[39..43].copy_from_slice(&pieces(row));
     numbers[43] = words.resolution;
+    numbers[44] = row.cached_expected.map(|Tokens(count)| bounded(count));
     numbers
 }
 
@@ -314,7 +315,10 @@ fn add(hourly: &mut Hourly, row: &LedgerRow, ids: &[i64; 9]) {
         i64::from(row.first_byte.is_some()),
         micros(row.total),
     ]);
-    sums[23..].copy_from_slice(&pieces(row).map(Option::unwrap_or_default));
+    sums[23..27].copy_from_slice(&pieces(row).map(Option::unwrap_or_default));
+    sums[27] = row
+        .cached_expected
+        .map_or(0, |Tokens(count)| bounded(count));
     let into = hourly.entry(place).or_insert([0; SUMS]);
     for (into, sum) in into.iter_mut().zip(sums) {
         *into = into.saturating_add(sum);

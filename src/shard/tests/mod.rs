@@ -6,6 +6,7 @@ mod clients;
 mod completions;
 mod credentials;
 mod days;
+mod decide;
 mod kept;
 mod keys;
 mod lanes;
@@ -19,7 +20,7 @@ mod sockets;
 mod video;
 
 use super::*;
-use crate::base::{Slot, WallTime};
+use crate::base::{NanoUsd, Slot, Tokens, WallTime};
 use crate::config::parse_for_tests;
 use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr};
@@ -98,6 +99,7 @@ impl Rig {
             id,
             shards,
             seed: 7,
+            secret: [7; 32],
         };
         let start = 1_000_000_000_000;
         Self {

@@ -34,6 +34,7 @@ pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
         first_byte: Some(Duration::from_millis(2)),
         total: Duration::from_millis(4),
         decision: "warm",
+        cached_expected: Some(Tokens(7)),
     })
 }
 
