@@ -217,6 +217,15 @@ pub fn edited(body: &Bytes, mut edits: Vec<Edit>) -> SmallVec<[Bytes; 4]> {
     apply(body, edits.into_iter().collect())
 }
 
+/// The same in one piece.
+#[must_use]
+pub fn edited_whole(body: Bytes, edits: Vec<Edit>) -> Bytes {
+    if edits.is_empty() {
+        return body;
+    }
+    edited(&body, edits).concat().into()
+}
+
 /// Content within content is looked into so deep: the whole, a message, its block, the block's content, with room for one more.
 const DEPTH_MAX: u32 = 6;
 
