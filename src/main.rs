@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use stokehold::config::{Loaded, Problem};
 use stokehold::node;
 use stokehold::offline::check::Report;
+use stokehold::offline::explain;
 use stokehold::offline::replay::command as replay;
 use stokehold::offline::usage;
 
@@ -38,6 +39,8 @@ enum Command {
     Check,
     /// What was spent
     Usage(usage::Args),
+    /// Why a request goes where it goes: all that could serve it, and each term of what that would cost
+    Explain(explain::Args),
     /// What each policy would have cost on a recorded workload
     Replay(replay::Args),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let loaded = node::read_config(&path);
     match cli.command {
         Some(Command::Check) => check(&loaded, cli.json),
+        Some(Command::Explain(args)) => explain(&args, loaded, cli.json),
         _ => serve(loaded),
     }
 }
@@ -77,6 +81,21 @@ fn serve(loaded: Result<Loaded, Vec<Problem>>) -> ExitCode {
             MISCONFIGURED.into()
         }
         Ok(loaded) => ended(node::serve(loaded)),
+    }
+}
+
+fn explain(args: &explain::Args, loaded: Result<Loaded, Vec<Problem>>, json: bool) -> ExitCode {
+    match loaded {
+        Err(_) => {
+            eprint!("{}", Report::of(&loaded).text());
+            MISCONFIGURED.into()
+        }
+        Ok(loaded) => ended(explain::run(
+            args,
+            loaded.config,
+            json,
+            &mut std::io::stdout(),
+        )),
     }
 }
 

@@ -521,6 +521,8 @@ pub struct Routing {
     /// For the strategy `thresholds`: a cache that saves more than this binds, one that saves less than that does not count.
     pub strong_affinity: NanoUsd,
     pub weak_affinity: NanoUsd,
+    /// Decisions that a shard keeps to be explained.
+    pub decisions_kept: usize,
 }
 
 /// A built-in provider to try things out with.

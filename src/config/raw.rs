@@ -222,6 +222,7 @@ pub struct RawRouting {
     pub crowding: Option<At<f64>>,
     pub strong_affinity: Option<At<NanoUsd>>,
     pub weak_affinity: Option<At<NanoUsd>>,
+    pub decisions_kept: Option<At<u64>>,
 }
 
 fn routing(f: &mut F<'_, '_, '_>) -> RawRouting {
@@ -242,6 +243,7 @@ fn routing(f: &mut F<'_, '_, '_>) -> RawRouting {
         crowding: f.number("crowding", 0.0, 100.0),
         strong_affinity: f.usd("strong_affinity"),
         weak_affinity: f.usd("weak_affinity"),
+        decisions_kept: f.count("decisions_kept", 0, 100_000),
     }
 }
 

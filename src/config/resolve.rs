@@ -361,6 +361,9 @@ fn routing(raw: Option<raw::RawRouting>, r: &mut Resolving<'_>) -> Routing {
         crowding: or(raw.crowding, d.crowding),
         strong_affinity: or(strong, d.strong_affinity),
         weak_affinity: or(weak, d.weak_affinity),
+        decisions_kept: raw
+            .decisions_kept
+            .map_or(d.decisions_kept, |n| n.value as usize),
     };
     if routing.weak_affinity > routing.strong_affinity {
         let what = format!(
@@ -550,6 +553,12 @@ const DEFAULT_VIDEO: Video = Video {
     wait: Duration::from_secs(3_600),
 };
 
+impl Default for Routing {
+    fn default() -> Self {
+        DEFAULT_ROUTING
+    }
+}
+
 const DEFAULT_ROUTING: Routing = Routing {
     attempts_max: 3,
     retry_budget: 0.2,
@@ -567,4 +576,5 @@ const DEFAULT_ROUTING: Routing = Routing {
     crowding: 0.05,
     strong_affinity: NanoUsd(250_000_000),
     weak_affinity: NanoUsd(50_000_000),
+    decisions_kept: 256,
 };

@@ -8,13 +8,14 @@ use super::runtime::Runtime;
 use crate::base::Secret;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,7 +26,12 @@ pub struct Admin {
     pub ready: Box<dyn Fn() -> Result<(), String>>,
     /// All figures in Prometheus's text format.
     pub metrics: Box<dyn Fn() -> String>,
+    /// Why an exchange went where it went, as JSON; the newest of all where none is named. `None` where that is forgotten.
+    pub explain: Box<dyn Fn(Option<String>) -> Answering>,
 }
+
+/// What is asked of other cores as well.
+pub type Answering = Pin<Box<dyn Future<Output = Option<String>>>>;
 
 const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -47,8 +53,8 @@ pub async fn listen<R: Runtime>(core: Core<R>, listener: R::Listener, admin: Adm
         core.runtime.spawn(async move {
             let _place = place;
             let service = service_fn(move |request| {
-                let response = admin.answer(&request);
-                async move { Ok::<_, Infallible>(response) }
+                let admin = Rc::clone(&admin);
+                async move { Ok::<_, Infallible>(admin.answer(&request).await) }
             });
             // A connection that breaks is the operator's to notice.
             let _ = http1::Builder::new()
@@ -76,27 +82,48 @@ impl Drop for Place {
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET {
             let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
             let headers = refusal.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static("GET"));
             return refusal;
         }
-        match request.uri().path() {
+        let path = request.uri().path();
+        if let Some(exchange) = path.strip_prefix(DECISIONS) {
+            return self.decision(exchange, request.headers()).await;
+        }
+        match path {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => match (self.ready)() {
                 Ok(()) => text(StatusCode::OK, "ready\n"),
                 Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
             },
-            "/metrics" if !self.allows(request.headers().get(AUTHORIZATION)) => text(
-                StatusCode::UNAUTHORIZED,
-                "the operator's key is wanted as a bearer token\n",
-            ),
+            "/metrics" if !self.allows(request.headers().get(AUTHORIZATION)) => unknown_operator(),
             "/metrics" => text(StatusCode::OK, (self.metrics)()),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "no such path; here are /healthz, /readyz and /metrics\n",
+                "no such path; here are /healthz, /readyz, /metrics and /admin/v1/decisions/ID (or latest)\n",
+            ),
+        }
+    }
+
+    /// Why a request went where it went.
+    async fn decision(&self, exchange: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        if !self.allows(headers.get(AUTHORIZATION)) {
+            return unknown_operator();
+        }
+        let named = (exchange != "latest").then(|| exchange.to_owned());
+        match (self.explain)(named).await {
+            Some(json) => {
+                let mut response = text(StatusCode::OK, json + "\n");
+                let kind = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            None => text(
+                StatusCode::NOT_FOUND,
+                "no such decision is remembered: the id is that of x-stokehold-id, and routing.decisions_kept says how many are kept\n",
             ),
         }
     }
@@ -115,6 +142,15 @@ impl Admin {
             .fold(0, |differ, (a, b)| differ | (a ^ b));
         shown.len() == key.len() && differ == 0
     }
+}
+
+const DECISIONS: &str = "/admin/v1/decisions/";
+
+fn unknown_operator() -> Response<Full<Bytes>> {
+    text(
+        StatusCode::UNAUTHORIZED,
+        "the operator's key is wanted as a bearer token\n",
+    )
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

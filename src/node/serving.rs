@@ -16,7 +16,7 @@ use crate::net::runtime::{Runtime, clock};
 use crate::net::threads::{Life, Main};
 use crate::net::tls::Origins;
 use crate::node::metrics::{self, Watching};
-use crate::shard::{self, Gossip, Input, Mail, Meters, Output, Shard};
+use crate::shard::{self, Explained, Gossip, Input, Mail, Meters, Output, Shard};
 use crossbeam::queue::ArrayQueue;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -24,7 +24,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// What all shards are made of. Outlives a shard that is started again.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Shared {
     injected: watch::Sender<Option<(ShardId, Input)>>,
     listening: watch::Sender<usize>,
     ledger: Counters,
+    /// By shard: what operators ask of it.
+    questions: Vec<Questions>,
     seed: u64,
     secret: [u8; 32],
 }
@@ -104,6 +106,7 @@ impl Shared {
             injected: watch::channel(None).0,
             listening: watch::channel(0).0,
             ledger: parts.ledger,
+            questions: (0..shards).map(|_| Questions::default()).collect(),
             seed: seed(),
             secret: parts.secret,
         }
@@ -141,6 +144,17 @@ impl Shared {
         }
     }
 
+    /// Why an exchange went where it went: the newest that any shard knows of. `None` also where a shard does not answer in time.
+    async fn explain(&self, exchange: Option<String>) -> Option<Explained> {
+        let mut found: Option<Explained> = None;
+        for shard in &self.questions {
+            let told = shard.ask(exchange.clone()).await;
+            let newest = |told: &Explained| found.as_ref().is_none_or(|f| f.at_ms < told.at_ms);
+            found = told.filter(newest).or(found);
+        }
+        found
+    }
+
     fn servers(&self) -> Vec<Watching> {
         let told = self.servers.borrow().clone();
         told.iter().map(|told| Watching::of(told)).collect()
@@ -151,6 +165,38 @@ impl Shared {
             .iter()
             .map(|shown| shown.borrow().clone())
             .collect()
+    }
+}
+
+/// What operators ask of one shard.
+#[derive(Debug)]
+struct Questions {
+    waiting: ArrayQueue<Question>,
+    came: Notify,
+}
+
+/// Which exchange, and who wants to know.
+type Question = (Option<String>, oneshot::Sender<Option<Explained>>);
+
+/// Operators who wait for one shard; more are told nothing.
+const QUESTIONS_MAX: usize = 16;
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self {
+            waiting: ArrayQueue::new(QUESTIONS_MAX),
+            came: Notify::new(),
+        }
+    }
+}
+
+impl Questions {
+    async fn ask(&self, exchange: Option<String>) -> Option<Explained> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.push((exchange, tell)).ok()?;
+        self.came.notify_one();
+        // A shard that falls answers in its next life.
+        told.await.ok().flatten()
     }
 }
 
@@ -258,6 +304,7 @@ impl<R: Runtime> Shift<R> {
         shift.hear_of_servers();
         shift.hear_gossip(mesh);
         shift.hear_injected();
+        shift.hear_questions();
         shift.show_meters();
         shift
     }
@@ -353,6 +400,25 @@ impl<R: Runtime> Shift<R> {
         });
     }
 
+    fn hear_questions(&self) {
+        let (shard, shared, index) = (
+            Rc::clone(&self.shard),
+            Arc::clone(&self.shared),
+            self.index(),
+        );
+        let questions = move || shared.questions[index].waiting.pop();
+        let came = Arc::clone(&self.shared);
+        self.runtime.spawn(async move {
+            loop {
+                while let Some((exchange, tell)) = questions() {
+                    // Who asked may have left.
+                    let _ = tell.send(shard.borrow().explain(exchange.as_deref()));
+                }
+                came.questions[index].came.notified().await;
+            }
+        });
+    }
+
     fn show_meters(&self) {
         let (shard, shared, runtime, index) = (
             Rc::clone(&self.shard),
@@ -430,6 +496,7 @@ impl<R: Runtime> Shift<R> {
         let config = self.shared.serve_by.borrow().0.clone();
         let (shared, stop) = (Arc::clone(&self.shared), self.life.stop.clone());
         let ledger = shared.ledger.clone();
+        let asked = Arc::clone(&self.shared);
         Admin {
             key: config.server.operator_key.clone(),
             ready: Box::new(move || {
@@ -437,6 +504,13 @@ impl<R: Runtime> Shift<R> {
                     return Err("draining".to_owned());
                 }
                 ledger.trouble().map_or(Ok(()), Err)
+            }),
+            explain: Box::new(move |exchange| {
+                let asked = Arc::clone(&asked);
+                Box::pin(async move {
+                    let told = asked.explain(exchange).await?;
+                    serde_json::to_string_pretty(&told).ok()
+                })
             }),
             metrics: Box::new(move || {
                 metrics::text(&shared.shown(), &shared.ledger, &shared.servers())

@@ -2,6 +2,8 @@
 
 /// Is this configuration right? Every problem, with its place.
 pub mod check;
+/// Why a request goes where it goes.
+pub mod explain;
 /// A workload through simulated endpoints: what each policy would have cost.
 pub mod replay;
 /// What was spent.

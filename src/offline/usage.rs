@@ -155,7 +155,11 @@ fn seconds(millis: i64) -> String {
     }
 }
 
-fn aligned(table: &[Vec<String>], names: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn aligned(
+    table: &[Vec<String>],
+    names: usize,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let width = |at: usize| {
         table
             .iter()

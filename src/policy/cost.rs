@@ -91,10 +91,13 @@ pub struct Prospect<'a> {
 }
 
 impl Prospect<'_> {
-    /// What the prompt costs, with and without the cache, weighed by how likely it is warm. Two bills.
-    #[must_use]
-    pub fn prompt(&self) -> NanoUsd {
-        let cold = self.prompt_with(Tokens::ZERO);
+    /// What the prompt costs where nothing of it is in the cache.
+    fn cold(&self) -> NanoUsd {
+        self.prompt_with(Tokens::ZERO)
+    }
+
+    /// What it costs with the cache as it is believed to be, where it is `cold` without.
+    fn prompt(&self, cold: NanoUsd) -> NanoUsd {
         if self.cached == Tokens::ZERO || self.warm <= 0.0 {
             return cold;
         }
@@ -107,43 +110,43 @@ impl Prospect<'_> {
         bill(&prompt_usage(read, written, self.ttl, uncached), self.price)
     }
 
-    /// What the cache is expected to save of the prompt's price.
-    #[must_use]
-    pub fn saves(&self) -> NanoUsd {
-        NanoUsd(self.prompt_with(Tokens::ZERO).0 - self.prompt().0)
-    }
-
     /// Tokens that are expected to be read from the cache.
     #[must_use]
     pub fn read(&self) -> Tokens {
         Tokens((self.cached.0 as f64 * self.warm.clamp(0.0, 1.0)) as u64)
     }
 
-    /// All terms but headroom and future, which need more than one place.
+    /// All terms but headroom and future, which need more than one place; and what the cache is expected to save of the prompt's price. Two bills,
+    /// three where something is cached.
     #[must_use]
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> (Terms, NanoUsd) {
         let output = Usage {
-            input_uncached: None,
             output: Some(self.output),
             ..Usage::default()
         };
-        let uncached = Tokens(self.input.0.saturating_sub(self.read().0));
-        let begins = self.first.expected(uncached).mul_f64(self.crowded.max(1.0));
-        let input = self.prompt();
-        Terms {
+        let begins = self.begins();
+        let cold = self.cold();
+        let input = self.prompt(cold);
+        let saves = NanoUsd(cold.0 - input.0);
+        let terms = Terms {
             input,
             output: bill(&output, self.price),
             delay: worth(begins + self.pace.expected(self.output), self.second),
             headroom: NanoUsd::ZERO,
-            risk: self.risk(begins, input),
+            risk: self.risk(begins, saves),
             future: NanoUsd::ZERO,
-        }
+        };
+        (terms, saves)
+    }
+
+    fn begins(&self) -> Duration {
+        let uncached = Tokens(self.input.0.saturating_sub(self.read().0));
+        self.first.expected(uncached).mul_f64(self.crowded.max(1.0))
     }
 
     /// A failed call cost the time that it took, and the next place has the prompt cold.
-    fn risk(&self, begins: Duration, input: NanoUsd) -> NanoUsd {
-        let cold = self.prompt_with(Tokens::ZERO);
-        let lost = worth(begins, self.second) + NanoUsd((cold.0 - input.0).max(0));
+    fn risk(&self, begins: Duration, saves: NanoUsd) -> NanoUsd {
+        let lost = worth(begins, self.second) + NanoUsd(saves.0.max(0));
         NanoUsd((lost.0 as f64 * self.fails.clamp(0.0, 1.0)) as i64)
     }
 
@@ -161,16 +164,18 @@ impl Prospect<'_> {
             },
             ..*self
         };
-        let terms = next.terms();
+        let (terms, _) = next.terms();
         terms.bill() + terms.delay
     }
 
     /// What it costs to come here later with the conversation's prompt, which lies elsewhere: all of it written instead of read.
     #[must_use]
     pub fn arrival(&self) -> NanoUsd {
-        let cold = self.prompt_with(Tokens::ZERO);
+        if self.written == Tokens::ZERO {
+            return NanoUsd::ZERO;
+        }
         let warm = self.prompt_with(self.written);
-        NanoUsd((cold.0 - warm.0).max(0))
+        NanoUsd((self.cold().0 - warm.0).max(0))
     }
 }
 
@@ -260,23 +265,26 @@ mod tests {
         let price = price();
         let warm = prospect(&price);
         // 90,000 at $0.5 and 10,000 at $6.25 a million.
-        assert_eq!(warm.terms().input, NanoUsd(45_000_000 + 62_500_000));
+        assert_eq!(warm.terms().0.input, NanoUsd(45_000_000 + 62_500_000));
         let cold = Prospect { warm: 0.0, ..warm };
-        assert_eq!(cold.terms().input, NanoUsd(625_000_000));
+        assert_eq!(cold.terms().0.input, NanoUsd(625_000_000));
         let half = Prospect { warm: 0.5, ..warm };
-        assert_eq!(half.terms().input, NanoUsd((107_500_000 + 625_000_000) / 2));
+        assert_eq!(
+            half.terms().0.input,
+            NanoUsd((107_500_000 + 625_000_000) / 2)
+        );
         let unmarked = Prospect {
             written: Tokens::ZERO,
             ..cold
         };
-        assert_eq!(unmarked.terms().input, NanoUsd(500_000_000));
+        assert_eq!(unmarked.terms().0.input, NanoUsd(500_000_000));
         let hour = Prospect {
             ttl: Some(CacheTtl::Hours1),
             ..cold
         };
-        assert_eq!(hour.terms().input, NanoUsd(1_000_000_000));
-        assert_eq!(warm.terms().output, NanoUsd(10_000_000));
-        assert_eq!(warm.terms().bill(), NanoUsd(117_500_000));
+        assert_eq!(hour.terms().0.input, NanoUsd(1_000_000_000));
+        assert_eq!(warm.terms().0.output, NanoUsd(10_000_000));
+        assert_eq!(warm.terms().0.bill(), NanoUsd(117_500_000));
     }
 
     #[test]
@@ -290,22 +298,22 @@ mod tests {
         let cold = Prospect { warm: 0.0, ..warm };
         // 90,000 tokens of prefill less, at 20,000 a second.
         let saved = worth(Duration::from_millis(4_500), second);
-        assert_eq!(cold.terms().delay, warm.terms().delay + saved);
+        assert_eq!(cold.terms().0.delay, warm.terms().0.delay + saved);
         let crowded = Prospect {
             crowded: 2.0,
             ..warm
         };
-        assert!(crowded.terms().delay > warm.terms().delay);
+        assert!(crowded.terms().0.delay > warm.terms().0.delay);
     }
 
     #[test]
     fn what_fails_costs_its_time_and_the_cold_prompt_elsewhere() {
         let price = price();
         let sure = prospect(&price);
-        assert_eq!(sure.terms().risk, NanoUsd::ZERO);
+        assert_eq!(sure.terms().0.risk, NanoUsd::ZERO);
         let shaky = Prospect { fails: 0.1, ..sure };
         // A tenth of $0.625 less $0.1075.
-        assert_eq!(shaky.terms().risk, NanoUsd(51_750_000));
+        assert_eq!(shaky.terms().0.risk, NanoUsd(51_750_000));
     }
 
     #[test]
@@ -328,17 +336,17 @@ mod tests {
             ..first
         };
         assert!(
-            first.terms().total() > other.terms().total(),
+            first.terms().0.total() > other.terms().0.total(),
             "a write costs"
         );
         let of = [
             (first.turn(0.97), first.arrival()),
             (other.turn(0.97), other.arrival()),
         ];
-        let mut sums = [first.terms().total(), other.terms().total()];
+        let mut sums = [first.terms().0.total(), other.terms().0.total()];
         futures(3.0, &of, &mut |at, future| sums[at] += future);
         assert!(sums[0] < sums[1], "{sums:?}");
-        let mut sums = [first.terms().total(), other.terms().total()];
+        let mut sums = [first.terms().0.total(), other.terms().0.total()];
         futures(0.0, &of, &mut |at, future| sums[at] += future);
         assert!(sums[0] > sums[1], "one that does not go on: {sums:?}");
     }

@@ -15,6 +15,7 @@ use crate::policy::capacity::{
 use crate::policy::fingerprint::InstanceSecret;
 use crate::policy::health::{Breaker, Patience};
 use crate::shard::credentials::Credentials;
+use crate::shard::decisions::Decisions;
 use crate::shard::forecast::{Caches, Forecast};
 use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::kept::Bill;
@@ -58,6 +59,8 @@ pub(super) struct Desk {
     /// Rendered names of exchanges: a part of the seed, then a count.
     name: u64,
     named: u64,
+    /// Why the last requests went where they went.
+    pub decisions: Decisions,
     /// What is believed of prompt caches.
     pub caches: Caches,
     /// What shall be logged when the step is over.
@@ -162,6 +165,7 @@ impl Desk {
             bills: VecDeque::new(),
             name,
             named: 0,
+            decisions: Decisions::default(),
             caches,
             alarms: Vec::new(),
             scratch: BytesMut::new(),

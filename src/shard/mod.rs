@@ -21,6 +21,9 @@ pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, 
 mod admit;
 /// Which key has which credential just now.
 mod credentials;
+/// Why requests went where they went.
+mod decisions;
+pub use decisions::{Explained, LeftOut, Line};
 /// What exchanges share: pools, tenants, breakers, keys, timers.
 mod desk;
 /// All transitions of an exchange on one screen.
@@ -196,6 +199,12 @@ impl Shard {
     #[must_use]
     pub fn meters(&self) -> &Meters {
         &self.desk.meters
+    }
+
+    /// Why a request went where it went, by the exchange's id or the newest of all; `None` where that is forgotten.
+    #[must_use]
+    pub fn explain(&self, exchange: Option<&str>) -> Option<Explained> {
+        self.desk.decisions.find(exchange)
     }
 
     /// Exchanges that have not settled, and how much they hold; zero all over when nothing is open.

@@ -5,9 +5,10 @@ use crate::canon::controls::Priority;
 use crate::canon::{Fault, FaultClass};
 use crate::policy::candidate::Candidate;
 use crate::policy::capacity::Room;
-use crate::policy::choose::{Choice, Decision, choose};
+use crate::policy::choose::{Choice, Decision, Weighing, choose};
 use crate::shard::Output;
 use crate::shard::credentials::FETCH_TIME;
+use crate::shard::decisions::{Decided, Outcome};
 use crate::shard::desk::{Desk, Epoch};
 use crate::shard::exchange::{Exchange, Phase};
 use crate::shard::issued::Place;
@@ -34,7 +35,11 @@ impl Exchange {
         self.read_prompt(desk);
         let candidates = self.candidates(desk, now.instant);
         let any = !candidates.is_empty();
-        let affordable: Candidates = candidates.into_iter().filter(|c| self.affords(c)).collect();
+        let affordable: Candidates = candidates
+            .iter()
+            .filter(|c| self.affords(c))
+            .cloned()
+            .collect();
         if affordable.is_empty() && any && self.last.is_none() {
             let fault = Fault::invalid(
                 "x-stokehold-max-cost-usd",
@@ -43,7 +48,9 @@ impl Exchange {
             return self.refuse(desk, now, &fault, out);
         }
         let weighing = self.weighing(self.waits_until(since), now.instant);
-        match choose(&affordable, &weighing, now.instant) {
+        let choice = choose(&affordable, &weighing, now.instant);
+        self.note(desk, now, candidates, weighing, &choice);
+        match choice {
             Choice::Go(decision) => self.go(desk, now, since, &decision, out),
             Choice::Wait { at, time, freed } => {
                 let claims = self.claims(desk, &affordable, at);
@@ -61,6 +68,30 @@ impl Exchange {
             }
             Choice::Nobody => self.nobody(desk, now, since, &affordable, out),
         }
+    }
+
+    /// Remembers what was weighed, for who asks.
+    fn note(
+        &self,
+        desk: &mut Desk,
+        at: Now,
+        candidates: Candidates,
+        weighing: Weighing,
+        choice: &Choice,
+    ) {
+        let decided = Decided {
+            exchange: self.name.clone(),
+            at,
+            config: self.config.clone(),
+            tenant: self.tenant,
+            model: self.model(),
+            candidates,
+            weighing,
+            max_cost: self.controls.max_cost,
+            outcome: Outcome::of(choice),
+        };
+        desk.decisions
+            .note(decided, self.config.routing.decisions_kept);
     }
 
     pub fn go(

@@ -35,6 +35,8 @@ struct Site<'a> {
     input: Tokens,
     output: Tokens,
     second: NanoUsd,
+    /// That are expected to follow; 0 where there is nothing to choose.
+    turns: f64,
 }
 
 /// What a place would cost, beside its terms.
@@ -135,12 +137,19 @@ impl Exchange {
         let model = self.model();
         let endpoints = &self.config.models[model.0 as usize].endpoints;
         let mut later: SmallVec<[(NanoUsd, NanoUsd); 4]> = SmallVec::new();
+        let turns = match self.readings {
+            Some(_) if self.has_choice(endpoints) => {
+                let forecast = &desk.epoch(self.epoch).forecast;
+                forecast.habit(self.tenant, model).turns()
+            }
+            _ => 0.0,
+        };
         for endpoint in endpoints {
             let config = &self.config.endpoints[endpoint.0 as usize];
             let Some(preference) = self.preference(*endpoint, config) else {
                 continue;
             };
-            let site = self.site(desk, *endpoint, config);
+            let site = self.site(desk, *endpoint, config, turns);
             for pool in &config.pools {
                 if !self.may_draw(*pool) {
                     continue;
@@ -183,13 +192,18 @@ impl Exchange {
         for (place, candidate) in found.iter_mut().enumerate() {
             candidate.turn = forecast.turn(model, place, count);
         }
-        let turns = forecast.habit(self.tenant, model).turns();
-        if count > 1 && turns > 0.0 && self.readings.is_some() {
+        if turns > 0.0 {
             cost::futures(turns, &later, &mut |at, future| {
                 found[at].terms.future = future;
             });
         }
         found
+    }
+
+    /// Whether there is more than one place.
+    fn has_choice(&self, endpoints: &[EndpointId]) -> bool {
+        let pools = |id: &EndpointId| self.config.endpoints[id.0 as usize].pools.len();
+        endpoints.iter().map(pools).sum::<usize>() > 1
     }
 
     /// The place of its provider in what the client wants; `None` where it is not to be asked at all.
@@ -220,6 +234,7 @@ impl Exchange {
         desk: &mut Desk,
         id: EndpointId,
         config: &'a config::Endpoint,
+        turns: f64,
     ) -> Site<'a> {
         let ask = self.asked.ask;
         let reading = self.reading(config).map(|(reading, _)| reading);
@@ -239,6 +254,7 @@ impl Exchange {
             input: forecast.tempo(id).weight.of(counted),
             output,
             second: self.second(),
+            turns,
         }
     }
 
@@ -271,11 +287,15 @@ impl Exchange {
             output: site.output,
             ..self.asked.ask
         };
-        let mut terms = match &self.video {
-            Some(case) => Terms {
-                output: case.cost(site.config, self.begun),
-                ..Terms::default()
-            },
+        let (mut terms, saves) = match &self.video {
+            Some(case) => {
+                let output = case.cost(site.config, self.begun);
+                let terms = Terms {
+                    output,
+                    ..Terms::default()
+                };
+                (terms, NanoUsd::ZERO)
+            }
             None => prospect.terms(),
         };
         let worth = Worth {
@@ -292,16 +312,21 @@ impl Exchange {
             terms,
             ask,
             cached: read,
-            saves: prospect.saves(),
-            later: match self.video {
-                Some(_) => (NanoUsd::ZERO, NanoUsd::ZERO),
-                None => (
+            saves,
+            later: match self.goes_on(site) {
+                false => (NanoUsd::ZERO, NanoUsd::ZERO),
+                true => (
                     prospect.turn(if is_cached { NEXT_IS_WARM } else { 0.0 }),
                     prospect.arrival(),
                 ),
             },
             frees_in: lasts / u32::try_from(ahead).unwrap_or(u32::MAX).max(1),
         }
+    }
+
+    /// Whether its later turns make a difference between places.
+    fn goes_on(&self, site: &Site<'_>) -> bool {
+        site.turns > 0.0 && self.video.is_none()
     }
 
     /// What the cache behind one place holds of the prompt.

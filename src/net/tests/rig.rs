@@ -94,6 +94,7 @@ pub(super) fn limits() -> Limits {
         upstream_idle: Duration::from_secs(5),
         upstream_h2_streams: 100,
         issued_max: 100,
+        prefixes_max: 100,
         queue_max: 10,
         queue_time: Duration::from_secs(1),
     }

@@ -282,13 +282,13 @@ fn a_warm_place_without_room_is_waited_for_while_that_is_cheaper() {
     rig.messages(&messages("one", 12));
     let (blocker, pool) = rig.sent();
     assert_eq!(pool, first.pool);
-    let client = rig.messages(&messages("one", 14));
+    rig.messages(&messages("one", 14));
     assert!(
         rig.calls().is_empty(),
         "it waits though the other pool is free"
     );
     // Somebody else is not held up by that.
-    let stranger = rig.messages(&messages("two", 1));
+    rig.messages(&messages("two", 1));
     let (strange, pool) = rig.sent();
     assert_ne!(pool, first.pool);
     rig.answer_with(strange, &message_with((0, 0, 2_000)));

@@ -78,6 +78,7 @@ pub fn config() -> Config {
             upstream_h2_streams: 1,
             queue_max: 1,
             issued_max: 1,
+            prefixes_max: 1,
             queue_time: zero,
         },
         log: Log {
@@ -93,6 +94,7 @@ pub fn config() -> Config {
             name: "d'émo \"\u{1F525}\n".to_owned(),
             limits: TenantLimits::default(),
             on_disconnect: OnDisconnect::Finish,
+            strategy: None,
         }],
         client_keys: vec![],
         providers: vec![],
@@ -102,16 +104,7 @@ pub fn config() -> Config {
         models: vec![],
         endpoints: vec![],
         model_names: std::collections::BTreeMap::new(),
-        routing: Routing {
-            attempts_max: 1,
-            retry_budget: 0.1,
-            backoff: zero,
-            backoff_max: zero,
-            dead_key: zero,
-            spent_key: zero,
-            breaker_failures: 1,
-            breaker_open: zero,
-        },
+        routing: Routing::default(),
         video: Video {
             poll: zero,
             wait: zero,
@@ -286,7 +279,8 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
         resolution: None,
     };
     // Its columns are the first of today's, and the others are null in this row.
-    let row_of_then = row("a", 5);
+    let mut row_of_then = row("a", 5);
+    row_of_then.cached_expected = None;
     let numbers = numbers(&row_of_then, &[1; 9], &words);
     let bound = Bound::nothing().bind(&mut insert, &row_of_then, numbers);
     bound.expect("bound");
