@@ -154,6 +154,8 @@ pub(super) struct Tally {
     pub incapable: SmallVec<[EndpointId; 2]>,
     pub queued: Duration,
     pub counted_as_retrying: bool,
+    /// A provider refused what was added for its caches: nothing is any more.
+    pub unhelped: bool,
     /// What all attempts used together; `None` while nothing was sent.
     pub used: Option<Used>,
     pub cost: NanoUsd,

@@ -56,6 +56,8 @@ pub(super) struct Forecast {
     steady: Vec<Vec<Steadiness>>,
     /// By endpoint.
     tempo: Vec<Tempo>,
+    /// By endpoint: until then it is given no marks and no hints of ours.
+    left_alone: Vec<Instant>,
     /// By model: whose turn it is.
     turns: Vec<u64>,
     habits: HashMap<(TenantId, ModelId), Box<Habit>, FixedHasher>,
@@ -241,6 +243,7 @@ impl Forecast {
                 .map(|e| vec![Steadiness::default(); e.pools.len()])
                 .collect(),
             tempo: vec![Tempo::default(); config.endpoints.len()],
+            left_alone: vec![Instant::default(); config.endpoints.len()],
             turns: vec![0; config.models.len()],
             habits: HashMap::default(),
             unseen: Box::default(),
@@ -262,6 +265,7 @@ impl Forecast {
                 continue;
             };
             self.tempo[at] = from.tempo[before];
+            self.left_alone[at] = from.left_alone[before];
             let name = |config: &Config, pool: PoolId| config.pools[pool.0 as usize].name.clone();
             for (n, pool) in config.endpoints[at].pools.iter().enumerate() {
                 let mut pools = old.endpoints[before].pools.iter();
@@ -314,6 +318,15 @@ impl Forecast {
     pub fn took_turn(&mut self, model: ModelId) {
         let turn = &mut self.turns[model.0 as usize];
         *turn = turn.wrapping_add(1);
+    }
+
+    /// It refused what we added to a request.
+    pub fn leave_alone(&mut self, endpoint: EndpointId, until: Instant) {
+        self.left_alone[endpoint.0 as usize] = until;
+    }
+
+    pub fn is_left_alone(&self, endpoint: EndpointId, now: Instant) -> bool {
+        now < self.left_alone[endpoint.0 as usize]
     }
 
     /// Whether the place failed a call.

@@ -6,24 +6,26 @@
 
 use crate::base::EndpointId;
 use crate::canon::controls::CacheMode as Marking;
-use crate::canon::{CacheMark, CacheTtl, DialectName};
+use crate::canon::{CacheMark, CacheTtl, DialectName, Fault};
 use crate::config::{CacheMode, Endpoint};
 use crate::policy::bill::Price;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::hints::{Conversation, Keys};
 use crate::policy::marks::{Arrival, Life, MARKS_MAX, Offer, Prompt};
 use crate::policy::prefix::Matching;
+use crate::policy::retry::{AttemptError, Next};
 use crate::protocol::dialect::elements::Elements;
 use crate::protocol::dialect::splice::Edit;
 use crate::protocol::dialect::splice::marks::{self, Spelling, Written};
 use crate::protocol::provider::steering::Circle;
 use crate::shard::desk::Desk;
-use crate::shard::exchange::Exchange;
+use crate::shard::exchange::{Attempt, Exchange};
 use crate::shard::forecast::Reading;
 use crate::shard::task::Task;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// What is asked for on the client's behalf in one reading of its prompt.
 #[derive(Debug, Default)]
@@ -54,7 +56,57 @@ impl Exchange {
     /// Who marks and names this request.
     fn marking(&self) -> Marking {
         let tenant = &self.config.tenants[self.tenant.0 as usize];
-        self.controls.cache.unwrap_or(tenant.cache_marks)
+        match self.controls.cache.unwrap_or(tenant.cache_marks) {
+            Marking::Auto if self.tally.unhelped => Marking::Client,
+            said => said,
+        }
+    }
+
+    /// Where a provider refuses what we added: once more, without it. An organisation's policy may forbid caches (`providers/vertex.md` 7), and a host may
+    /// not know a field; the client asked for neither. Known by the word, which all that we add has in its name.
+    pub(super) fn without_help(
+        &mut self,
+        desk: &Desk,
+        attempt: &Attempt,
+        error: AttemptError,
+        fault: &Fault,
+    ) -> Option<Next> {
+        let is_ours = error == AttemptError::Rejected
+            && fault.message.to_ascii_lowercase().contains("cache")
+            && self.is_helped(attempt.endpoint)
+            // A second try writes a row that nobody was asked about when the exchange was admitted.
+            && desk.ledger_room > desk.attempts.len();
+        if !is_ours {
+            return None;
+        }
+        self.tally.unhelped = true;
+        for reading in self
+            .readings
+            .iter_mut()
+            .flat_map(|readings| readings.iter_mut())
+        {
+            let help = reading.help.take();
+            for mark in help.iter().flat_map(|help| &help.marks) {
+                reading.bounds[mark.spot].mark = None;
+            }
+        }
+        Some(Next::AgainIn(Duration::ZERO))
+    }
+
+    fn is_helped(&self, id: EndpointId) -> bool {
+        let reading = self.reading(&self.config.endpoints[id.0 as usize]);
+        let help = reading.and_then(|(reading, _)| reading.help.as_ref());
+        let is_marked = help.is_some_and(|help| help.mute || !help.marks.is_empty());
+        self.marking() == Marking::Auto && (is_marked || self.steered.member.is_some())
+    }
+
+    /// An answer came: where it came only without what we would have added, that is not added there for a while.
+    pub(super) fn answered_unhelped(&self, desk: &mut Desk, attempt: &Attempt) {
+        if self.tally.unhelped {
+            let until = attempt.began.instant + UNHELPED;
+            let epoch = desk.epoch(self.epoch);
+            epoch.forecast.leave_alone(attempt.endpoint, until);
+        }
     }
 
     /// Decides what to ask of the caches that see a prompt as `reading` does, which was read from `body` just now for that endpoint. `is_again`: this
@@ -67,6 +119,13 @@ impl Exchange {
         body: Bytes,
         is_again: bool,
     ) {
+        if desk
+            .epoch(self.epoch)
+            .forecast
+            .is_left_alone(id, self.begun.instant)
+        {
+            return;
+        }
         match self.marking() {
             Marking::Client => return,
             Marking::Off => {
@@ -164,7 +223,7 @@ impl Exchange {
     }
 
     /// How the provider of an attempt is told what belongs together. The client's own word for it passes as it is, to whom it is meant for.
-    pub(super) fn steer(&self, desk: &Desk, id: EndpointId, dialect: DialectName) -> Steered {
+    pub(super) fn steer(&self, desk: &mut Desk, id: EndpointId, dialect: DialectName) -> Steered {
         let mut steered = Steered::default();
         if self.task != Task::Generate {
             return steered;
@@ -176,7 +235,11 @@ impl Exchange {
         steered.header = own
             .filter(|(name, _)| Some(*name) == steering.header)
             .map(|(_, value)| value.clone());
-        if self.marking() != Marking::Auto || !provider.cache_hints {
+        let is_left_alone = desk
+            .epoch(self.epoch)
+            .forecast
+            .is_left_alone(id, self.begun.instant);
+        if self.marking() != Marking::Auto || !provider.cache_hints || is_left_alone {
             return steered;
         }
         let reading = self.reading(endpoint).map(|(reading, _)| reading);
@@ -246,6 +309,8 @@ impl Exchange {
     }
 }
 
+/// So long an endpoint that refused marks or hints is given none.
+const UNHELPED: Duration = Duration::from_secs(3_600);
 const OPTIONS: &str = "prompt_cache_options";
 
 /// Whether the model's rules leave a parameter out, or refuse it.

@@ -387,3 +387,50 @@ fn a_conversation_that_is_marked_for_its_client_is_expected_where_it_is_warm() {
     );
     rig.rests();
 }
+
+/// An organisation's policy may forbid caches at Google Cloud, and refuses requests that are marked (`providers/vertex.md` 7).
+#[test]
+fn a_provider_that_refuses_what_was_added_is_asked_without_and_left_alone_for_a_while() {
+    let mut rig = Rig::new(&one("anthropic", "", CLAUDE, ""));
+    let no = r#"{"type":"error","error":{"type":"invalid_request_error","message":"Cache control is disabled"}}"#;
+    let ask = |rig: &mut Rig| rig.ask_with(MESSAGES, &agent("task", 1), &[]);
+    let sent = |rig: &mut Rig| {
+        let call = rig.calls().pop().expect("a call");
+        rig.on(Input::Sent {
+            attempt: call.attempt,
+        });
+        let marks = String::from_utf8_lossy(&call.body.concat())
+            .matches("cache_control")
+            .count();
+        (call.attempt, marks)
+    };
+    let client = ask(&mut rig);
+    let (call, marks) = sent(&mut rig);
+    assert!(marks > 0);
+    rig.refuse(call, 400, &[("content-type", "application/json")], no);
+    rig.later(Duration::from_millis(1));
+    let (call, marks) = sent(&mut rig);
+    assert_eq!(marks, 0);
+    rig.up(call, 200, &[("content-type", "application/json")]);
+    rig.say(call, r#"{"id":"msg_1","type":"message","role":"assistant","model":"m0","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":9}}"#);
+    rig.end(call);
+    assert_eq!(rig.told(client).0, 200);
+    // The next one is not marked at all; an hour later it is tried again.
+    let again = |rig: &mut Rig| {
+        ask(rig);
+        let (call, marks) = sent(rig);
+        rig.refuse(call, 400, &[], r#"{"error":{"message":"no"}}"#);
+        marks
+    };
+    assert_eq!(again(&mut rig), 0);
+    rig.secs(3_700);
+    assert!(again(&mut rig) > 0);
+    rig.rests();
+    // What the client marked itself is its own mistake.
+    let mut rig = Rig::new(&one("anthropic", "", CLAUDE, "cache_marks: client,"));
+    let client = ask(&mut rig);
+    let (call, _) = sent(&mut rig);
+    rig.refuse(call, 400, &[("content-type", "application/json")], no);
+    assert_eq!(rig.told(client).0, 400);
+    rig.rests();
+}
