@@ -17,6 +17,18 @@ pub struct Element<'a> {
     pub mark: Option<CacheMark>,
 }
 
+/// Whether a cache mark can stand behind an element in which a prefix can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    pub kind: ElementKind,
+    /// The mark that stands there already.
+    pub mark: Option<CacheMark>,
+    /// The dialect lets one stand there.
+    pub bears: bool,
+    /// The model said it.
+    pub is_models: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ElementKind {
     /// A parameter that changes how the rest is read, and who speaks instructions. No entry ends here.

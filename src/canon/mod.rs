@@ -16,7 +16,7 @@ pub use event::{BlockStart, Citation, Delta, Event, StopReason};
 mod answer;
 pub use answer::{Answer, AnswerBlock, Fold};
 mod element;
-pub use element::{Element, ElementKind};
+pub use element::{Element, ElementKind, Spot};
 mod usage;
 pub use usage::Usage;
 mod fault;

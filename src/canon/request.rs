@@ -2,6 +2,7 @@
 
 use crate::base::{Json, Str, Tokens};
 use crate::canon::DialectName;
+use std::time::Duration;
 
 /// One request. What is `None` was not said, and the provider's default holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -332,6 +333,47 @@ pub enum CacheTtl {
     Hours1,
     Hours12,
     Hours24,
+}
+
+impl CacheTtl {
+    /// As providers write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minutes5 => "5m",
+            Self::Minutes30 => "30m",
+            Self::Hours1 => "1h",
+            Self::Hours12 => "12h",
+            Self::Hours24 => "24h",
+        }
+    }
+
+    #[must_use]
+    pub fn life(self) -> Duration {
+        let minutes = match self {
+            Self::Minutes5 => 5,
+            Self::Minutes30 => 30,
+            Self::Hours1 => 60,
+            Self::Hours12 => 12 * 60,
+            Self::Hours24 => 24 * 60,
+        };
+        Duration::from_secs(minutes * 60)
+    }
+
+    /// The one that lasts so long.
+    #[must_use]
+    pub fn of(life: Duration) -> Option<Self> {
+        Self::ALL.into_iter().find(|ttl| ttl.life() == life)
+    }
+
+    /// The shortest first.
+    pub const ALL: [Self; 5] = [
+        Self::Minutes5,
+        Self::Minutes30,
+        Self::Hours1,
+        Self::Hours12,
+        Self::Hours24,
+    ];
 }
 
 impl Request {

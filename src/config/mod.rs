@@ -38,6 +38,7 @@ use crate::base::{
 };
 use crate::canon::DialectName;
 pub use crate::canon::OnDisconnect;
+use crate::canon::controls::CacheMode as CacheMarks;
 use crate::policy::bill::Price;
 use crate::policy::capacity::Rule;
 use crate::policy::choose::Strategy;
@@ -197,6 +198,8 @@ pub struct Tenant {
     pub name: String,
     pub limits: TenantLimits,
     pub on_disconnect: OnDisconnect,
+    /// Who places cache marks and names conversations to providers, unless a request says otherwise.
+    pub cache_marks: CacheMarks,
     /// Who is chosen for its requests; `None`: as for all.
     pub strategy: Option<Strategy>,
 }
@@ -231,6 +234,8 @@ pub struct Provider {
     pub headers: Vec<(String, Template)>,
     /// Added to every call's query, names and texts as they are meant (not yet percent-encoded).
     pub query: Vec<(String, Template)>,
+    /// Whether it is told which requests belong together, where the client does not say so.
+    pub cache_hints: bool,
     /// How an own server is asked how it is; `None` where nobody asks.
     pub health: Option<Health>,
 }

@@ -91,6 +91,13 @@ fn provider(
         place,
         headers: headers(raw.headers.unwrap_or_default(), r.problems),
         query: query(raw.query.unwrap_or_default(), r.problems),
+        cache_hints: cache_hints(
+            raw.cache_hints.as_ref(),
+            kind,
+            &out.origins,
+            origin,
+            r.problems,
+        ),
         health: health::of(raw.health.as_ref(), kind, r.problems),
     };
     guard_places(&made, provider, raw.place, out, r.problems);
@@ -295,6 +302,30 @@ fn base_url(
         // Without a region, which has been told, there is no host.
         _ => url::parse(&url::usual(kind, place)?).ok(),
     }
+}
+
+/// Whether the provider is told which requests belong together. What others serve in OpenAI's style may refuse a field that it does not know, so
+/// there the operator has to say that it is taken.
+fn cache_hints(
+    raw: Option<&At<bool>>,
+    kind: ProviderKind,
+    origins: &[Origin],
+    origin: OriginId,
+    problems: &mut Problems,
+) -> bool {
+    use ProviderKind::{Fireworks, OpenAi, OpenRouter, SelfHosted, Xai};
+    let takes = matches!(kind, OpenAi | Xai | Fireworks | OpenRouter | SelfHosted);
+    if let Some(at) = raw.filter(|_| !takes) {
+        let what = format!("cache_hints: on a provider of kind {}", kind.as_str());
+        problems.add(
+            at.place,
+            what,
+            "leave it out: it is asked for nothing of the kind",
+        );
+    }
+    let host = origins.get(origin.0 as usize).map_or("", |o| &o.host);
+    let is_openai = host == "api.openai.com" || host.ends_with(".api.openai.com");
+    takes && raw.map_or(kind != OpenAi || is_openai, |at| at.value)
 }
 
 /// A built-in fake listens on loopback, at a port that is known when it is bound.

@@ -2,6 +2,7 @@
 //! the list of the section's fields (`read::outline`). No defaults here: `resolve` has them.
 
 use crate::base::{ByteCount, NanoUsd, Tokens};
+use crate::canon::controls::CacheMode as CacheMarks;
 use crate::config::problem::Place;
 use crate::config::read::{At, Fields, TOKENS_MAX, Words};
 use crate::config::{Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
@@ -251,6 +252,7 @@ pub struct RawTenant {
     pub keys: Vec<RawClientKey>,
     pub limits: Option<RawTenantLimits>,
     pub on_disconnect: Option<At<OnDisconnect>>,
+    pub cache_marks: Option<At<CacheMarks>>,
     pub strategy: Option<At<Strategy>>,
 }
 
@@ -261,6 +263,7 @@ fn tenant(f: &mut F<'_, '_, '_>) -> RawTenant {
         keys: f.list("keys", client_key),
         limits: f.section("limits", tenant_limits),
         on_disconnect: f.word("on_disconnect", DISCONNECTS),
+        cache_marks: f.word("cache_marks", crate::canon::controls::CACHE_MODES),
         strategy: f.word("strategy", STRATEGIES),
     }
 }
@@ -312,6 +315,7 @@ pub struct RawProvider {
     pub ca: Option<At<String>>,
     pub headers: Option<Vec<(At<String>, At<String>)>>,
     pub query: Option<Vec<(At<String>, At<String>)>>,
+    pub cache_hints: Option<At<bool>>,
     pub pools: Vec<RawPool>,
     pub health: Option<RawHealth>,
     pub fake: Option<RawFake>,
@@ -332,6 +336,7 @@ fn provider(f: &mut F<'_, '_, '_>) -> RawProvider {
         ca: f.text("ca"),
         headers: f.pairs("headers"),
         query: f.pairs("query"),
+        cache_hints: f.bool("cache_hints"),
         pools: f.list("pools", pool),
         health: f.section("health", health),
         fake: f.section("fake", fake),

@@ -3,6 +3,7 @@
 //! Sections that stand for themselves are here, providers in `providers`, models and prices in `catalogue`.
 
 use crate::base::{ByteCount, ClientKeyId, NanoUsd, TenantId};
+use crate::canon::controls::CacheMode as CacheMarks;
 use crate::config::caching::Caching;
 use crate::config::catalogue;
 use crate::config::problem::{Place, Problems};
@@ -419,6 +420,7 @@ fn tenants(raw: Vec<raw::RawTenant>, r: &mut Resolving<'_>) -> (Vec<Tenant>, Vec
             name: id.value,
             limits: one.limits.map_or_else(TenantLimits::default, tenant_limits),
             on_disconnect: or(one.on_disconnect, OnDisconnect::Finish),
+            cache_marks: or(one.cache_marks, CacheMarks::Auto),
             strategy: one.strategy.map(|s| s.value),
         });
     }

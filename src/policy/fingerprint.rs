@@ -134,6 +134,18 @@ impl InstanceSecret {
         ScopeKey { chain, tag }
     }
 
+    /// 128 bits that say nothing of the parts they are made from, nor of any fingerprint: what may be shown outside. Equal for equal parts.
+    #[must_use]
+    pub fn hint(&self, parts: &[&[u8]]) -> [u64; 2] {
+        let mut hasher = HighwayHasher::new(Key(self.0));
+        hasher.append(b"h");
+        for part in parts {
+            hasher.append(&(part.len() as u64).to_le_bytes());
+            hasher.append(part);
+        }
+        hasher.finalize128()
+    }
+
     /// Each name with its length, so that no two lists of names are one.
     fn names(&self, purpose: u8, names: &[&str]) -> [u64; 2] {
         let mut hasher = HighwayHasher::new(Key(self.0));

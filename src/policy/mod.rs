@@ -14,7 +14,11 @@ pub mod cost;
 pub mod estimate;
 pub mod fingerprint;
 pub mod health;
+/// What tells a provider which requests belong together.
+pub mod hints;
 pub mod lease;
+/// Where to ask a provider to cache.
+pub mod marks;
 pub mod prefix;
 pub mod retry;
 pub mod server;

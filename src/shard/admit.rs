@@ -1,7 +1,6 @@
 //! Phase 1: read, authenticate, decode.
 
 use crate::base::{ClientId, ClientKeyId, Instant, Now, Tokens, WallTime};
-use crate::canon::controls::CacheMode;
 use crate::canon::{Controls, DialectName, Fault, FaultClass};
 use crate::config::{Config, LogLevel, OnDisconnect};
 use crate::policy::admission::Refusal;
@@ -9,10 +8,12 @@ use crate::policy::capacity::Ask as Draw;
 use crate::policy::cost;
 use crate::protocol::dialect::{native, splice};
 use crate::protocol::multipart;
+use crate::protocol::provider::steering::CLIENT_HEADERS;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Lanes;
+use crate::shard::marks::Steered;
 use crate::shard::paths::{self, Ask, Beside, Line};
 use crate::shard::socket::Kind;
 use crate::shard::task::Task;
@@ -121,7 +122,6 @@ impl Shard {
         self.desk
             .may_begin(self.exchanges.len(), self.exchanges.is_full())?;
         let controls = Controls::from_headers(head.headers.iter())?;
-        can_heed(&controls)?;
         let bytes_max = self.desk.config().limits.body_bytes_max.0;
         if head.content_length.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
@@ -191,6 +191,7 @@ impl Shard {
                 asked: Asked::default(),
                 request: None,
                 readings: None,
+                steered: Steered::default(),
                 written: None,
                 tenant_hold: None,
                 tally: Tally::default(),
@@ -220,10 +221,7 @@ impl Shard {
         head: &ClientHead,
         out: &mut Vec<Output>,
     ) {
-        let controls = Controls::from_headers(head.headers.iter()).and_then(|controls| {
-            can_heed(&controls)?;
-            Ok(controls)
-        });
+        let controls = Controls::from_headers(head.headers.iter());
         match controls.and_then(|controls| Ok((socket::accept(head)?, controls))) {
             Ok((accept, controls)) => {
                 let bytes_max = self.desk.config().limits.body_bytes_max.0;
@@ -249,17 +247,6 @@ impl Shard {
             Err(fault) => reply::refuse(client, dialect, &fault, &self.desk.name_exchange(), out),
         }
     }
-}
-
-/// Refuses what this version cannot do and what would be paid for otherwise. What it does not do yet and what costs no more without is
-/// named in the answer's `x-stokehold-ignored`: sessions and idempotency keys (both wait for the index of answers and prefixes), and
-/// `cache: auto` (the client's own marks pass as they are).
-pub(super) fn can_heed(controls: &Controls) -> Result<(), Fault> {
-    if controls.cache == Some(CacheMode::Off) {
-        let message = "this version passes the client's own cache marks as they are and cannot take them out; leave them out, or say client";
-        return Err(Fault::invalid("x-stokehold-cache", message));
-    }
-    Ok(())
 }
 
 /// What an exchange begins with.
@@ -414,7 +401,6 @@ impl Exchange {
     fn understand_native(&mut self) -> Result<splice::Peek, Fault> {
         if self.request.is_none() {
             let (request, controls) = native::request::read_with_controls(&self.body)?;
-            can_heed(&controls)?;
             self.controls = controls.over(std::mem::take(&mut self.controls));
             self.request = Some(Box::new(request));
         }
@@ -622,5 +608,8 @@ fn passing(head: &ClientHead) -> PassingHeaders {
         openrouter_referer: text_header(head, b"http-referer"),
         openrouter_title: text_header(head, b"x-openrouter-title")
             .or_else(|| text_header(head, b"x-title")),
+        conversation: CLIENT_HEADERS
+            .iter()
+            .find_map(|name| Some((*name, text_header(head, name.as_bytes())?))),
     }
 }

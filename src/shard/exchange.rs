@@ -15,6 +15,7 @@ use crate::shard::issued::Place;
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Turn;
 use crate::shard::line::Ticket;
+use crate::shard::marks::Steered;
 use crate::shard::relay::Relay;
 use crate::shard::task::Task;
 use crate::shard::video::Case;
@@ -67,6 +68,8 @@ pub(super) struct Exchange {
     pub request: Option<Box<Request>>,
     /// How the caches of its model's endpoints see its prompt, once that was read.
     pub readings: Option<Box<Readings>>,
+    /// What tells the provider of the attempt which requests belong together.
+    pub steered: Steered,
     /// Its body as it was last written for another dialect.
     pub written: Option<Box<Written>>,
     pub tenant_hold: Option<Reservation>,
@@ -116,6 +119,8 @@ pub(super) struct PassingHeaders {
     pub openai_beta: Option<String>,
     pub openrouter_referer: Option<String>,
     pub openrouter_title: Option<String>,
+    /// What the client calls its conversation, by the header of a provider.
+    pub conversation: Option<(&'static str, String)>,
     /// The body's `content-type`, where it is a form.
     pub form: Option<String>,
     /// Where a native client found this router: answers may name a place to fetch from.
@@ -149,6 +154,8 @@ pub(super) struct Tally {
     pub incapable: SmallVec<[EndpointId; 2]>,
     pub queued: Duration,
     pub counted_as_retrying: bool,
+    /// A provider refused what was added for its caches: nothing is any more.
+    pub unhelped: bool,
     /// What all attempts used together; `None` while nothing was sent.
     pub used: Option<Used>,
     pub cost: NanoUsd,

@@ -13,9 +13,12 @@ use crate::policy::fingerprint::{
     Blocks, Boundary, Chain, Fingerprint, InstanceSecret, Salt, ScopeKey,
 };
 use crate::policy::health::Steadiness;
+use crate::policy::hints::Rates;
+use crate::policy::marks::Doorkeeper;
 use crate::policy::prefix::{Asked, Begun, Matching, Rules};
 use crate::policy::warmth::{Expected, Warmth};
 use crate::protocol::dialect::elements::Elements;
+use crate::shard::marks::Help;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -25,6 +28,10 @@ pub(super) struct Caches {
     secret: InstanceSecret,
     elements: Elements,
     chain: Chain,
+    /// Who has been here before, to say what is worth a cache mark.
+    pub keeper: Doorkeeper,
+    /// How often each family of prompts is asked.
+    pub rates: Rates,
 }
 
 /// A prompt as one kind of cache sees it.
@@ -32,7 +39,9 @@ pub(super) struct Caches {
 pub(super) struct Reading {
     dialect: DialectName,
     blocks: Option<Blocks>,
-    bounds: Box<[Boundary]>,
+    pub bounds: Box<[Boundary]>,
+    /// What is asked for on the client's behalf.
+    pub help: Option<Box<Help>>,
     pub opener: Fingerprint,
     /// Of the whole prompt, by its bytes.
     pub tokens: Tokens,
@@ -47,6 +56,8 @@ pub(super) struct Forecast {
     steady: Vec<Vec<Steadiness>>,
     /// By endpoint.
     tempo: Vec<Tempo>,
+    /// By endpoint: until then it is given no marks and no hints of ours.
+    left_alone: Vec<Instant>,
     /// By model: whose turn it is.
     turns: Vec<u64>,
     habits: HashMap<(TenantId, ModelId), Box<Habit>, FixedHasher>,
@@ -85,6 +96,13 @@ pub(super) struct Foreseen {
     pub best: Tokens,
 }
 
+/// Conversations and heads that a shard's doorkeeper knows: 2 MiB, taken with the first prompt that could be marked.
+const KEEPER_RECORDS: usize = 65_536;
+/// Families of prompts whose rates a shard knows: 128 KiB.
+const RATES: usize = 4_096;
+/// OpenAI docs, prompt caching, read 2026-08: a request is led by a hash of its first tokens, "typically 256".
+const FAMILY: Tokens = Tokens(256);
+
 /// Tenants and models whose habits are known apart: 400 bytes each.
 const HABITS_MAX: usize = 4_096;
 /// What one request says of whether conversations go on, against all before it.
@@ -99,7 +117,38 @@ impl Caches {
             secret,
             elements: Elements::new(),
             chain: Chain::new(),
+            keeper: Doorkeeper::new(KEEPER_RECORDS),
+            rates: Rates::new(RATES),
         }
+    }
+
+    /// What was read last.
+    pub fn elements(&self) -> &Elements {
+        &self.elements
+    }
+
+    /// Names what the prompt that was read last has in common with others that a provider would send to the same machine: its first tokens.
+    pub fn family(&mut self, body: &[u8], salt: &Salt) -> Fingerprint {
+        let first = Blocks {
+            size: FAMILY,
+            after: FAMILY,
+        };
+        self.chain.begin(salt, Some(first));
+        for element in self.elements.iter(body) {
+            self.chain.feed(&element);
+            if let Some(bound) = self
+                .chain
+                .boundaries()
+                .first()
+                .filter(|b| b.tokens() >= FAMILY)
+            {
+                return bound.fingerprint;
+            }
+        }
+        self.chain
+            .boundaries()
+            .last()
+            .map_or(self.chain.opener(), |b| b.fingerprint)
     }
 
     pub fn secret(&self) -> &InstanceSecret {
@@ -133,6 +182,7 @@ impl Caches {
             dialect,
             blocks,
             bounds: self.chain.boundaries().into(),
+            help: None,
             opener: self.chain.opener(),
             tokens: self.chain.tokens(),
         })
@@ -193,6 +243,7 @@ impl Forecast {
                 .map(|e| vec![Steadiness::default(); e.pools.len()])
                 .collect(),
             tempo: vec![Tempo::default(); config.endpoints.len()],
+            left_alone: vec![Instant::default(); config.endpoints.len()],
             turns: vec![0; config.models.len()],
             habits: HashMap::default(),
             unseen: Box::default(),
@@ -214,6 +265,7 @@ impl Forecast {
                 continue;
             };
             self.tempo[at] = from.tempo[before];
+            self.left_alone[at] = from.left_alone[before];
             let name = |config: &Config, pool: PoolId| config.pools[pool.0 as usize].name.clone();
             for (n, pool) in config.endpoints[at].pools.iter().enumerate() {
                 let mut pools = old.endpoints[before].pools.iter();
@@ -266,6 +318,15 @@ impl Forecast {
     pub fn took_turn(&mut self, model: ModelId) {
         let turn = &mut self.turns[model.0 as usize];
         *turn = turn.wrapping_add(1);
+    }
+
+    /// It refused what we added to a request.
+    pub fn leave_alone(&mut self, endpoint: EndpointId, until: Instant) {
+        self.left_alone[endpoint.0 as usize] = until;
+    }
+
+    pub fn is_left_alone(&self, endpoint: EndpointId, now: Instant) -> bool {
+        now < self.left_alone[endpoint.0 as usize]
     }
 
     /// Whether the place failed a call.

@@ -42,6 +42,8 @@ mod lanes;
 mod paths;
 /// What is foreseen of requests and places.
 mod forecast;
+/// Cache marks and hints on the client's behalf.
+mod marks;
 /// How one answer is read and written, by form.
 mod relay;
 /// What answers without a provider: the catalogue, and refusals before there is an exchange.

@@ -33,6 +33,7 @@ impl Exchange {
         let dialect = self.dialect_at(provider, endpoint)?;
         let streams = self.streams_to(dialect);
         self.issues = self.is_kept_by(provider.kind, dialect)?;
+        self.steered = self.steer(desk, decision.endpoint, dialect);
         let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
@@ -118,6 +119,7 @@ impl Exchange {
             Some(kept) => kept.wanted.id.clone(),
             None => self.video_name(provider, endpoint)?,
         };
+        let affinity = self.steered.header.clone();
         let client = self.client_headers();
         let asking = Asking {
             operation: self.operation_in(dialect),
@@ -126,7 +128,7 @@ impl Exchange {
             model: &endpoint.name,
             place: &provider.place,
             client: &client,
-            affinity: None,
+            affinity: affinity.as_deref(),
             operation_name: &name,
         };
         let (mut head, envelope) = (provider.kind.call(&asking), provider.kind.envelope(&asking));
@@ -348,14 +350,15 @@ impl Exchange {
             return shaped(body, envelope);
         }
         if self.passes(endpoint, dialect) {
-            return self.own_words(endpoint, dialect, envelope);
+            return self.own_words((id, endpoint), dialect, envelope);
         }
         if self.asked.peek.server_state && dialect != self.dialect {
             let message = "the request names what is kept at one provider (an earlier answer, a file or a cached prefix), and this model is not served there in the same dialect";
             return Err(Fault::new(FaultClass::Invalid, message));
         }
         let body = self.written(id, dialect, streams)?;
-        shaped(body, envelope)
+        let edits = self.helping(id, dialect, &body);
+        shaped(splice::marks::edited_whole(body, edits), envelope)
     }
 
     /// Whether the client's bytes go to this endpoint as they are, but for what must change.
@@ -418,10 +421,11 @@ impl Exchange {
     /// The client's own bytes, with what must change.
     fn own_words(
         &mut self,
-        endpoint: &config::Endpoint,
+        (id, endpoint): (EndpointId, &config::Endpoint),
         dialect: DialectName,
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
+        let edits = self.helping(id, dialect, &self.body);
         let none = Rules::default();
         // Only what is asked of a model has parameters that a rule could name.
         let rules = match self.task {
@@ -430,7 +434,9 @@ impl Exchange {
         };
         let (body, peek) = (&self.body, &self.asked.peek);
         let shape = envelope.map(|e| (e.remove, &*e.insert));
-        let (slices, told) = splice::own_words(dialect, body, peek, &endpoint.name, rules, shape)?;
+        let ruled = (rules, edits);
+        let (slices, told) =
+            splice::own_words_with(dialect, body, peek, &endpoint.name, ruled, shape)?;
         self.dropped = told;
         Ok(slices.into_iter().collect())
     }

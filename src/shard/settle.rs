@@ -69,7 +69,8 @@ impl Exchange {
         }
         let error = self.error_of(&attempt, &failure.fault);
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
-        let next = match self.kept_next(desk, error, &failure) {
+        let plain = self.without_help(desk, &attempt, error, &failure.fault);
+        let next = match plain.or_else(|| self.kept_next(desk, error, &failure)) {
             Some(next) => next,
             None => self.next(desk, &attempt, error, failure.should_retry, now),
         };
@@ -259,6 +260,7 @@ impl Exchange {
     }
 
     pub fn succeeded(&self, desk: &mut Desk, attempt: &Attempt) {
+        self.answered_unhelped(desk, attempt);
         self.answered(desk, attempt);
     }
 

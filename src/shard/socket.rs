@@ -5,7 +5,7 @@ use crate::base::{BoundedMap, ClientId, ExchangeId, Hold, Instant, Now, Str};
 use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
 use crate::protocol::dialect::{native, responses};
 use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation};
-use crate::shard::admit::{KeyHash, Opened, can_heed, key_hash};
+use crate::shard::admit::{KeyHash, Opened, key_hash};
 use crate::shard::desk::whole_seconds;
 use crate::shard::exchange::{Down, Happening, PassingHeaders};
 use crate::shard::lane_asks;
@@ -305,7 +305,6 @@ impl Shard {
         controls: Controls,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        can_heed(&controls)?;
         let Some(Client::Socket(session)) = self.client(client) else {
             return Ok(());
         };

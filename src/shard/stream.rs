@@ -1,7 +1,6 @@
 //! Phase 4: decode, forward, meter.
 
 use crate::base::{Now, Str, Tokens, WallTime};
-use crate::canon::controls::CacheMode;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{LogLevel, OnDisconnect};
 use crate::policy::capacity::{Dimension, Told};
@@ -702,14 +701,10 @@ impl Exchange {
         ResponseHead { status, headers }
     }
 
-    /// What the client said of how to be served that this version does not do; see `can_heed`.
-    fn ignored(&self) -> SmallVec<[&'static str; 3]> {
+    /// What the client said of how to be served that this version does not do: neither costs more without (both wait for the index of answers).
+    fn ignored(&self) -> SmallVec<[&'static str; 2]> {
         let said = [
             (self.controls.session.is_some(), "x-stokehold-session"),
-            (
-                self.controls.cache == Some(CacheMode::Auto),
-                "x-stokehold-cache",
-            ),
             (self.controls.idempotency_key.is_some(), "idempotency-key"),
         ];
         said.into_iter()

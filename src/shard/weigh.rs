@@ -116,11 +116,17 @@ impl Exchange {
         };
         let beta = self.passing.anthropic_beta.as_deref();
         let beta = beta.filter(|_| dialect == DialectName::Messages);
-        desk.caches
-            .read((dialect, &body), blocks(rules), &salt, beta)
+        let mut reading = desk
+            .caches
+            .read((dialect, &body), blocks(rules), &salt, beta)?;
+        self.help(desk, &mut reading, (id, dialect), body, !known.is_empty());
+        Some(reading)
     }
 
-    fn reading<'a>(&'a self, endpoint: &'a config::Endpoint) -> Option<(&'a Reading, &'a Rules)> {
+    pub(super) fn reading<'a>(
+        &'a self,
+        endpoint: &'a config::Endpoint,
+    ) -> Option<(&'a Reading, &'a Rules)> {
         let rules = endpoint.cache.rules.as_ref()?;
         let provider = &self.config.providers[endpoint.provider.0 as usize];
         let dialect = self.dialect_at(provider, endpoint).ok()?;

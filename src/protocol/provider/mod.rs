@@ -27,6 +27,8 @@ pub mod sigv4;
 pub mod hints;
 pub mod load;
 mod refusal;
+/// Keys and marks for prompt caches.
+pub mod steering;
 /// Times in headers and bodies, in every form that providers write.
 pub mod when;
 

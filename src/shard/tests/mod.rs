@@ -12,6 +12,7 @@ mod keys;
 mod lanes;
 mod ledger;
 mod limits;
+mod marks;
 mod matrix;
 mod queue;
 mod reload;

@@ -94,6 +94,7 @@ pub fn config() -> Config {
             name: "d'émo \"\u{1F525}\n".to_owned(),
             limits: TenantLimits::default(),
             on_disconnect: OnDisconnect::Finish,
+            cache_marks: crate::canon::controls::CacheMode::Auto,
             strategy: None,
         }],
         client_keys: vec![],

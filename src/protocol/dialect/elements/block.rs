@@ -1,5 +1,6 @@
 //! One block, tool or instruction: what it is, whether it carries a mark, and its bytes without.
 
+use super::door::Bears;
 use super::{Elements, Stage};
 use crate::canon::{CacheMark, CacheTtl, ElementKind};
 use crate::protocol::json::skim::{Skim, tightened};
@@ -7,14 +8,21 @@ use std::ops::Range;
 
 /// What is seen of a block while it is passed.
 #[derive(Default)]
-struct Look {
+pub(super) struct Look {
     kind: Option<ElementKind>,
     /// There is a mark here or within, even one that says null: its bytes do not count.
     is_marked: bool,
+    /// It is its own.
+    is_own: bool,
     mark: Option<CacheMark>,
+    /// Marks within its content.
+    nested: usize,
     /// Nothing but a mark (Converse).
     is_point: bool,
-    text: Option<Range<usize>>,
+    pub(super) text: Option<Range<usize>>,
+    pub(super) bears: Bears,
+    /// Where its last member ends.
+    pub(super) last: Option<usize>,
     /// Members beside type, text and marks.
     others: usize,
     /// A document that is text after all.
@@ -34,7 +42,8 @@ impl Elements {
         match skim.tighten()? {
             b'"' => {
                 let at = skim.string()?;
-                self.push(stage, kind.unwrap_or(ElementKind::Text), at);
+                let door = self.door_of_string(skim.bytes(), stage, &at);
+                self.push(stage, kind.unwrap_or(ElementKind::Text), at).door = door;
                 Some(())
             }
             b'{' => self.object(skim, stage, kind),
@@ -59,6 +68,12 @@ impl Elements {
             self.mark_last(stage, look.mark);
             return Some(());
         }
+        self.marks += look.nested + usize::from(look.mark.is_some());
+        self.nested |= look.nested > 0;
+        // Not even beside a mark that says null: a member must not stand twice.
+        let door = (!look.is_own)
+            .then(|| self.door_of_object(skim.bytes(), stage, &look, &at))
+            .flatten();
         if look.media.1 > 0 && stage == Stage::Turns {
             self.media = true;
         }
@@ -67,7 +82,7 @@ impl Elements {
             (look.text.clone(), plain, look.kind)
         {
             let item = self.push(stage, kind.unwrap_or(ElementKind::Text), text);
-            item.mark = look.mark;
+            (item.mark, item.door) = (look.mark, door);
             return Some(());
         }
         let kind = kind.or(look.kind).unwrap_or(match look.text {
@@ -83,7 +98,7 @@ impl Elements {
             self.tight(skim, stage, kind, at);
             self.stages[stage as usize].last_mut()?
         };
-        item.mark = look.mark;
+        (item.mark, item.door) = (look.mark, door);
         // Bytes that weigh what they are follow their length, whatever was left out of them.
         item.weight = match look.media.1 {
             0 => item.to - item.from,
@@ -124,7 +139,7 @@ fn look(skim: &mut Skim<'_>, depth: u32) -> Option<Look> {
     skim.members(|skim, name| {
         match &bytes[name] {
             b"cache_control" | b"prompt_cache_breakpoint" => {
-                look.is_marked = true;
+                (look.is_marked, look.is_own) = (true, true);
                 look.mark = mark(bytes, skim)?;
             }
             b"cachePoint" => {
@@ -133,7 +148,8 @@ fn look(skim: &mut Skim<'_>, depth: u32) -> Option<Look> {
             }
             b"type" => {
                 let said = skim.value()?;
-                let (kind, is_known) = kind(&bytes[said]);
+                let (kind, is_known) = kind(&bytes[said.clone()]);
+                look.bears.says_type(&bytes[said]);
                 look.kind = Some(kind);
                 look.others += usize::from(!is_known);
             }
@@ -149,9 +165,11 @@ fn look(skim: &mut Skim<'_>, depth: u32) -> Option<Look> {
             name => {
                 look.others += 1;
                 look.kind = named(name).or(look.kind);
-                skim.value()?;
+                let said = skim.value()?;
+                look.bears.says(name, &bytes[said]);
             }
         }
+        look.last = Some(skim.at());
         Some(())
     })?;
     if look.kind == Some(ElementKind::Media) {
@@ -172,6 +190,7 @@ impl Look {
         }
         let inner = look(skim, depth + 1)?;
         self.is_marked |= inner.is_marked;
+        self.nested += inner.nested + usize::from(inner.mark.is_some());
         self.media.0 += inner.media.0;
         self.media.1 += inner.media.1;
         Some(())

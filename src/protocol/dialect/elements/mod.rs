@@ -13,9 +13,11 @@
 //! Bodies that pass to a provider of their own dialect may be read before the model's name is changed in them: nothing of it is read here.
 
 mod block;
+mod door;
+pub use door::Door;
 mod top;
 
-use crate::canon::{CacheMark, DialectName, Element, ElementKind};
+use crate::canon::{CacheMark, DialectName, Element, ElementKind, Spot};
 use crate::protocol::json::skim::tightened;
 use std::ops::Range;
 
@@ -29,6 +31,13 @@ pub struct Elements {
     media: bool,
     /// The whole request asks for a mark behind its last block.
     automatic: Option<CacheMark>,
+    /// Marks that there are, wherever they stand.
+    marks: usize,
+    /// Some of them stand within a block's own content.
+    nested: bool,
+    dialect: Option<DialectName>,
+    /// What is read now stands where a list could.
+    alone: bool,
 }
 
 /// Where the parts of a body stand in the order of reading.
@@ -52,6 +61,7 @@ struct Item {
     to: u32,
     weight: u32,
     mark: Option<CacheMark>,
+    door: Option<Door>,
 }
 
 /// The body is no JSON object, or longer than 4 GiB.
@@ -69,6 +79,7 @@ impl Elements {
     /// Reads the body of a call in `dialect`. Costs one pass: a GB/s or more. `Err` leaves no elements.
     pub fn read(&mut self, dialect: DialectName, body: &[u8]) -> Result<(), Unread> {
         self.clear();
+        self.dialect = Some(dialect);
         if u32::try_from(body.len()).is_err() {
             return Err(Unread);
         }
@@ -96,12 +107,50 @@ impl Elements {
         })
     }
 
+    /// What is known of the place behind each element in which a prefix can end, in the order of `iter`: one for each boundary of a chain
+    /// without blocks.
+    pub fn spots(&self) -> impl Iterator<Item = Spot> {
+        let mut models = false;
+        self.stages.iter().flatten().filter_map(move |item| {
+            if item.kind == ElementKind::Turn {
+                let place = item.from as usize..item.to as usize;
+                let role = self.copied.get(place).unwrap_or_default();
+                models = matches!(role, b"\"assistant\"" | b"\"model\"");
+            }
+            item.kind.ends_prefix().then_some(Spot {
+                kind: item.kind,
+                mark: item.mark,
+                bears: item.door.is_some(),
+                is_models: item.is_models(models),
+            })
+        })
+    }
+
+    /// Where a mark behind the spot of that number would be written, in the body that was read; `None` where none can stand.
+    #[must_use]
+    pub fn door(&self, spot: usize) -> Option<Door> {
+        let mut items = self.stages.iter().flatten();
+        items
+            .by_ref()
+            .filter(|i| i.kind.ends_prefix())
+            .nth(spot)?
+            .door
+    }
+
+    /// How many marks the body has, at whatever depth, that for the whole request included; and whether some stand within a block's own content.
+    #[must_use]
+    pub fn marks(&self) -> (usize, bool) {
+        (self.marks, self.nested)
+    }
+
     fn clear(&mut self) {
         for stage in &mut self.stages {
             stage.clear();
         }
         self.copied.clear();
         (self.media, self.automatic) = (false, None);
+        (self.marks, self.nested) = (0, false);
+        (self.dialect, self.alone) = (None, false);
     }
 
     fn bytes<'a>(&'a self, body: &'a [u8], item: &Item) -> &'a [u8] {
@@ -120,6 +169,7 @@ impl Elements {
         }
         // Anthropic docs, automatic caching, read 2026-08: on the last block that can carry it.
         if let Some(mark) = self.automatic.take() {
+            self.marks += 1;
             let can = |item: &&mut Item| {
                 item.kind.ends_prefix() && item.kind != ElementKind::Thinking && item.mark.is_none()
             };
@@ -171,6 +221,7 @@ impl Elements {
             to: fit(at.end),
             weight: fit(weight),
             mark: None,
+            door: None,
         });
         items.last_mut().expect("just pushed")
     }
@@ -186,6 +237,7 @@ impl Elements {
 
     /// A mark for what came last: of a message as a whole, or a block that is nothing but a mark (Converse).
     fn mark_last(&mut self, stage: Stage, mark: Option<CacheMark>) {
+        self.marks += usize::from(mark.is_some());
         let items = self.stages[stage as usize].iter_mut().rev();
         if let (Some(mark), Some(item)) = (mark, items.into_iter().find(|i| i.kind.ends_prefix())) {
             item.mark = Some(mark);
@@ -193,5 +245,19 @@ impl Elements {
     }
 }
 
+impl Item {
+    /// `models`: it stands in a turn of the model. Items of Responses stand in no turn, and say by their kind whose they are.
+    fn is_models(&self, models: bool) -> bool {
+        match self.kind {
+            ElementKind::ToolCall | ElementKind::Thinking => true,
+            ElementKind::ToolResult
+            | ElementKind::Tool
+            | ElementKind::Schema
+            | ElementKind::System => false,
+            _ => models,
+        }
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

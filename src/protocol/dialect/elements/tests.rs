@@ -33,7 +33,7 @@ const SPOKEN: [DialectName; 5] = [
 
 /// What is asked: its content alone, free of how it is written.
 #[derive(Clone)]
-struct Ask {
+pub(crate) struct Ask {
     tools: Vec<String>,
     system: Vec<String>,
     /// Texts and tool calls in turns, the user's first.
@@ -41,7 +41,7 @@ struct Ask {
 }
 
 impl Ask {
-    fn of(rng: &mut Rng) -> Self {
+    pub(crate) fn of(rng: &mut Rng) -> Self {
         let some = |rng: &mut Rng, least: u64, most: u64| -> Vec<String> {
             (0..least + rng.below(most)).map(|_| word(rng)).collect()
         };
@@ -53,7 +53,7 @@ impl Ask {
     }
 
     /// As JSON, with marks and short forms as `style` draws them.
-    fn written(&self, dialect: DialectName, style: &mut Rng) -> String {
+    pub(crate) fn written(&self, dialect: DialectName, style: &mut Rng) -> String {
         use DialectName::{Converse, Gemini, Messages, Responses};
         let tools = self.tools.iter().map(|t| {
             let schema = format!(r#"{{"properties":{{"cache_control":{{"title":{t}}}}}}}"#);

@@ -136,10 +136,13 @@ impl Reading<'_> {
 
     /// The blocks of an array; or the one value that stands for an array of one.
     fn each(&mut self, skim: &mut Skim<'_>, stage: Stage, kind: Option<ElementKind>) -> Option<()> {
-        if skim.next()? == b'[' {
+        self.out.alone = skim.next()? != b'[';
+        if !self.out.alone {
             return skim.items(|skim| self.out.block(skim, stage, kind));
         }
-        self.out.block(skim, stage, kind)
+        let passed = self.out.block(skim, stage, kind);
+        self.out.alone = false;
+        passed
     }
 
     /// What a message or an instruction says: a text, blocks, or Gemini's object of parts.

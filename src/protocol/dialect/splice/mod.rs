@@ -11,7 +11,9 @@ pub use peek::peek;
 mod envelope;
 pub use envelope::envelope;
 mod ruled;
-pub use request::{own_words, splice_request};
+pub use request::{Edit, own_words, own_words_with, splice_request};
+/// Cache marks and hints, in and out.
+pub mod marks;
 mod lift;
 mod lift_chat;
 mod lift_responses;

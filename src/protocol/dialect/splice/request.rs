@@ -31,12 +31,26 @@ pub fn own_words(
     rules: &Rules,
     shape: Option<(&[&str], &str)>,
 ) -> Result<(SmallVec<[Bytes; 8]>, Dropped), Fault> {
+    own_words_with(dialect, body, peek, model, (rules, Vec::new()), shape)
+}
+
+/// As `own_words`, with further edits of the body (`marks`), which overlap none of what rules and the model's name change: they stand behind
+/// blocks, or ahead of all members.
+pub fn own_words_with(
+    dialect: DialectName,
+    body: &Bytes,
+    peek: &Peek,
+    model: &str,
+    (rules, further): (&Rules, Vec<Edit>),
+    shape: Option<(&[&str], &str)>,
+) -> Result<(SmallVec<[Bytes; 8]>, Dropped), Fault> {
     // Where the envelope takes the model's name out, nothing is written over it before.
     let unnamed = shape.is_some_and(|(remove, _)| remove.contains(&"model"));
     let model = if unnamed { &*peek.model } else { model };
     let (mut edits, unsigned) = edits(dialect, body, peek, model)?;
     let (ruled, mut told) = ruled(dialect, body, peek, rules)?;
     edits.extend(ruled);
+    edits.extend(further);
     if unsigned {
         told.push("signature".to_owned());
     }
@@ -87,12 +101,24 @@ fn edits(
     Ok((edits, unsigned))
 }
 
-pub(super) struct Edit {
-    pub(super) at: Range<usize>,
-    pub(super) with: Bytes,
+/// A change of a body: what stands at `at` gives way to `with`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub at: Range<usize>,
+    pub with: Bytes,
 }
 
-fn apply(body: &Bytes, edits: SmallVec<[Edit; 2]>) -> SmallVec<[Bytes; 4]> {
+impl Edit {
+    #[must_use]
+    pub fn insert(at: usize, with: impl Into<Bytes>) -> Self {
+        Self {
+            at: at..at,
+            with: with.into(),
+        }
+    }
+}
+
+pub(super) fn apply(body: &Bytes, edits: SmallVec<[Edit; 2]>) -> SmallVec<[Bytes; 4]> {
     let mut slices = SmallVec::new();
     let mut done = 0;
     for edit in edits {
