@@ -119,6 +119,11 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         sum(|m| m.tokens_output.0),
     );
     page.counter(
+        "requests_gated_total",
+        "Requests that waited for another to write a prompt that they share.",
+        sum(|m| m.gated),
+    );
+    page.counter(
         "cache_tokens_expected_total",
         "Input tokens that were expected to be read from caches that are known.",
         sum(|m| m.cached_expected.0),

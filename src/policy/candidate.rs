@@ -23,6 +23,8 @@ pub struct Candidate {
     /// Requests under way there: those that an own server counts itself, where its count is fresh, else our calls in this pool.
     pub in_flight: u64,
     pub room: Room,
+    /// The prompt of another request under way there is waited for, by the name of what it writes; `room` is when that can be read.
+    pub gate: Option<u64>,
     /// How long it is likely to take until an exchange settles there, for `Room::WhenFreed`.
     pub frees_in: Duration,
     /// When its breaker, or what an own server says of itself, lets it be called again; `None` is now.

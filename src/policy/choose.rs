@@ -279,6 +279,7 @@ mod tests {
             saves: NanoUsd::ZERO,
             in_flight,
             room: Room::Now,
+            gate: None,
             frees_in: Duration::from_secs(1),
             shut_until: None,
             preference: 0,

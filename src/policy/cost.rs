@@ -179,6 +179,20 @@ impl Prospect<'_> {
     }
 }
 
+/// Whether a prompt that another request is writing just now is worth waiting for, and how long that is likely to take: its answer begins after
+/// `begins` at the mean, and `age` of that has passed. `now` is the sum without waiting, `then` with what it writes warm.
+#[must_use]
+pub fn hold(
+    (now, then): (NanoUsd, NanoUsd),
+    begins: Duration,
+    age: Duration,
+    second: NanoUsd,
+) -> Option<Duration> {
+    // First bytes have a long tail: what is overdue takes a quarter of its mean more, again and again.
+    let left = begins.saturating_sub(age).max(begins / 4);
+    (then + worth(left, second) < now).then_some(left)
+}
+
 /// The future of each place: so many more turns there, or at another from the next turn on, whichever is less. In place, by the order of `of`.
 /// `of`: what a turn costs there, and what it costs to come there later.
 pub fn futures(turns: f64, of: &[(NanoUsd, NanoUsd)], tell: &mut impl FnMut(usize, NanoUsd)) {
@@ -349,6 +363,22 @@ mod tests {
         let mut sums = [first.terms().0.total(), other.terms().0.total()];
         futures(0.0, &of, &mut |at, future| sums[at] += future);
         assert!(sums[0] > sums[1], "one that does not go on: {sums:?}");
+    }
+
+    #[test]
+    fn a_prompt_that_another_writes_is_waited_for_while_that_is_cheaper() {
+        let second = NanoUsd(10_000_000);
+        let (cold, warm) = (NanoUsd(125_000_000), NanoUsd(10_000_000));
+        let hold = |begins, age| {
+            let (begins, age) = (Duration::from_millis(begins), Duration::from_millis(age));
+            hold((cold, warm), begins, age, second).map(|time| time.as_millis())
+        };
+        // ROUTING 1.5: 20,000 tokens at $5 a million and $0.01 a second are worth 11.5 s.
+        assert_eq!(hold(2_000, 500), Some(1_500));
+        assert_eq!(hold(11_000, 0), Some(11_000));
+        assert_eq!(hold(12_000, 0), None);
+        assert_eq!(hold(12_000, 1_000), Some(11_000));
+        assert_eq!(hold(2_000, 60_000), Some(500), "overdue");
     }
 
     #[test]

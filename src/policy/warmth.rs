@@ -25,6 +25,8 @@ pub struct Expected {
     pub warm: f64,
     /// A longer one that another request is writing just now.
     pub pending: Option<Found>,
+    /// How likely that can be read when its writer's answer has begun.
+    pub pending_warm: f64,
     /// Up to where the prompt will be in the cache afterwards.
     pub written: Tokens,
     /// By which lifetime that is billed.
@@ -60,10 +62,12 @@ impl Warmth {
         let longest = self.index.lookup(asked, now, false);
         let tokens = found.map_or(Tokens::ZERO, |f| f.tokens);
         let (written, ttl) = written(asked);
+        let pending = longest.filter(|l| !l.is_warm && l.tokens > tokens);
         Expected {
             found,
             warm: found.map_or(0.0, |found| self.warm(asked.scope, &found)),
-            pending: longest.filter(|l| !l.is_warm && l.tokens > tokens),
+            pending,
+            pending_warm: pending.map_or(0.0, |found| self.warm(asked.scope, &found)),
             written,
             ttl,
         }

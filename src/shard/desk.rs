@@ -554,7 +554,7 @@ impl Epoch {
         &self,
         endpoint: EndpointId,
         pool: PoolId,
-        hold: Option<&Hold>,
+        mut hold: Option<&mut Hold>,
         told: &[(Dimension, Told)],
         now: Instant,
     ) {
@@ -564,9 +564,10 @@ impl Epoch {
         let any = drawn.iter().any(|i| of_class(&i));
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
         for i in drawn.iter().filter(|i| !any || of_class(i)) {
-            let held = hold.and_then(|hold| hold.held.iter().find(|(of, _)| of == i));
+            let held = hold.as_mut().map(|hold| hold.held.iter_mut());
+            let mut held = held.and_then(|mut held| held.find(|(of, _)| of == i));
             for (dimension, told) in told {
-                let sent = held.map(|(_, reservation)| reservation);
+                let sent = held.as_mut().map(|(_, reservation)| reservation);
                 state.limits[*i as usize].heed(*dimension, *told, sent, now);
             }
         }

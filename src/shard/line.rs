@@ -49,10 +49,23 @@ pub(super) struct Waiting {
 }
 
 impl Claim {
+    /// Of those who wait for the same prompt to be written: one is looked at, and the others when that one goes.
+    pub fn gate(name: u64) -> Self {
+        Self {
+            // Pools are numbered from below.
+            pool: GATES | (name as u32 & !CREDENTIALS),
+            limits: 1 << (name >> 58),
+        }
+    }
+
     fn meets(self, other: Self) -> bool {
         self.pool == other.pool && self.limits & other.limits != 0
     }
 }
+
+/// Where numbers begin that are no pools', and a bit that all of those have that stand for credentials (`Epoch::credential_claim`).
+const GATES: u32 = 1 << 31;
+const CREDENTIALS: u32 = 1 << 16;
 
 impl Default for Line {
     fn default() -> Self {

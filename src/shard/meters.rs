@@ -24,6 +24,8 @@ pub struct Meters {
     /// Calls within an attempt after its first: how a job stands that it started, and the file of one.
     pub video_questions: u64,
     pub waited: u64,
+    /// Of those, for another request to write a prompt that they share.
+    pub gated: u64,
     pub unauthenticated: u64,
     pub broken_promises: u64,
     pub tokens_input: Tokens,
@@ -62,6 +64,7 @@ impl Default for Meters {
             retries: 0,
             video_questions: 0,
             waited: 0,
+            gated: 0,
             unauthenticated: 0,
             broken_promises: 0,
             twice: Twice::default(),

@@ -12,7 +12,7 @@ use crate::shard::decisions::{Decided, Outcome};
 use crate::shard::desk::{Desk, Epoch};
 use crate::shard::exchange::{Exchange, Phase};
 use crate::shard::issued::Place;
-use crate::shard::line::{Claims, Waiting};
+use crate::shard::line::{Claim, Claims, Waiting};
 use crate::shard::weigh::Candidates;
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -53,6 +53,8 @@ impl Exchange {
         match choice {
             Choice::Go(decision) => self.go(desk, now, since, &decision, out),
             Choice::Wait { at, time, freed } => {
+                let gated = affordable.iter().any(|c| c.gate.is_some());
+                desk.meters.gated += u64::from(gated && self.ticket.is_none());
                 let claims = self.claims(desk, &affordable, at);
                 self.wait(
                     desk,
@@ -176,7 +178,11 @@ impl Exchange {
             .iter()
             .filter(|c| c.room != Room::Never)
             .filter(|c| at.is_none_or(|at| at == (c.endpoint, c.pool)))
-            .map(|c| epoch.claim(c.endpoint, c.pool))
+            .map(|c| match c.gate {
+                // Who waits for a leader keeps nobody from the limits.
+                Some(name) => Claim::gate(name),
+                None => epoch.claim(c.endpoint, c.pool),
+            })
             .filter(|claim| claim.limits != 0)
             .collect()
     }

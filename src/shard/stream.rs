@@ -35,7 +35,7 @@ impl Exchange {
             .kind
             .hints(headers, now.wall);
         attempt.upstream_id = request_id(headers);
-        self.heed(desk, &attempt, now);
+        self.heed(desk, &mut attempt, now);
         attempt.deadline.at = (now.instant + attempt.timeouts.stall).min(attempt.deadline.total_at);
         attempt.deadline.what = Limit::Stall;
         if (300..400).contains(&status) && self.carries() {
@@ -110,12 +110,12 @@ impl Exchange {
     }
 
     /// What the headers say of limits corrects our own count.
-    fn heed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
+    fn heed(&self, desk: &mut Desk, attempt: &mut Attempt, now: Now) {
         let told = told_of(&attempt.hints);
         if told.iter().any(|(_, told)| *told != Told::default()) {
             let epoch = desk.epoch(self.epoch);
             let (endpoint, pool) = (attempt.endpoint, attempt.pool);
-            epoch.heed(endpoint, pool, attempt.hold.as_ref(), &told, now.instant);
+            epoch.heed(endpoint, pool, attempt.hold.as_mut(), &told, now.instant);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::policy::prefix::Rules;
 use crate::policy::warmth::Expected;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Attempt, Exchange};
-use crate::shard::forecast::{Foreseen, Reading, blocks};
+use crate::shard::forecast::{Foreseen, Reading, Tempo, blocks};
 use crate::shard::task::Task;
 use crate::shard::{LogLine, Outcome, settle};
 use smallvec::SmallVec;
@@ -48,6 +48,13 @@ struct Weighed {
     /// Of one more turn there, and of coming there later.
     later: (NanoUsd, NanoUsd),
     frees_in: Duration,
+    gate: Option<Gate>,
+}
+
+/// A leader's first byte that is waited for.
+struct Gate {
+    name: u64,
+    opens_in: Duration,
 }
 
 impl Exchange {
@@ -163,6 +170,10 @@ impl Exchange {
                 let claimed = desk.line.is_claimed(claim, self.is_batch());
                 let epoch = desk.epoch(self.epoch);
                 let room = epoch.room(*endpoint, *pool, weighed.ask, now);
+                let room = match &weighed.gate {
+                    Some(gate) => room.max(Room::In(gate.opens_in)),
+                    None => room,
+                };
                 found.push(Candidate {
                     endpoint: *endpoint,
                     pool: *pool,
@@ -178,7 +189,9 @@ impl Exchange {
                     } else {
                         room
                     },
-                    frees_in: weighed.frees_in,
+                    // Who is ahead has to have room first.
+                    gate: weighed.gate.map(|gate| gate.name),
+                    frees_in: weighed.frees_in + ahead_of_room(room),
                     shut_until: epoch.shut_until(*endpoint, *pool, now),
                     preference,
                     tried: self.tally.failed_at.contains(&(*endpoint, *pool)),
@@ -280,6 +293,11 @@ impl Exchange {
             fails: epoch.forecast.fails(site.id, place, now),
             second: site.second,
         };
+        let gate = self.gate(&prospect, &expected, &tempo);
+        let prospect = match &gate {
+            Some((warm, _)) => *warm,
+            None => prospect,
+        };
         let read = prospect.read();
         let ask = Ask {
             input: Tokens(site.input.0.saturating_sub(read.0)),
@@ -321,7 +339,29 @@ impl Exchange {
                 ),
             },
             frees_in: lasts / u32::try_from(ahead).unwrap_or(u32::MAX).max(1),
+            gate: gate.map(|(_, gate)| gate),
         }
+    }
+
+    /// Whether it is cheaper to wait for the first byte of a request that writes what this one could read.
+    fn gate<'p>(
+        &self,
+        prospect: &Prospect<'p>,
+        expected: &Expected,
+        tempo: &Tempo,
+    ) -> Option<(Prospect<'p>, Gate)> {
+        let pending = expected.pending?;
+        let cached = tempo.weight.of(pending.tokens).min(prospect.input);
+        let warm = Prospect {
+            cached,
+            warm: expected.pending_warm,
+            ..*prospect
+        };
+        let sums = (prospect.terms().0.total(), warm.terms().0.total());
+        let begins = tempo.first.expected(cached);
+        let opens_in = cost::hold(sums, begins, pending.age, prospect.second)?;
+        let name = pending.name.chain;
+        Some((warm, Gate { name, opens_in }))
     }
 
     /// Whether its later turns make a difference between places.
@@ -385,6 +425,8 @@ impl Exchange {
         attempt.first_byte = Some(now.instant);
         if let Some(foreseen) = &mut attempt.foreseen {
             foreseen.warmed(&mut desk.caches.warmth, now.instant);
+            // Whoever waits for what it wrote.
+            desk.line.stir();
         }
     }
 
@@ -543,6 +585,14 @@ impl Attempt {
     /// Tokens of its prompt that are expected to be read from a cache.
     pub fn cached_expected(&self) -> Option<Tokens> {
         self.foreseen.as_ref().map(|foreseen| foreseen.read)
+    }
+}
+
+/// What is known of a wait for room.
+fn ahead_of_room(room: Room) -> Duration {
+    match room {
+        Room::In(wait) => wait,
+        Room::Now | Room::WhenFreed | Room::Never => Duration::ZERO,
     }
 }
 

@@ -3,6 +3,8 @@
 use super::reference::{Lifetimes, Question, ROUTINGS};
 use super::row::Table;
 use super::trace::Trace;
+use crate::base::NanoUsd;
+use crate::config;
 use anyhow::ensure;
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,6 +23,12 @@ pub struct Args {
     /// Probability that a provider has lost a cached prompt when it is read
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0)]
     loss: f64,
+    /// What a second of a request's time is worth to stokehold, in dollars; without it as routing.value_of_second has it by default
+    #[arg(long, value_name = "USD")]
+    value_of_second: Option<f64>,
+    /// How dear the last headroom of a limit is to stokehold, in prices of the tokens it is taken for; without it as by default
+    #[arg(long, value_name = "TIMES")]
+    headroom_weight: Option<f64>,
     /// Placements of the sessions in time to add up
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     seeds: u16,
@@ -57,6 +65,15 @@ pub fn run(args: &Args, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         "--read-price {}: a read costs less than a plain token, so from 0 to below 1",
         args.read_price
     );
+    for (name, weight) in [
+        ("--value-of-second", args.value_of_second),
+        ("--headroom-weight", args.headroom_weight),
+    ] {
+        ensure!(
+            weight.is_none_or(|weight| (0.0..=1e6).contains(&weight)),
+            "{name}: 0 or more, such as 0.01"
+        );
+    }
     let trace = Trace::read(&args.trace)?;
     ensure!(
         !trace.sizes_only,
@@ -75,6 +92,15 @@ pub fn run(args: &Args, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 impl Args {
+    fn routing(&self) -> config::Routing {
+        let mut routing = config::Routing::default();
+        if let Some(second) = self.value_of_second.and_then(NanoUsd::of_usd) {
+            routing.second = second;
+        }
+        routing.headroom = self.headroom_weight.unwrap_or(routing.headroom);
+        routing
+    }
+
     fn table(&self, trace: &Trace) -> Table {
         let seeds = (1..=u64::from(self.seeds)).collect();
         if self.lifetimes {
@@ -91,6 +117,7 @@ impl Args {
             limits: self.limits,
             loss: self.loss,
             seeds,
+            routing: self.routing(),
             ..Question::default()
         };
         question.table(trace, &ROUTINGS)
@@ -131,7 +158,7 @@ mod tests {
         assert!(text.contains("one shared pool"), "{text}");
         let json: serde_json::Value =
             serde_json::from_str(&said(&["--seeds", "1"], true).unwrap()).unwrap();
-        assert_eq!(json["rows"].as_array().unwrap().len(), ROUTINGS.len() + 1);
+        assert_eq!(json["rows"].as_array().unwrap().len(), ROUTINGS.len() + 2);
         // 1,024 tokens are written at 1.25 and read at 0.1, the last 512 are written.
         let shared = json["rows"].as_array().unwrap().last().unwrap();
         let paid = (1024.0 * 1.25 + 1024.0 * 0.1 + 512.0 * 1.25) / 1e6 / 0.002;

@@ -70,6 +70,8 @@ pub struct Served {
     pub hit_blocks: u32,
     pub first_byte: Instant,
     pub ended: Instant,
+    /// Input tokens that the header says are left, in whole thousands; `None` where input is not limited.
+    pub remaining: Option<u64>,
 }
 
 impl Endpoint {
@@ -177,6 +179,7 @@ impl Endpoint {
             hit_blocks: hit.blocks,
             first_byte,
             ended: first_byte + Duration::from_secs_f64(output),
+            remaining: self.limits.input_left(now).map(|left| left / 1_000 * 1_000),
         })
     }
 

@@ -113,6 +113,14 @@ impl Limits {
         Ok(())
     }
 
+    /// Tokens of input that are left, where it is limited.
+    #[must_use]
+    pub fn input_left(&self, now: Instant) -> Option<u64> {
+        let mut buckets = self.buckets.iter();
+        let (_, bucket) = buckets.find(|(dimension, _)| *dimension == Dimension::Input)?;
+        Some(bucket.level(now).max(0.0) as u64)
+    }
+
     /// For each limited dimension, how empty its bucket is (1 − level / burst) and what `need` takes of it.
     pub fn scarcity(&self, now: Instant, need: &Need) -> impl Iterator<Item = (f64, f64)> {
         self.buckets.iter().map(move |(dimension, bucket)| {

@@ -1,7 +1,7 @@
 //! A workload, replayed against simulated endpoints: what each policy would have cost.
 //!
 //! The files in reading order: a trace (`trace`) is run (`run`) through endpoints (`endpoint`, made of `cache`, `limit` and `book`) under a
-//! policy (`policy` is the seam; `baseline` and `lifetime` are those known from elsewhere), and becomes rows (`row`), which `reference` puts
+//! policy (`policy` is the seam; `baseline` and `lifetime` are those known from elsewhere, `ours` is what a shard does), and becomes rows (`row`), which `reference` puts
 //! beside the figures of ROUTING 4.4; `command` is `stokehold replay`. Time, chance and order are values: the same trace and seed give the
 //! same rows. It replays token counts, not bytes: what codecs and connections do to a request is the business of the simulator in `tests`.
 
@@ -21,6 +21,8 @@ pub mod policy;
 pub mod baseline;
 /// How long prompts stay cached, as others decide it.
 pub mod lifetime;
+/// The production decision, as a replay sees it.
+pub mod ours;
 /// The closed loop.
 pub mod run;
 /// Results side by side.

@@ -62,6 +62,16 @@ pub trait Policy {
     /// The endpoint took it.
     fn served(&mut self, now: Instant, asked: &Asked<'_>, endpoint: usize, served: &Served);
 
+    /// The endpoint did not take it: for a limit, with the time that its header told, or because it is down.
+    fn refused(
+        &mut self,
+        _now: Instant,
+        _asked: &Asked<'_>,
+        _endpoint: usize,
+        _retry_after: Option<Duration>,
+    ) {
+    }
+
     /// The conversation has been idle since `asked`, or since the `pings`th ping after it, nearly as long as the short lifetime. Its marks
     /// are those it was sent with.
     fn idle(&mut self, asked: &Asked<'_>, pings: u32) -> Idle;

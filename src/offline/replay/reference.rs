@@ -9,9 +9,11 @@ use super::cache::{Life, Lives, Rules, Semantics};
 use super::endpoint;
 use super::lifetime::{Known, Lifetime};
 use super::limit::Allowance;
+use super::ours::Ours;
 use super::row::{Row, Table};
 use super::run::{Outcome, REFERENCE_RATE, Setup, run};
 use super::trace::{Half, Trace, span};
+use crate::config;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,7 +28,12 @@ pub struct Question {
     pub loss: f64,
     /// Content elements that the provider looks back from a mark.
     pub look_back: Option<u32>,
+    /// The weights of the production decision.
+    pub routing: config::Routing,
 }
+
+/// How the production decision is named in tables.
+pub const OURS: &str = "stokehold";
 
 /// Anthropic, prompt caching, read 2026-08.
 const LOOK_BACK: u32 = 20;
@@ -39,6 +46,7 @@ impl Default for Question {
             seeds: vec![1, 2, 3],
             loss: 0.0,
             look_back: Some(LOOK_BACK),
+            routing: config::Routing::default(),
         }
     }
 }
@@ -111,6 +119,8 @@ impl Question {
                 Row::of(*name, &outcomes, prices).against(&reference)
             })
             .collect();
+        let ours = Row::of(OURS, &self.ours(trace, &shared), prices).against(&reference);
+        rows.push(ours);
         rows.push(reference);
         let limits = self
             .limits
@@ -143,6 +153,27 @@ impl Question {
             let mut setup = self.setup(trace, self.pools, *seed);
             setup.endpoint.allowance = self.allowance(ideal);
             let mut policy = Baseline::new(routing, Lifetime::Always(Life::Short), *seed);
+            run(trace, &setup, &mut policy)
+        };
+        self.seeds.iter().zip(shared).map(one).collect()
+    }
+
+    /// The production decision, with what a router sees.
+    fn ours(&self, trace: &Trace, shared: &[Outcome]) -> Vec<Outcome> {
+        let one = |(seed, ideal): (&u64, &Outcome)| {
+            let mut setup = self.setup(trace, self.pools, *seed);
+            setup.endpoint.allowance = self.allowance(ideal);
+            let cache = (&setup.endpoint.cache, trace.block_tokens);
+            let lifetime = Lifetime::Always(Life::Short);
+            let (allowance, prices) = (&setup.endpoint.allowance, &setup.endpoint.prices);
+            let mut policy = Ours::new(
+                &self.routing,
+                self.pools,
+                cache,
+                allowance,
+                prices,
+                lifetime,
+            );
             run(trace, &setup, &mut policy)
         };
         self.seeds.iter().zip(shared).map(one).collect()

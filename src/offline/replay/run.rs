@@ -296,6 +296,14 @@ impl<'a> Run<'a> {
         if let Answer::Served(served) = &answer {
             self.policy.served(now, &asked, endpoint, served);
         }
+        match &answer {
+            Answer::Limited { retry_after } => {
+                self.policy
+                    .refused(now, &asked, endpoint, Some(*retry_after));
+            }
+            Answer::Down => self.policy.refused(now, &asked, endpoint, None),
+            Answer::Served(_) | Answer::Invalid(_) => {}
+        }
         match answer {
             Answer::Served(served) => self.take(now, stream, endpoint, marks, &served),
             Answer::Limited { retry_after } => self.refuse(stream, endpoint, now + retry_after),

@@ -115,6 +115,11 @@ impl Bucket {
         self.add(-i128::from(tokens), now);
     }
 
+    /// The same where a call that is larger than the bucket empties it and leaves no debt: who let it through had it all to give.
+    pub fn draw_to_empty(&mut self, tokens: u64, now: Instant) {
+        self.draw(tokens.min(self.burst), now);
+    }
+
     /// Adds or, below zero, takes tokens.
     pub fn add(&mut self, tokens: i128, now: Instant) {
         self.refill(now);

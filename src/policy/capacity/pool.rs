@@ -73,6 +73,8 @@ pub struct Reservation {
     produced: u64,
     /// What had been drawn of each bucket when this was sent.
     marks: [u64; 4],
+    /// What was left was told in its answer, which counts all that it took of that bucket: no more is drawn in the end.
+    told: [bool; 4],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +198,7 @@ impl Limit {
         let mut marks = [0; 4];
         let draws = [1, draw.tokens, draw.input, draw.output];
         for ((gauge, tokens), mark) in self.gauges.iter_mut().zip(draws).zip(&mut marks) {
-            *mark = gauge.draw(tokens, now);
+            *mark = gauge.draw(tokens, self.learns, now);
         }
         self.draw_days([1, draw.tokens], now);
         Reservation {
@@ -204,6 +206,7 @@ impl Limit {
             draw,
             produced: 0,
             marks,
+            told: [false; 4],
         }
     }
 
@@ -214,7 +217,7 @@ impl Limit {
         }
         let more = so_far.0 - held.produced;
         held.produced = so_far.0;
-        self.gauges[Dimension::Output as usize].draw(more, now);
+        self.gauges[Dimension::Output as usize].draw(more, false, now);
     }
 
     /// Gives the hold back for what was used; `None` for a call that never reached the provider.
@@ -223,6 +226,7 @@ impl Limit {
             ask,
             draw,
             produced,
+            told,
             ..
         } = held;
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -238,8 +242,8 @@ impl Limit {
             owed(draw.input, counted.input),
             owed(draw.output + produced, counted.output),
         ];
-        for (gauge, back) in self.gauges.iter_mut().zip(back) {
-            gauge.give(back, now);
+        for ((gauge, back), told) in self.gauges.iter_mut().zip(back).zip(told) {
+            gauge.give(if told { back.max(0) } else { back }, now);
         }
         for (day, back) in self.days.iter_mut().zip([1 - requests, tokens]) {
             if let Some(day) = day {
@@ -340,7 +344,7 @@ impl Limit {
         &mut self,
         dimension: Dimension,
         told: Told,
-        sent: Option<&Reservation>,
+        sent: Option<&mut Reservation>,
         now: Instant,
     ) {
         if dimension == Dimension::Tokens && !self.rule.tokens_told {
@@ -365,6 +369,8 @@ impl Limit {
             _ => remaining,
         };
         let since = sent.map_or(0, |held| {
+            // Output goes on being produced.
+            held.told[dimension as usize] |= self.learns && dimension != Dimension::Output;
             bucket.drawn().wrapping_sub(held.marks[dimension as usize])
         });
         let to = i128::from(least / u64::from(self.share.shards.max(1))) - i128::from(since);
@@ -494,12 +500,16 @@ impl Share {
 
 impl Gauge {
     /// Draws, and says what has been drawn in all.
-    fn draw(&mut self, tokens: u64, now: Instant) -> u64 {
+    /// `to_empty`: what is larger than the bucket leaves no debt.
+    fn draw(&mut self, tokens: u64, to_empty: bool, now: Instant) -> u64 {
         self.recent.drew(tokens);
         let Some(bucket) = &mut self.bucket else {
             return 0;
         };
-        bucket.draw(tokens, now);
+        match to_empty {
+            true => bucket.draw_to_empty(tokens, now),
+            false => bucket.draw(tokens, now),
+        }
         bucket.drawn()
     }
 

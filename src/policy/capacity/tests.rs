@@ -199,7 +199,7 @@ fn a_days_requests_come_back_at_the_providers_midnight() {
 #[test]
 fn what_a_provider_has_left_is_heeded_less_what_is_under_way() {
     let mut limit = Limit::twin(requests(1_000), Rule::OURS, 0, 2);
-    let first = limit.reserve(Ask::default(), at(0));
+    let mut first = limit.reserve(Ask::default(), at(0));
     for _ in 0..3 {
         let _never_settled = limit.reserve(Ask::default(), at(0));
     }
@@ -208,7 +208,7 @@ fn what_a_provider_has_left_is_heeded_less_what_is_under_way() {
         ..Told::default()
     };
     // Half of twenty is this shard's; three were sent since.
-    limit.heed(Dimension::Requests, told, Some(&first), at(0));
+    limit.heed(Dimension::Requests, told, Some(&mut first), at(0));
     assert_eq!(fit(&mut limit, at(0)), 7);
     let more = Told {
         remaining: Some(1_000),

@@ -401,3 +401,107 @@ fn a_bill_that_a_warm_cache_makes_small_is_afforded() {
     let went = rig.exchange(client, &message_with((0, 20_000, 2_000)));
     assert!(about(&went, 10), "{went:?}");
 }
+
+/// A prompt of so many tokens that many share, marked, and a question of its own.
+fn shared(question: usize) -> String {
+    let head = "what all have in common ".repeat(80_000 / 24);
+    format!(
+        r#"{{"model":"m0","max_tokens":100,"system":[{{"type":"text","text":"{head}","cache_control":{{"type":"ephemeral"}}}}],"messages":[{{"role":"user","content":"question {question}"}}]}}"#
+    )
+}
+
+impl Rig {
+    fn answers(&mut self, calls: &[Call], billed: (u64, u64, u64)) {
+        for call in calls {
+            self.answer_with(call.attempt, &message_with(billed));
+        }
+    }
+}
+
+/// ROUTING 1.5; FIELD-BUGS 12: of many that ask at once with the same cold prompt, one pays for writing it.
+#[test]
+fn followers_of_a_cold_prompt_wait_for_its_first_byte_and_go_together() {
+    let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
+    let clients: Vec<ClientId> = (0..100).map(|n| rig.messages(&shared(n))).collect();
+    let leaders = rig.calls();
+    assert_eq!(leaders.len(), 1, "one leads");
+    // Nobody else is held up.
+    rig.messages(&messages("other", 1));
+    let (other, _) = rig.sent();
+    let leader = leaders[0].attempt;
+    rig.on(Input::Sent { attempt: leader });
+    rig.up(leader, 200, &[("content-type", "application/json")]);
+    assert!(rig.calls().is_empty(), "its head is not its first byte");
+    rig.say(leader, &message_with((10, 0, 20_000)));
+    let followers = rig.calls();
+    assert_eq!(followers.len(), 99);
+    rig.end(leader);
+    rig.answers(&followers, (10, 20_000, 0));
+    rig.answer_with(other, &message_with((0, 0, 2_000)));
+    let is_told = |o: &&Output| matches!(o, Output::Respond { client, head, .. } if clients.contains(client) && head.status == 200);
+    assert_eq!(rig.out.iter().filter(is_told).count(), 100);
+    rig.rests();
+    let (read, written) = rig.rows.iter().fold((0, 0), |(read, written), row| {
+        let of = |tokens: Option<Tokens>| tokens.unwrap_or_default().0;
+        (
+            read + of(row.usage.cache_read),
+            written + of(row.usage.cache_write_5m),
+        )
+    });
+    assert_eq!((read, written), (99 * 20_000, 22_000));
+    assert_eq!(rig.shard.meters().gated, 99);
+}
+
+#[test]
+fn when_a_leader_fails_the_next_one_leads() {
+    let mut rig = Rig::new(&two_pools(
+        "anthropic",
+        CLAUDE,
+        "",
+        "routing: {attempts_max: 1}\n",
+    ));
+    for n in 0..8 {
+        rig.messages(&shared(n));
+    }
+    let first = rig.call();
+    rig.refuse(first, 500, &[], "{}");
+    let second = rig.call();
+    rig.up(second, 200, &[("content-type", "application/json")]);
+    rig.say(second, &message_with((10, 0, 20_000)));
+    assert_eq!(rig.calls().len(), 6);
+}
+
+#[test]
+fn a_follower_that_leaves_or_is_in_a_hurry_is_not_waited_for() {
+    let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
+    rig.messages(&shared(0));
+    let leader = rig.call();
+    let gone = rig.messages(&shared(1));
+    rig.messages(&shared(2));
+    rig.on(Input::ClientGone { client: gone });
+    let hurried = [("x-stokehold-deadline", "600ms")];
+    rig.ask_with("/v1/messages", &shared(3), &hurried);
+    let calls = rig.calls();
+    assert_eq!(calls.len(), 1, "who cannot wait so long goes at once");
+    rig.up(leader, 200, &[("content-type", "application/json")]);
+    rig.say(leader, &message_with((10, 0, 20_000)));
+    assert_eq!(rig.calls().len(), 1, "only who is still there");
+}
+
+#[test]
+fn a_small_prompt_or_one_that_is_not_cached_is_not_waited_for() {
+    let dear = "routing: {value_of_second: 1}\n";
+    let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", dear));
+    rig.messages(&shared(0));
+    rig.messages(&shared(1));
+    assert_eq!(
+        rig.calls().len(),
+        2,
+        "a second is worth more than the 11 cents"
+    );
+    let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
+    let bare = |n| shared(n).replace(r#","cache_control":{"type":"ephemeral"}"#, "");
+    rig.messages(&bare(0));
+    rig.messages(&bare(1));
+    assert_eq!(rig.calls().len(), 2, "nothing is written");
+}

@@ -1,0 +1,535 @@
+//! The production decision in a replay: the same index, beliefs, twins of limits, sum and choice as a shard uses, fed with what a router sees.
+//!
+//! It never looks into an endpoint. It knows the configured limits and prices, what it has sent itself, refusals, and, when an answer begins or
+//! ends, what a provider tells: the headers' remainder, and the bill.
+
+use super::book::Prices;
+use super::cache::{Hit, Life, Rules, Semantics};
+use super::endpoint::Served;
+use super::lifetime::Lifetime;
+use super::limit::Allowance;
+use super::policy::{Asked, Choice, Idle, Marks, Policy, Pools};
+use crate::base::{EndpointId, FixedHasher, Instant, NanoUsd, PoolId, TokenPrice, Tokens};
+use crate::canon::{CacheMark, CacheTtl, ElementKind};
+use crate::config::Routing;
+use crate::policy::bill::Price;
+use crate::policy::candidate::Candidate;
+use crate::policy::capacity::{
+    Ask, Dimension, Limit, Numbers, Reservation, Room, Rule, Told, Used, Worth,
+};
+use crate::policy::choose::{self, Weighing, choose};
+use crate::policy::cost::{Prospect, futures};
+use crate::policy::estimate::{FirstToken, Lengths, Pace};
+use crate::policy::fingerprint::{
+    At, BYTES_PER_TOKEN, Blocks, Boundary, Fingerprint, InstanceSecret, ScopeKey,
+};
+use crate::policy::health::Steadiness;
+use crate::policy::prefix::{self, Begun, Matching};
+use crate::policy::warmth::{Expected, Warmth};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+/// What a shard would know and do.
+pub struct Ours {
+    weighing: Weighing,
+    headroom: u64,
+    price: Price,
+    rules: prefix::Rules,
+    lifetime: Lifetime,
+    warmth: Warmth,
+    places: Vec<Place>,
+    lengths: Lengths,
+    /// Share of requests that go on with a conversation.
+    goes_on: f64,
+    sent: Vec<Option<Sent>>,
+    /// When something is heard of what was sent.
+    news: BinaryHeap<Reverse<(Instant, usize, Heard)>>,
+    /// What the last choice was about, for what follows it.
+    chosen: Option<Chosen>,
+    turn: u64,
+    /// Since when requests wait, by their place in the trace.
+    waiting: HashMap<usize, Instant, FixedHasher>,
+    /// Who waits for a place, by place: the others come after, as in a shard's line.
+    claims: Vec<Option<usize>>,
+    /// Positions of the ends of elements, by block: what a router reads from the prompt, and a trace does not tell.
+    ends: HashMap<u64, u32, FixedHasher>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    Begun,
+    Ended,
+}
+
+struct Place {
+    scope: ScopeKey,
+    limit: Option<Limit>,
+    first: FirstToken,
+    pace: Pace,
+    steady: Steadiness,
+    closed_until: Instant,
+}
+
+struct Chosen {
+    endpoint: usize,
+    expected: Expected,
+    ask: Ask,
+    bounds: Vec<Boundary>,
+    session: u64,
+}
+
+/// A request that is under way.
+struct Sent {
+    place: usize,
+    at: Instant,
+    expected: Expected,
+    begun: Begun,
+    held: Option<Reservation>,
+    served: Served,
+}
+
+/// The longest that a request waits for a better place, as `limits.queue_time` has it by default. Nobody gives up in a replay.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// When a place will be free is not known: it is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const NEXT_IS_WARM: f64 = 0.93;
+
+impl Ours {
+    /// For `pools` endpoints of one kind: their cache's rules, what they allow, and what they charge.
+    #[must_use]
+    pub fn new(
+        routing: &Routing,
+        pools: usize,
+        (rules, block_tokens): (&Rules, u32),
+        allowance: &Allowance,
+        prices: &Prices,
+        lifetime: Lifetime,
+    ) -> Self {
+        let secret = InstanceSecret::new(&[9; 32]);
+        let place = |n: usize| Place {
+            scope: secret.scope("replay", &n.to_string(), "model"),
+            limit: limit(allowance),
+            first: FirstToken::default(),
+            pace: Pace::default(),
+            steady: Steadiness::default(),
+            closed_until: Instant::default(),
+        };
+        Self {
+            weighing: Weighing {
+                strategy: routing.strategy,
+                second: routing.second,
+                alike: routing.alike,
+                strong: routing.strong_affinity,
+                weak: routing.weak_affinity,
+                patience: PATIENCE,
+            },
+            headroom: (routing.headroom * 1_000.0) as u64,
+            price: price(prices),
+            rules: cache_rules(rules, block_tokens),
+            lifetime,
+            warmth: Warmth::new(1 << 20),
+            places: (0..pools).map(place).collect(),
+            lengths: Lengths::default(),
+            goes_on: 0.0,
+            sent: Vec::new(),
+            news: BinaryHeap::new(),
+            chosen: None,
+            turn: 0,
+            waiting: HashMap::default(),
+            claims: vec![None; pools],
+            ends: HashMap::default(),
+        }
+    }
+
+    /// Whatever has been heard by now.
+    fn hear(&mut self, now: Instant) {
+        while let Some(Reverse((at, number, what))) = self.news.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.news.pop();
+            match what {
+                Heard::Begun => self.begun(number, at),
+                Heard::Ended => self.ended(number, at),
+            }
+        }
+    }
+
+    fn begun(&mut self, number: usize, at: Instant) {
+        let Some(sent) = &mut self.sent[number] else {
+            return;
+        };
+        self.warmth.warmed(&sent.begun, at);
+        let place = &mut self.places[sent.place];
+        let uncached = Tokens(sent.served.book.input() - sent.served.book.read);
+        place.first.saw(uncached, at - sent.at);
+        if let (Some(limit), Some(remaining)) = (&mut place.limit, sent.served.remaining) {
+            let told = Told {
+                remaining: Some(remaining),
+                ..Told::default()
+            };
+            limit.heed(Dimension::Input, told, sent.held.as_mut(), at);
+        }
+    }
+
+    fn ended(&mut self, number: usize, at: Instant) {
+        let Some(sent) = self.sent[number].take() else {
+            return;
+        };
+        let (place, book) = (&mut self.places[sent.place], sent.served.book);
+        let output = Tokens(book.output);
+        place.steady.saw(false, at);
+        place.pace.saw(output, at - sent.served.first_byte);
+        self.lengths.saw(output);
+        let used = Used {
+            input: Tokens(book.input() - book.read),
+            cache_read: Tokens(book.read),
+            output,
+        };
+        if let (Some(limit), Some(held)) = (&mut place.limit, sent.held) {
+            limit.settle(held, Some(used), at);
+        }
+        let read = Tokens(book.read);
+        self.warmth
+            .billed(place.scope, &sent.expected, &sent.begun, read);
+    }
+
+    fn candidates(
+        &self,
+        now: Instant,
+        asked: &Asked<'_>,
+        pools: &Pools<'_>,
+        bounds: &[Boundary],
+    ) -> Vec<(Candidate, Expected)> {
+        let input = Tokens(u64::from(asked.ask.request.prompt_tokens));
+        let output = self.lengths.expected(None);
+        let turns = self.goes_on.min(0.95) / (1.0 - self.goes_on.min(0.95));
+        let mut later = Vec::with_capacity(self.places.len());
+        let mut found: Vec<(Candidate, Expected)> = Vec::with_capacity(self.places.len());
+        for (n, place) in self.places.iter().enumerate() {
+            let at = prefix::Asked {
+                bounds,
+                opener: opener(asked.session),
+                scope: place.scope,
+                rules: &self.rules,
+            };
+            let expected = self.warmth.expect(&at, now);
+            let prospect = Prospect {
+                price: &self.price,
+                input,
+                cached: expected.cached().min(input),
+                warm: expected.warm,
+                written: expected.written.min(input),
+                ttl: expected.ttl,
+                output,
+                first: &place.first,
+                pace: &place.pace,
+                crowded: 1.0,
+                fails: place.steady.fails(now),
+                second: self.weighing.second,
+            };
+            let read = prospect.read();
+            let ask = Ask {
+                input: Tokens(input.0 - read.0),
+                cache_read: read,
+                output,
+                output_most: None,
+            };
+            let (mut terms, saves) = prospect.terms();
+            let worth = Worth {
+                input: self.price.input,
+                output: self.price.output,
+                request: terms.bill(),
+                weight: self.headroom,
+                most: NanoUsd(i64::MAX),
+            };
+            let limit = place.limit.as_ref();
+            terms.headroom = limit.map_or(NanoUsd::ZERO, |l| l.shadow(&ask, &worth, now));
+            let mut room = limit.map_or(Room::Now, |l| l.room(ask, now));
+            if now < place.closed_until {
+                room = room.max(Room::In(place.closed_until - now));
+            }
+            let mut frees_in = LOOK_AGAIN;
+            if self.claims[n].is_some_and(|who| who != asked.index) {
+                frees_in += candidate_wait(room);
+                room = room.max(Room::WhenFreed);
+            }
+            later.push((prospect.turn(NEXT_IS_WARM), prospect.arrival()));
+            let candidate = Candidate {
+                endpoint: EndpointId(n as u16),
+                pool: PoolId(n as u16),
+                key: None,
+                terms,
+                ask,
+                cached: read,
+                saves,
+                in_flight: u64::from(pools.in_flight[n]),
+                room,
+                gate: None,
+                frees_in,
+                shut_until: None,
+                preference: 0,
+                tried: false,
+                affinity: xxh3_128_with_seed(&asked.session.to_le_bytes(), n as u64) as u64,
+                turn: (n as u64 + self.places.len() as u64 - self.turn % self.places.len() as u64)
+                    % self.places.len() as u64,
+            };
+            found.push((candidate, expected));
+        }
+        futures(turns, &later, &mut |at, future| {
+            found[at].0.terms.future = future;
+        });
+        found
+    }
+
+    fn bounds(&self, asked: &Asked<'_>) -> Vec<Boundary> {
+        let prompt = &asked.ask.request.prompt;
+        let bound = |blocks: u32, position: u32, mark: Option<CacheMark>, at: At| {
+            let id = prompt.prefix(blocks)?;
+            Some(Boundary {
+                fingerprint: named(id.0, PREFIX),
+                bytes: asked
+                    .ask
+                    .tokens(blocks)
+                    .saturating_mul(BYTES_PER_TOKEN as u32),
+                position: position.try_into().unwrap_or(u16::MAX),
+                at,
+                ends_turn: blocks == prompt.blocks(),
+                mark,
+            })
+        };
+        if let Matching::Blocks(_) = self.rules.matching {
+            let all = 1..=prompt.blocks();
+            return all.filter_map(|n| bound(n, n, None, At::Block)).collect();
+        }
+        let marked = |blocks: u32| asked.ask.marks.iter().find(|mark| mark.blocks == blocks);
+        let ends = 1..=prompt.blocks();
+        let end = |blocks: u32| match marked(blocks) {
+            Some(mark) => {
+                let ttl = match mark.life {
+                    Life::Short => CacheTtl::Minutes5,
+                    Life::Long => CacheTtl::Hours1,
+                };
+                let mark_as = Some(CacheMark { ttl: Some(ttl) });
+                Some((mark.position, mark_as))
+            }
+            // An element ended there when it was sent before.
+            None => {
+                let position = self.ends.get(&prompt.prefix(blocks)?.0)?;
+                Some((*position, None))
+            }
+        };
+        let text = At::Element(ElementKind::Text);
+        let bound = |blocks: u32| {
+            let (position, mark) = end(blocks)?;
+            bound(blocks, position, mark, text)
+        };
+        ends.filter_map(bound).collect()
+    }
+
+    /// Where elements end is known of what was sent.
+    fn remember(&mut self, asked: &Asked<'_>) {
+        for mark in asked.ask.marks {
+            if let Some(id) = asked.ask.request.prompt.prefix(mark.blocks) {
+                self.ends.insert(id.0, mark.position);
+            }
+        }
+    }
+}
+
+impl Policy for Ours {
+    fn choose(&mut self, now: Instant, asked: &Asked<'_>, pools: &Pools<'_>) -> Choice {
+        self.hear(now);
+        let bounds = self.bounds(asked);
+        let mut weighed = self.candidates(now, asked, pools, &bounds);
+        for (n, (candidate, _)) in weighed.iter_mut().enumerate() {
+            candidate.tried = asked.refused[n];
+        }
+        for claim in &mut self.claims {
+            claim.take_if(|who| *who == asked.index);
+        }
+        let candidates: Vec<Candidate> = weighed.iter().map(|(c, _)| c.clone()).collect();
+        let since = *self.waiting.entry(asked.index).or_insert(now);
+        self.weighing.patience = (since + PATIENCE) - now;
+        match choose(&candidates, &self.weighing, now) {
+            choose::Choice::Go(decision) => {
+                let endpoint = usize::from(decision.endpoint.0);
+                if asked.refused[endpoint] {
+                    return Choice::Refused;
+                }
+                self.chosen = Some(Chosen {
+                    endpoint,
+                    expected: weighed[endpoint].1,
+                    ask: decision.ask,
+                    bounds,
+                    session: asked.session,
+                });
+                Choice::Send(endpoint)
+            }
+            choose::Choice::Wait { at, time, .. } => {
+                if let Some((endpoint, _)) = at {
+                    self.claims[usize::from(endpoint.0)].get_or_insert(asked.index);
+                }
+                Choice::Wait(time.unwrap_or(LOOK_AGAIN))
+            }
+            choose::Choice::Nobody => Choice::Refused,
+        }
+    }
+
+    fn marks(&mut self, asked: &Asked<'_>, _: &Hit) -> Marks {
+        // What the endpoint holds is not ours to see.
+        self.lifetime.marks(asked, &Hit::default())
+    }
+
+    fn served(&mut self, now: Instant, sent: &Asked<'_>, endpoint: usize, served: &Served) {
+        self.waiting.remove(&sent.index);
+        self.remember(sent);
+        let Some(chosen) = self.chosen.take().filter(|c| c.endpoint == endpoint) else {
+            return;
+        };
+        self.turn += 1;
+        let place = &mut self.places[endpoint];
+        let asked = prefix::Asked {
+            bounds: &chosen.bounds,
+            opener: opener(chosen.session),
+            scope: place.scope,
+            rules: &self.rules,
+        };
+        let goes_on = f64::from(u8::from(self.warmth.goes_on(&asked, now)));
+        self.goes_on += 0.02 * (goes_on - self.goes_on);
+        let begun = self.warmth.begin(&asked, now);
+        let held = place
+            .limit
+            .as_mut()
+            .map(|limit| limit.reserve(chosen.ask, now));
+        let number = self.sent.len();
+        self.news
+            .push(Reverse((served.first_byte, number, Heard::Begun)));
+        self.news
+            .push(Reverse((served.ended, number, Heard::Ended)));
+        self.sent.push(Some(Sent {
+            place: endpoint,
+            at: now,
+            expected: chosen.expected,
+            begun,
+            held,
+            served: *served,
+        }));
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        _: &Asked<'_>,
+        endpoint: usize,
+        retry_after: Option<Duration>,
+    ) {
+        self.chosen = None;
+        let place = &mut self.places[endpoint];
+        match (retry_after, &mut place.limit) {
+            (Some(wait), limit) => {
+                place.closed_until = place.closed_until.max(now + wait);
+                if let Some(limit) = limit {
+                    // As at Anthropic, whose refusals tell the numbers, so that none is guessed.
+                    limit.refused(Some(wait), true, now);
+                }
+            }
+            (None, _) => place.steady.saw(true, now),
+        }
+    }
+
+    fn idle(&mut self, asked: &Asked<'_>, pings: u32) -> Idle {
+        self.lifetime.idle(asked, pings)
+    }
+}
+
+/// What is known of a wait for room.
+fn candidate_wait(room: Room) -> Duration {
+    match room {
+        Room::In(wait) => wait,
+        Room::Now | Room::WhenFreed | Room::Never => Duration::ZERO,
+    }
+}
+
+const PREFIX: u64 = 1;
+const OPENER: u64 = 2;
+
+fn opener(session: u64) -> Fingerprint {
+    named(session, OPENER)
+}
+
+fn named(id: u64, purpose: u64) -> Fingerprint {
+    let hash = xxh3_128_with_seed(&id.to_le_bytes(), purpose);
+    Fingerprint {
+        chain: hash as u64,
+        tag: (hash >> 64) as u64,
+    }
+}
+
+fn price(prices: &Prices) -> Price {
+    let usd = |per_million: f64| TokenPrice((per_million * 1e6).round() as u64);
+    let input = |times: f64| usd(prices.input_usd_per_million * times);
+    Price {
+        input: input(1.0),
+        output: usd(prices.output_usd_per_million),
+        cache_read: Some(input(prices.read)),
+        cache_write_5m: Some(input(prices.write_short)),
+        cache_write_1h: Some(input(prices.write_long)),
+        ..Price::default()
+    }
+}
+
+fn cache_rules(rules: &Rules, block_tokens: u32) -> prefix::Rules {
+    let marks = |look_back: Option<u32>| Matching::Breakpoints {
+        look_back: look_back.map_or(u16::MAX, |n| n.try_into().unwrap_or(u16::MAX)),
+        implicit: false,
+    };
+    let matching = match rules.semantics {
+        Semantics::Entries { look_back } => marks(look_back),
+        Semantics::Exact => marks(Some(1)),
+        Semantics::Blocks | Semantics::Affine { .. } => Matching::Blocks(Blocks {
+            size: Tokens(u64::from(block_tokens.max(1))),
+            after: Tokens(u64::from(rules.minimum_tokens)),
+        }),
+    };
+    prefix::Rules {
+        matching,
+        min_tokens: Tokens(u64::from(rules.minimum_tokens)),
+        ttl: rules.lives.short,
+        refreshes: true,
+    }
+}
+
+/// The twin of what an endpoint allows, by the rule that it counts by.
+fn limit(allowance: &Allowance) -> Option<Limit> {
+    let whole = |rate: Option<f64>| rate.map(|rate| rate.max(1.0) as u64);
+    let numbers = Numbers {
+        requests: whole(allowance.requests_per_minute),
+        input: whole(allowance.input_per_minute),
+        output: whole(allowance.output_per_minute),
+        tokens: whole(allowance.total_per_minute),
+        burst: Some(allowance.burst),
+        ..Numbers::default()
+    };
+    let rule = Rule {
+        reads_in_input: allowance.cached_counts,
+        guard: GUARD,
+        rounding: 1_000,
+        ..Rule::default()
+    };
+    let limited = [
+        numbers.requests,
+        numbers.input,
+        numbers.output,
+        numbers.tokens,
+    ];
+    limited
+        .iter()
+        .any(Option::is_some)
+        .then(|| Limit::twin(numbers, rule, 0, 1))
+}
+
+/// Thousandths of a limit that are left alone, as `limits.yaml` has it for Anthropic.
+const GUARD: u64 = 20;
