@@ -79,6 +79,16 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         sum(|m| m.retries),
     );
     page.counter(
+        "cache_marks_total",
+        "Cache marks decided on for clients.",
+        sum(|m| m.cache_marks),
+    );
+    page.counter(
+        "cache_help_refused_total",
+        "Requests refused for what was added for caches, and sent again without.",
+        sum(|m| m.unhelped),
+    );
+    page.counter(
         "video_questions_total",
         "Calls about videos within an attempt, after its first.",
         sum(|m| m.video_questions),

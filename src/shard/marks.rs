@@ -66,7 +66,7 @@ impl Exchange {
     /// not know a field; the client asked for neither. Known by the word, which all that we add has in its name.
     pub(super) fn without_help(
         &mut self,
-        desk: &Desk,
+        desk: &mut Desk,
         attempt: &Attempt,
         error: AttemptError,
         fault: &Fault,
@@ -80,6 +80,7 @@ impl Exchange {
             return None;
         }
         self.tally.unhelped = true;
+        desk.meters.unhelped += 1;
         for reading in self
             .readings
             .iter_mut()
@@ -149,8 +150,10 @@ impl Exchange {
             help.edits = marks::marking(dialect, elements, spelling, &help.marks);
             help.spelling = Some(spelling);
         }
-        help.body = body;
-        reading.help = Some(Box::new(help));
+        if help.family.is_some() || help.mute || !help.marks.is_empty() {
+            help.body = body;
+            reading.help = Some(Box::new(help));
+        }
     }
 
     fn mark(
@@ -186,6 +189,7 @@ impl Exchange {
             });
         }
         (help.spots, help.mute) = (spots.len(), placed.mute);
+        desk.meters.cache_marks += placed.marks.len() as u64;
     }
 
     /// Of a provider that keeps families of prompts together.
@@ -261,12 +265,19 @@ impl Exchange {
         steered.member = steering.body.and_then(|(name, circle)| match circle {
             _ if forbids(endpoint, name) => None,
             Circle::Conversation => Some((name, keys.conversation(conversation))),
+            Circle::Family if self.goes_on_elsewhere() => None,
             Circle::Family => {
                 let (family, count) = family?;
                 Some((name, keys.family(family, reading?.opener, count)))
             }
         });
         steered
+    }
+
+    /// A request that goes on from this answer by its name would not show how the prompt begins, and have another key: worse than none, since
+    /// different keys share nothing.
+    fn goes_on_elsewhere(&self) -> bool {
+        self.dialect == DialectName::Responses && !self.asked.peek.unkept
     }
 
     /// The edits of `body`, in the words of that endpoint, that mark it and name it as was decided; or that take the client's marks out.

@@ -21,6 +21,9 @@ pub struct Meters {
     pub attempts_failed: BTreeMap<FaultClass, u64>,
     pub attempts_cancelled: u64,
     pub retries: u64,
+    /// Cache marks decided on for clients, and requests that were refused for what was added to them.
+    pub cache_marks: u64,
+    pub unhelped: u64,
     /// Calls within an attempt after its first: how a job stands that it started, and the file of one.
     pub video_questions: u64,
     pub waited: u64,
@@ -62,6 +65,8 @@ impl Default for Meters {
             attempts_failed: BTreeMap::new(),
             attempts_cancelled: 0,
             retries: 0,
+            cache_marks: 0,
+            unhelped: 0,
             video_questions: 0,
             waited: 0,
             gated: 0,

@@ -312,6 +312,18 @@ fn each_provider_is_told_what_belongs_together_in_its_own_way() {
             assert_ne!(Some(id), header(&b, name), "{kind}: another tenant");
         }
     }
+    // What goes on from a kept answer would not show how it began, and have another key.
+    let mut rig = Rig::new(&one("openai", "cache_hints: true,", PREFIX, ""));
+    let ask = |more: &str| {
+        format!(
+            r#"{{"model":"m0",{more}"input":[{{"role":"user","content":"{}"}}]}}"#,
+            long("one")
+        )
+    };
+    let kept = rig.body("/v1/responses", &ask(""), &[]);
+    assert!(!kept.contains("prompt_cache_key"), "{kept}");
+    let unkept = rig.body("/v1/responses", &ask(r#""store":false,"#), &[]);
+    assert!(unkept.contains("prompt_cache_key"), "{unkept}");
     // Hosts in OpenAI's style may refuse a field that they do not know.
     let mut rig = Rig::new(&one("openai", "", PREFIX, ""));
     assert!(
