@@ -446,3 +446,76 @@ fn a_provider_that_refuses_what_was_added_is_asked_without_and_left_alone_for_a_
     assert_eq!(rig.told(client).0, 400);
     rig.rests();
 }
+
+/// Written anew for another endpoint of the same API, whose name of the model has another length: marks stand behind the same blocks.
+#[test]
+fn marks_find_their_places_in_a_body_that_is_written_for_another_endpoint() {
+    let second = CLAUDE.replace("ttls: [5m, 1h]", "ttls: [5m]");
+    let config = one("anthropic", "", CLAUDE, "").replace(
+        "models:\n",
+        "- {id: f1, kind: anthropic, base_url: http://f1.test, pools: [{id: p1, keys: [{id: k1, secret: sk-1-end}]}]}\nmodels:\n",
+    );
+    let config = config.replace(
+        "}], timeouts",
+        &format!("}}, {{provider: f1, name: a-much-longer-name-than-theirs, {second}}}], timeouts"),
+    );
+    let mut rig = Rig::new(&config);
+    let ask = |n: usize| {
+        let mut turns = format!(r#"{{"role":"user","content":"{}"}}"#, long("task"));
+        for n in 0..n {
+            turns += &format!(
+                r#",{{"role":"assistant","content":null,"tool_calls":[{{"id":"t{n}","type":"function","function":{{"name":"go","arguments":"{{}}"}}}}]}},{{"role":"tool","tool_call_id":"t{n}","content":"{n}"}}"#
+            );
+        }
+        format!(
+            r#"{{"model":"m0","tools":[{{"type":"function","function":{{"name":"go","parameters":{{"type":"object"}}}}}}],"messages":[{turns}]}}"#
+        )
+    };
+    for results in 0..3 {
+        rig.ask_with(CHAT, &ask(results), &[]);
+        let mut bodies = Vec::new();
+        for _ in 0..2 {
+            let call = rig.calls().pop().expect("a call");
+            rig.on(Input::Sent {
+                attempt: call.attempt,
+            });
+            bodies.push(json(&String::from_utf8_lossy(&call.body.concat())));
+            rig.refuse(
+                call.attempt,
+                529,
+                &[],
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"no"}}"#,
+            );
+        }
+        let marked = |body: &Value| -> Vec<(usize, Value)> {
+            let turns = body["messages"]
+                .as_array()
+                .expect("turns")
+                .iter()
+                .enumerate();
+            let marks = turns.map(|(at, turn)| (at, turn["content"][0]["cache_control"].clone()));
+            marks.filter(|(_, mark)| mark.is_object()).collect()
+        };
+        let names: Vec<_> = bodies.iter().map(|b| b["model"].clone()).collect();
+        assert_ne!(names[0], names[1]);
+        let places = |body: &Value| {
+            marked(body)
+                .into_iter()
+                .map(|(at, _)| at)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(places(&bodies[0]), places(&bodies[1]));
+        assert_eq!(places(&bodies[0]).len(), 1 + results.min(1));
+        // The second knows no hour.
+        let short = bodies
+            .iter()
+            .find(|b| b["model"] != "theirs")
+            .expect("the second");
+        assert!(
+            marked(short).iter().all(|(_, mark)| mark["ttl"].is_null()),
+            "{short}"
+        );
+        rig.take();
+        rig.secs(120);
+    }
+}
