@@ -16,6 +16,7 @@ use crate::config::{Config, Loaded, Problem};
 use crate::fake::Book;
 use crate::iocore::claim::Claim;
 use crate::iocore::notify;
+use crate::iocore::prefixes;
 use crate::iocore::run::{IoCore, Setup, Signal};
 use crate::iocore::secret;
 use crate::net::runtime::{Chosen, Kind, bind, choose};
@@ -57,6 +58,7 @@ impl Node {
         let claim = Claim::take(&config.data_dir)
             .with_context(|| format!("data_dir {}", config.data_dir.display()))?;
         let secret = secret::instance(&config.data_dir).context("the instance's secret")?;
+        let prefixes = prefixes::read(&config.data_dir);
         let chosen = choose(config.server.runtime).map_err(|why| anyhow!(why))?;
         let fakes = fakes::start(&config).context("the built-in fake providers")?;
         fakes.fill_in(&mut config);
@@ -108,6 +110,7 @@ impl Node {
             room_news,
             ledger: iocore.counters(),
             secret,
+            prefixes,
         }));
         let serving = Arc::new(Serving(Arc::clone(&shared)));
         let running = threads::start(shards, config.server.pin, chosen.kind, serving)?;
@@ -190,6 +193,11 @@ impl Node {
         let ended = self.shards.stop(self.drain + Duration::from_secs(5));
         let unwritten = self.iocore.stop();
         self.fakes.stop();
+        if let Some(known) = self.shared.left()
+            && let Err(error) = prefixes::write(&self.config.data_dir, &known)
+        {
+            tracing::warn!(%error, "what is known of warm prompts could not be written: it is learned anew");
+        }
         if unwritten > 0 {
             return Err(anyhow!(
                 "{unwritten} rows of the ledger could not be written"

@@ -49,6 +49,9 @@ pub struct Shared {
     questions: Vec<Questions>,
     seed: u64,
     secret: [u8; 32],
+    prefixes: Option<Vec<u8>>,
+    /// What the first shard knew of them when it ended: by then all know the same.
+    left: ArrayQueue<Vec<u8>>,
 }
 
 /// What a shard shows of itself.
@@ -76,6 +79,8 @@ pub struct Parts {
     pub ledger: Counters,
     /// What fingerprints are keyed with.
     pub secret: [u8; 32],
+    /// What an earlier router knew of warm prompts.
+    pub prefixes: Option<Vec<u8>>,
 }
 
 /// Letters that wait for a shard; more are lost, at the price of a failed call.
@@ -109,6 +114,8 @@ impl Shared {
             questions: (0..shards).map(|_| Questions::default()).collect(),
             seed: seed(),
             secret: parts.secret,
+            prefixes: parts.prefixes,
+            left: ArrayQueue::new(1),
         }
     }
 
@@ -142,6 +149,11 @@ impl Shared {
         {
             let _ = runtime.block_on(futures_lite::future::or(waiting, limit));
         }
+    }
+
+    /// What the router knew of warm prompts when it ended.
+    pub fn left(&self) -> Option<Vec<u8>> {
+        self.left.pop()
     }
 
     /// Why an exchange went where it went: the newest that any shard knows of. `None` also where a shard does not answer in time.
@@ -274,6 +286,9 @@ impl<R: Runtime> Shift<R> {
             seed: shared.seed ^ (u64::from(life.shard.0) << 48) ^ (u64::from(life.restarts) << 32),
             secret: shared.secret,
         })));
+        if let Some(known) = &shared.prefixes {
+            shard.borrow_mut().restore(known, clock());
+        }
         let lanes = Rc::new(RefCell::new(shared.lanes[index].another()));
         let mesh = MeshPlace::take(&shared, life.shard);
         let broken = Rc::new(Broken::default());
@@ -536,6 +551,10 @@ impl<R: Runtime> Shift<R> {
             .listening
             .send_modify(|count| *count = count.saturating_sub(1));
         if self.index() == 0 {
+            // The place is empty, or holds what an earlier life of this shard knew.
+            self.shared
+                .left
+                .force_push(self.shard.borrow().snapshot(clock()));
             self.outlive_others(deadline).await;
         }
     }

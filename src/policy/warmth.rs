@@ -3,9 +3,9 @@
 //! Asked before a request is sent, told when it is, when its answer begins, and when it is billed. Knows no prices: `cost` does.
 
 use crate::base::{FixedHasher, Instant, Now, Tokens};
-use crate::canon::CacheTtl;
+use crate::canon::{CacheTtl, ElementKind};
 use crate::policy::belief::{Belief, Drift};
-use crate::policy::fingerprint::ScopeKey;
+use crate::policy::fingerprint::{At, Boundary, ScopeKey};
 use crate::policy::prefix::{Asked, Begun, Found, Head, Index, Matching, Torn};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -81,10 +81,12 @@ impl Warmth {
         }
     }
 
-    /// The conversation's last prompt in this scope, if that is known and should be warm: whether it goes on.
+    /// Whether a prompt goes on with a conversation: more of it is known than what many share.
     #[must_use]
-    pub fn goes_on(&self, asked: &Asked<'_>, now: Instant) -> bool {
-        self.index.tail(asked, now).is_some()
+    pub fn goes_on(&self, asked: &Asked<'_>, expected: &Expected) -> bool {
+        let shared = |bound: &&Boundary| matches!(bound.at, At::Element(kind) if matches!(kind, ElementKind::Tool | ElementKind::System));
+        let head = asked.bounds.iter().rev().find(shared);
+        expected.cached() > head.map_or(Tokens::ZERO, |bound| bound.tokens())
     }
 
     /// A request goes out. Give the result back to `warmed` or `failed`, once.
@@ -129,7 +131,13 @@ impl Warmth {
         self.index.expire(now)
     }
 
-    /// Heads that have become warm since the last call.
+    /// Whether there is something to tell the other shards.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.index.has_news()
+    }
+
+    /// Prefixes that have become warm since the last call.
     pub fn news(&mut self, now: Now) -> Vec<Head> {
         self.index.news(now)
     }
@@ -189,7 +197,7 @@ fn class(life: Duration) -> CacheTtl {
 mod tests {
     use super::*;
     use crate::canon::{CacheMark, Element, ElementKind};
-    use crate::policy::fingerprint::{Boundary, Chain, Fingerprint, InstanceSecret};
+    use crate::policy::fingerprint::{Chain, InstanceSecret};
     use crate::policy::prefix::Rules;
 
     const MARKS: Rules = Rules {
@@ -204,7 +212,6 @@ mod tests {
 
     struct Prompt {
         bounds: Vec<Boundary>,
-        opener: Fingerprint,
     }
 
     /// Turns of 400 bytes each, the last marked.
@@ -229,7 +236,6 @@ mod tests {
         chain.end();
         Prompt {
             bounds: chain.boundaries().to_vec(),
-            opener: chain.opener(),
         }
     }
 
@@ -245,7 +251,6 @@ mod tests {
         let first = prompt(&secret, 2);
         let asked = |prompt: &'static Prompt| Asked {
             bounds: &prompt.bounds,
-            opener: prompt.opener,
             scope,
             rules: &MARKS,
         };
@@ -264,7 +269,8 @@ mod tests {
         let warm = warmth.expect(&asked(second), at(3));
         assert_eq!((warm.cached(), warm.written), (Tokens(200), Tokens(300)));
         assert!(warm.warm > 0.9 && warm.pending.is_none());
-        assert!(warmth.goes_on(&asked(second), at(3)));
+        assert!(warmth.goes_on(&asked(second), &warm));
+        assert!(!warmth.goes_on(&asked(first), &cold));
         // Again and again it is not there.
         let mut alarms = 0;
         for n in 0..10 {

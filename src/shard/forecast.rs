@@ -206,7 +206,6 @@ impl Reading {
     pub fn asked<'a>(&'a self, scope: ScopeKey, rules: &'a Rules) -> Asked<'a> {
         Asked {
             bounds: &self.bounds,
-            opener: self.opener,
             scope,
             rules,
         }

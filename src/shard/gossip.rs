@@ -5,6 +5,8 @@
 
 use crate::base::{EndpointId, KeyId, Now, PoolId, ShardId, Tokens};
 use crate::policy::capacity::{Closed, Why};
+use crate::policy::prefix::Head;
+use crate::shard::Output;
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub(super) enum News {
     },
     /// What is owed for it is this prompt at least.
     Expected { name: Name, input: Tokens },
+    /// Prompts that a provider has in its cache now: by names that are the same under every configuration.
+    Warm { prefixes: Warm },
     /// What something kept, at `place`, has cost is written down.
     Paid {
         name: Name,
@@ -47,7 +51,30 @@ pub(super) enum News {
     },
 }
 
+/// Some of what became warm by one answer: nearly always all of it.
+pub(super) type Warm = [Option<Head>; 3];
+
 impl Desk {
+    /// What has become warm here, for the other shards.
+    pub fn tell_warm(&mut self, now: Now, out: &mut Vec<Output>) {
+        if !self.caches.warmth.has_news() {
+            return;
+        }
+        let news = self.caches.warmth.news(now);
+        if self.shards < 2 {
+            return;
+        }
+        let under = self.config().generation;
+        for some in news.chunks(Warm::default().len()) {
+            let mut prefixes = Warm::default();
+            for (place, head) in prefixes.iter_mut().zip(some) {
+                *place = Some(*head);
+            }
+            let news = News::Warm { prefixes };
+            out.push(Output::Tell(Gossip { under, news }));
+        }
+    }
+
     /// Heeds what another shard has learned.
     pub fn hear(&mut self, now: Now, gossip: Gossip) {
         match gossip.news {
@@ -59,6 +86,14 @@ impl Desk {
                 if by < self.shard {
                     self.take_back(name);
                 }
+                return;
+            }
+            News::Warm { prefixes } => {
+                for head in prefixes.iter().flatten() {
+                    self.caches.warmth.hear(head, now);
+                }
+                // Who waits for one of them here.
+                self.line.stir();
                 return;
             }
             News::KeyDead { .. } | News::Limited { .. } => {}
@@ -80,7 +115,8 @@ impl Desk {
             } => {
                 epoch.close(endpoint, pool, now.instant + rest);
             }
-            News::Issued { .. } | News::Expected { .. } | News::Paid { .. } => {}
+            News::Issued { .. } | News::Expected { .. } | News::Warm { .. } | News::Paid { .. } => {
+            }
         }
     }
 }

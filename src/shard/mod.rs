@@ -170,6 +170,7 @@ impl Shard {
         self.look_at_stirred(now, out);
         self.dispatch_waiting(now, out);
         self.look_at_stirred(now, out);
+        self.desk.tell_warm(now, out);
         while let Some(line) = self.desk.alarms.pop() {
             self.desk.log(line, out);
         }
@@ -199,6 +200,17 @@ impl Shard {
     #[must_use]
     pub fn meters(&self) -> &Meters {
         &self.desk.meters
+    }
+
+    /// What is known of warm prompts, for a shard after a restart. Some milliseconds for 100,000 of them.
+    #[must_use]
+    pub fn snapshot(&self, now: Now) -> Vec<u8> {
+        self.desk.caches.warmth.snapshot(now)
+    }
+
+    /// Goes on with what an earlier shard knew; how many prompts of it are still warm. Bytes that are not a snapshot's change nothing.
+    pub fn restore(&mut self, bytes: &[u8], now: Now) -> usize {
+        self.desk.caches.warmth.restore(bytes, now).unwrap_or(0)
     }
 
     /// Why a request went where it went, by the exchange's id or the newest of all; `None` where that is forgotten.

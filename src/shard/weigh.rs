@@ -405,7 +405,7 @@ impl Exchange {
         let asked = reading.asked(scope, rules);
         let warmth = &mut desk.caches.warmth;
         let expected = warmth.expect(&asked, now);
-        let goes_on = expected.found.is_some() && warmth.goes_on(&asked, now);
+        let goes_on = warmth.goes_on(&asked, &expected);
         let begun = warmth.begin(&asked, now);
         if self.tally.attempts <= 1 {
             let forecast = &mut desk.epoch(self.epoch).forecast;

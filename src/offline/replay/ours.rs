@@ -77,7 +77,6 @@ struct Chosen {
     expected: Expected,
     ask: Ask,
     bounds: Vec<Boundary>,
-    session: u64,
 }
 
 /// A request that is under way.
@@ -211,7 +210,6 @@ impl Ours {
         for (n, place) in self.places.iter().enumerate() {
             let at = prefix::Asked {
                 bounds,
-                opener: opener(asked.session),
                 scope: place.scope,
                 rules: &self.rules,
             };
@@ -364,7 +362,6 @@ impl Policy for Ours {
                     expected: weighed[endpoint].1,
                     ask: decision.ask,
                     bounds,
-                    session: asked.session,
                 });
                 Choice::Send(endpoint)
             }
@@ -393,11 +390,11 @@ impl Policy for Ours {
         let place = &mut self.places[endpoint];
         let asked = prefix::Asked {
             bounds: &chosen.bounds,
-            opener: opener(chosen.session),
             scope: place.scope,
             rules: &self.rules,
         };
-        let goes_on = f64::from(u8::from(self.warmth.goes_on(&asked, now)));
+        let goes_on = self.warmth.goes_on(&asked, &chosen.expected);
+        let goes_on = f64::from(u8::from(goes_on));
         self.goes_on += 0.02 * (goes_on - self.goes_on);
         let begun = self.warmth.begin(&asked, now);
         let held = place
@@ -454,12 +451,6 @@ fn candidate_wait(room: Room) -> Duration {
 }
 
 const PREFIX: u64 = 1;
-const OPENER: u64 = 2;
-
-fn opener(session: u64) -> Fingerprint {
-    named(session, OPENER)
-}
-
 fn named(id: u64, purpose: u64) -> Fingerprint {
     let hash = xxh3_128_with_seed(&id.to_le_bytes(), purpose);
     Fingerprint {

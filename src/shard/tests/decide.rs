@@ -505,3 +505,35 @@ fn a_small_prompt_or_one_that_is_not_cached_is_not_waited_for() {
     rig.messages(&bare(1));
     assert_eq!(rig.calls().len(), 2, "nothing is written");
 }
+
+/// What one core has learned the others know: a conversation may come in anywhere.
+#[test]
+fn another_shard_knows_where_a_prompt_is_warm() {
+    let yaml = two_pools("anthropic", CLAUDE, "", "");
+    let (mut one, mut two) = (Rig::at(&yaml, ShardId(0), 2), Rig::at(&yaml, ShardId(1), 2));
+    let client = one.messages(&messages("one", 1));
+    let (attempt, pool) = one.sent();
+    assert!(
+        !one.out.iter().any(|o| matches!(o, Output::Tell(_))),
+        "nothing is warm yet"
+    );
+    one.answer_with(attempt, &message_with((0, 0, 2_000)));
+    let letters: Vec<Gossip> = one
+        .out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Tell(gossip) => Some(*gossip),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(one.told(client).0, 200);
+    two.now = one.now;
+    for letter in letters {
+        two.on(Input::Gossip(letter));
+    }
+    two.secs(30);
+    let went = two.turn("one", 3, (0, 2_000, 4_000));
+    assert_eq!((went.pool, went.decision.as_str()), (pool, "warm"));
+    assert!(about(&went, 1), "{went:?}");
+}
