@@ -36,5 +36,7 @@ mod life;
 mod hostile;
 /// Providers that fail.
 mod faults;
+/// Prompt caches, and what the provider says was read and written.
+mod caches;
 /// Own servers that are asked how they are.
 mod servers;
