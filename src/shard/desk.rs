@@ -13,6 +13,7 @@ use crate::policy::capacity::{
     Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, of_class,
 };
 use crate::policy::health::{Breaker, Patience};
+use crate::shard::cached::Table;
 use crate::shard::credentials::Credentials;
 use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::kept::Bill;
@@ -51,6 +52,8 @@ pub(super) struct Desk {
     calendar_at: Instant,
     /// Who can be asked for what providers keep.
     pub issued: Issued,
+    /// Prefixes that providers keep under names.
+    pub caches: Table,
     /// What was billed of kept answers of late.
     pub bills: VecDeque<Bill>,
     /// Rendered names of exchanges: a part of the seed, then a count.
@@ -121,6 +124,7 @@ impl Desk {
     pub fn new(config: Arc<Config>, shard: ShardId, shards: u16, mut rng: Rng) -> Self {
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
+        let caches = Table::new(config.limits.issued_max);
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
         let pools = config.pools.len() as u32;
@@ -142,6 +146,7 @@ impl Desk {
             draining: false,
             calendar_at: Instant::default(),
             issued,
+            caches,
             bills: VecDeque::new(),
             name,
             named: 0,
@@ -153,6 +158,7 @@ impl Desk {
     pub fn reload(&mut self, config: Arc<Config>) {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
+        self.caches.hold(config.limits.issued_max);
         let mut epoch = Epoch::new(self.next_epoch, config, self.shard, self.shards, self.pools);
         self.pools = self.pools.wrapping_add(pools);
         epoch.inherit(self.newest());

@@ -5,19 +5,21 @@
 
 use crate::base::{EndpointId, KeyId, Now, PoolId, ShardId, Tokens};
 use crate::policy::capacity::{Closed, Why};
+use crate::shard::cached::Held;
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A letter to all other shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gossip {
     /// The configuration's generation.
     pub(super) under: u64,
     pub(super) news: News,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum News {
     /// The provider refused this key, or says that its money is spent.
     KeyDead {
@@ -45,6 +47,10 @@ pub(super) enum News {
         place: PlaceName,
         by: ShardId,
     },
+    /// A provider keeps a prefix, or has said something new of it.
+    Cached(Arc<Held>),
+    /// A prefix has ended before its time, and what keeping it cost is written down.
+    CacheEnded { name: Name, by: ShardId },
 }
 
 impl Desk {
@@ -56,6 +62,14 @@ impl Desk {
             News::Expected { name, input } => return self.issued.expect(name, input),
             News::Paid { name, place, by } => {
                 self.issued.paid(name, place);
+                if by < self.shard {
+                    self.take_back(name);
+                }
+                return;
+            }
+            News::Cached(held) => return self.caches.learn(held, false, now),
+            News::CacheEnded { name, by } => {
+                self.caches.ended_elsewhere(name);
                 if by < self.shard {
                     self.take_back(name);
                 }
@@ -80,7 +94,11 @@ impl Desk {
             } => {
                 epoch.close(endpoint, pool, now.instant + rest);
             }
-            News::Issued { .. } | News::Expected { .. } | News::Paid { .. } => {}
+            News::Issued { .. }
+            | News::Expected { .. }
+            | News::Paid { .. }
+            | News::Cached(_)
+            | News::CacheEnded { .. } => {}
         }
     }
 }

@@ -19,6 +19,8 @@ mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.
 mod admit;
+/// Prefixes that a provider keeps under a name: whose they are, where, and what keeping them costs.
+mod cached;
 /// Which key has which credential just now.
 mod credentials;
 /// What exchanges share: pools, tenants, breakers, keys, timers.
@@ -165,7 +167,8 @@ impl Shard {
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
         let end = self.ends.first().map(|(at, _)| *at);
-        self.desk.timers.next().into_iter().chain(end).min()
+        let ready = self.desk.timers.next().into_iter().chain(end);
+        ready.chain(self.desk.caches.next()).min()
     }
 
     /// The bytes of clients' requests that are in memory; who reads them counts there.
@@ -179,6 +182,7 @@ impl Shard {
         for (_, exchange) in self.exchanges.iter() {
             exchange.interrupted(now, out);
         }
+        self.desk.owed_caches(out);
     }
 
     /// What this core has counted so far.
@@ -238,6 +242,7 @@ impl Shard {
     /// Takes nothing new; what nobody waits for does not hold the node up.
     fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
         self.desk.draining = true;
+        self.desk.leave_caches(now, out);
         let all: Vec<ExchangeId> = self
             .exchanges
             .iter()
@@ -287,6 +292,7 @@ impl Shard {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.desk.heed_caches(now, out);
         while let Some((_, client)) = self
             .ends
             .first()

@@ -31,6 +31,9 @@ impl Exchange {
                 Err(fault) => self.refuse(desk, now, &fault, out),
             };
         }
+        if let Some(phase) = self.find_cached(desk, now, since, out) {
+            return phase;
+        }
         let candidates = self.candidates(desk, now.instant);
         let any = !candidates.is_empty();
         let affordable: Candidates = candidates.into_iter().filter(|c| self.affords(c)).collect();
@@ -289,7 +292,9 @@ impl Exchange {
     /// Whether `endpoint` can be asked at the account of `pin`.
     fn is_pinned_to(&self, pin: Place, endpoint: EndpointId) -> bool {
         let of = |e: EndpointId| &self.config.endpoints[e.0 as usize];
-        of(endpoint).provider == of(pin.endpoint).provider && of(endpoint).pools.contains(&pin.pool)
+        of(endpoint).provider == of(pin.endpoint).provider
+            && of(endpoint).pools.contains(&pin.pool)
+            && self.reads_cache_of(pin, endpoint)
     }
 
     /// Everything `choose` needs, looked up: one candidate for each endpoint and pool that may serve this.
@@ -311,7 +316,7 @@ impl Exchange {
             let follows = match &self.video {
                 Some(case) if !case.may_ask(*endpoint) => continue,
                 Some(case) => case.follows(),
-                None => false,
+                None => self.follows_cache(),
             };
             // Of what was made before its end one may ask after it.
             if config.is_retired(self.begun.wall) && !follows {
@@ -329,7 +334,10 @@ impl Exchange {
             };
             let cost = match &self.video {
                 Some(case) => case.cost(config, self.begun),
-                None => cost::expected(of, config.price.on(self.begun.wall)),
+                None => {
+                    cost::expected(of, config.price.on(self.begun.wall))
+                        + self.storage_to_come(config)
+                }
             };
             for pool in &config.pools {
                 let passed_over = |case: &crate::shard::video::Case| !case.may_draw(*pool);

@@ -638,7 +638,7 @@ impl World {
                         at,
                         What::In {
                             shard: other,
-                            input: Input::Gossip(gossip),
+                            input: Input::Gossip(gossip.clone()),
                         },
                     );
                 }
