@@ -155,7 +155,11 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Server(news) => self.desk.take_server(now.instant, &news),
-            Input::Gossip(gossip) => self.desk.hear(now, gossip),
+            Input::Gossip(gossip) => {
+                self.desk.hear(now, gossip);
+                // What it brought may be more than the table holds.
+                self.desk.heed_caches(now, out);
+            }
             Input::Drain => self.drain(now, out),
         }
         self.look_at_stirred(now, out);

@@ -262,3 +262,109 @@ impl Table {
         own
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{EndpointId, Rng};
+    use crate::config::{Config, parse_for_tests};
+    use crate::shard::issued::Place;
+
+    fn config() -> Arc<Config> {
+        Arc::new(parse_for_tests(
+            "server: {listen: 127.0.0.1:1, operator: 127.0.0.1:2, shards: 1}\n\
+             tenants: [{id: a, keys: [{id: a1, secret: sk-a}]}]\n\
+             providers: [{id: g, kind: gemini, base_url: http://g.test, pools: [{id: p, keys: [{id: k, secret: x}]}]}]\n\
+             models: [{id: m, endpoints: [{provider: g, name: m, price: {input: 1, output: 5}}]}]\n",
+        ))
+    }
+
+    fn held(
+        config: &Arc<Config>,
+        n: u64,
+        begun: WallTime,
+        lives: u64,
+        told: WallTime,
+    ) -> Arc<Held> {
+        let place = Place {
+            endpoint: EndpointId(0),
+            pool: PoolId(0),
+            key: Some(KeyId(0)),
+        };
+        Arc::new(Held {
+            name: Name::of("a", &n.to_string()),
+            id: n.to_string().into(),
+            upstream: n.to_string().into(),
+            model_name: "m".into(),
+            place: PlaceName::of(config, place),
+            object: Bytes::new(),
+            tokens: Tokens(1),
+            begun,
+            expires: begun + Duration::from_secs(lives),
+            told,
+            under: Under(Arc::clone(config)),
+            tenant: TenantId(0),
+            client_key: ClientKeyId(0),
+            model: ModelId(0),
+            endpoint: EndpointId(0),
+            pool: PoolId(0),
+            key: Some(KeyId(0)),
+        })
+    }
+
+    /// Over random lives, changes, deletions, bounds and a ledger that is full now and then.
+    #[test]
+    fn whatever_happens_each_prefix_that_is_owed_gives_one_row() {
+        let config = config();
+        for seed in 0..40 {
+            let mut rng = Rng::seeded(seed);
+            let capacity = rng.below(6) as usize;
+            let mut table = Table::new(capacity);
+            let mut now = Now::default();
+            let (mut made, mut rows) = (Vec::new(), BTreeMap::<String, u32>::new());
+            let mut take = |table: &mut Table, now: Now, room: bool| {
+                while let Some(ended) = table.due(now, room) {
+                    assert!(ended.at <= ended.held.expires, "seed {seed}");
+                    *rows.entry(ended.held.id.to_string()).or_default() += 1;
+                }
+                assert!(!room || table.entries.len() <= capacity, "seed {seed}");
+                assert_eq!(table.entries.len(), table.alarms.len());
+                assert_eq!(table.entries.len(), table.by_name.len());
+            };
+            for step in 0..120 {
+                let n = rng.below(40);
+                match rng.below(4) {
+                    0 => {
+                        let new = held(&config, step, now.wall, rng.below(5_000), now.wall);
+                        made.push(step.to_string());
+                        table.learn(new, true, now);
+                    }
+                    1 => {
+                        if let Some(known) = table.find(Name::of("a", &n.to_string())).cloned() {
+                            let longer = held(&config, n, known.begun, 6_000, now.wall);
+                            table.learn(longer, false, now);
+                        }
+                    }
+                    2 => table.end(Name::of("a", &n.to_string()), false, now),
+                    _ => {
+                        let past = Duration::from_secs(rng.below(2_000));
+                        now.instant = now.instant + past;
+                        now.wall = now.wall + past;
+                    }
+                }
+                take(&mut table, now, rng.below(4) > 0);
+            }
+            table.leave(now);
+            for _ in 0..4 {
+                now.instant = now.instant + AFTER + AFTER;
+                take(&mut table, now, true);
+            }
+            assert!(
+                table.entries.is_empty(),
+                "seed {seed}: all is forgotten in the end"
+            );
+            let once = made.iter().all(|id| rows.get(id) == Some(&1));
+            assert!(once && rows.len() == made.len(), "seed {seed}: {rows:?}");
+        }
+    }
+}
