@@ -318,6 +318,64 @@ fn kept_answers_are_fetched_resumed_and_gone_on_from_through_the_official_client
     fakes.stop();
 }
 
+/// Two accounts of the Gemini API and a project of Google Cloud at one fake: who reads a prefix is led to who keeps it, and the ledger has what
+/// making, reading and keeping it cost.
+#[test]
+fn cached_prefixes_are_made_read_and_paid_through_the_official_client() {
+    if environment::left_out() {
+        return;
+    }
+    let accounts = ["one", "two"].map(|name| (format!("sk-{name}"), format!("org-{name}")));
+    let settings = Settings {
+        first_token: Duration::from_millis(5),
+        between_tokens: Duration::from_millis(1),
+        keys: Some(accounts.to_vec()),
+        ..Settings::default()
+    };
+    let fakes = fakes::serve_at((Ipv4Addr::LOCALHOST, 0).into(), settings).unwrap();
+    let router = Router::start(&router::caching(fakes.addresses[0]));
+    let service = Service {
+        address: router.address(),
+        key: router::CLIENT_KEY,
+        behind: "gemini",
+    };
+    let other = [("OTHER_KEY", router::OTHER_KEY.to_owned())];
+    service.bears_at_least(7, Language::Python, "cached.py", &other);
+    let ledger = router.ledger();
+    let folder = router.end();
+    let base = rusqlite::Connection::open(&ledger).unwrap();
+    let one = |sql: &str| base.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    let book = fakes.books().remove(0);
+    let [input, output] = whole(&book);
+    assert_eq!(
+        [
+            one("SELECT sum(ifnull(input_uncached,0) + ifnull(cache_read,0)) FROM attempt"),
+            one("SELECT sum(ifnull(output,0)) FROM attempt"),
+        ],
+        [input, output],
+        "the ledger, the fake's book"
+    );
+    let storage =
+        "FROM attempt WHERE decision = (SELECT id FROM name WHERE text = 'cache storage')";
+    let ended = book.entries().filter(|e| e.billed.kept_token_millis > 0);
+    let rows = one(&format!("SELECT count(*) {storage} AND NOT estimated"));
+    assert_eq!(rows, ended.count() as u64, "a row for each that has ended");
+    // The last was kept when the node stopped: 300 seconds of it, at most 2,600 tokens at 1.25 thousandths of a nano-dollar a millisecond.
+    let promised = one(&format!("SELECT sum(cost) {storage} AND estimated"));
+    assert!((700_000..1_000_000).contains(&promised), "{promised}");
+    let (paid, billed) = (
+        one(&format!("SELECT sum(cost) {storage} AND NOT estimated")),
+        book.totals().kept_token_millis * 125 / 100_000,
+    );
+    // Both measure from their own end of a connection.
+    assert!(
+        paid.abs_diff(billed) * 5 < billed,
+        "{paid} paid, {billed} billed"
+    );
+    drop(folder);
+    fakes.stop();
+}
+
 /// Input and output tokens of the answers that came to their end; of the others the ledger has estimates.
 fn whole(book: &Book) -> [u64; 2] {
     let entries = book.entries().filter(|e| e.ended == Ended::Complete);

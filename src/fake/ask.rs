@@ -53,6 +53,9 @@ pub(super) struct Ask<'a> {
     pub perf: bool,
     /// Answer with a name to fetch the answer by (xAI).
     pub deferred: bool,
+    /// A prefix that is kept under this name stands before it (Gemini), and is so long.
+    pub kept: Option<&'a str>,
+    pub kept_tokens: u64,
     /// Asked in Completions, which has words alone.
     pub text: bool,
     pub responses: ResponsesAsk<'a>,

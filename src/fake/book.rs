@@ -36,6 +36,8 @@ pub struct Billed {
     pub reasoning: u64,
     /// Of all videos of a job together.
     pub video_seconds: u64,
+    /// Tokens that were kept under a name, times milliseconds.
+    pub kept_token_millis: u64,
 }
 
 impl Billed {
@@ -47,6 +49,7 @@ impl Billed {
         self.output += other.output;
         self.reasoning += other.reasoning;
         self.video_seconds += other.video_seconds;
+        self.kept_token_millis += other.kept_token_millis;
     }
 }
 

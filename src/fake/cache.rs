@@ -76,7 +76,7 @@ impl Cache {
         }
     }
 
-    fn min_tokens(&self, model: &str) -> u64 {
+    pub(super) fn min_tokens(&self, model: &str) -> u64 {
         let special = self.model.min_tokens_of.iter();
         special
             .filter(|(name, _)| model.starts_with(name.as_str()))

@@ -63,6 +63,7 @@ impl Fake {
             | Deed::Videos
             | Deed::VideoObject(_)
             | Deed::VideoContent(_) => self.cinema(now, caller, request, tree, faults),
+            Deed::Caches | Deed::Cache(_) => self.shelved(now, caller, tree, faults),
             _ => self.engine_or_credentials(now, caller, request, faults),
         }
     }

@@ -46,31 +46,60 @@ pub(super) fn read<'a>(body: &'a Tree<'a>, model: &'a str, stream: bool) -> Resu
     };
     config(body, &mut ask)?;
     tools(body, &mut ask)?;
-    if let Some(system) = either(body, "systemInstruction") {
-        ask.prompt.push(b"system");
-        let parts = system.get("parts").unwrap_or(system);
-        match parts {
-            Tree::List(parts) => {
-                for part in parts {
-                    ask.prompt
-                        .push(part.text_of("text").unwrap_or("").as_bytes());
-                }
+    if let Some(name) = either(body, "cachedContent").and_then(Tree::text) {
+        let stands_in_it = ["systemInstruction", "tools", "toolConfig"];
+        if stands_in_it.iter().any(|f| either(body, f).is_some()) {
+            return Err(Wrong::plain(
+                "CachedContent can not be used with GenerateContent request setting system_instruction, tools or tool_config.",
+            ));
+        }
+        ask.kept = Some(name);
+    }
+    instruction(body, &mut ask);
+    contents(body, &mut ask)?;
+    Ok(ask)
+}
+
+/// Reads a prefix that shall be kept for `model`: what a request has, but for what steers an answer.
+pub(super) fn prefix<'a>(body: &'a Tree<'a>, model: &'a str) -> Result<Ask<'a>, Wrong> {
+    let mut ask = Ask {
+        model,
+        n: 1,
+        ..Ask::default()
+    };
+    tools(body, &mut ask)?;
+    instruction(body, &mut ask);
+    contents(body, &mut ask)?;
+    Ok(ask)
+}
+
+fn instruction(body: &Tree<'_>, ask: &mut Ask<'_>) {
+    let Some(system) = either(body, "systemInstruction") else {
+        return;
+    };
+    ask.prompt.push(b"system");
+    match system.get("parts").unwrap_or(system) {
+        Tree::List(parts) => {
+            for part in parts {
+                let text = part.text_of("text").unwrap_or("");
+                ask.prompt.push(text.as_bytes());
             }
-            part => ask.prompt.push(
-                part.text_of("text")
-                    .or(part.text())
-                    .unwrap_or("")
-                    .as_bytes(),
-            ),
+        }
+        part => {
+            let text = part.text_of("text").or(part.text()).unwrap_or("");
+            ask.prompt.push(text.as_bytes());
         }
     }
+}
+
+fn contents<'a>(body: &'a Tree<'a>, ask: &mut Ask<'a>) -> Result<(), Wrong> {
     let contents = body.get("contents").map(Tree::items).unwrap_or_default();
     // What is signed is checked in the turn under way only: after the last words of the user.
     let turn = contents.iter().rposition(says_something).unwrap_or(0);
     for (place, content) in contents.iter().enumerate() {
-        read_content(place, content, place > turn, &mut ask)?;
+        read_content(place, content, place > turn, ask)?;
     }
-    Ok(ask)
+    Ok(())
 }
 
 fn says_something(content: &Tree<'_>) -> bool {

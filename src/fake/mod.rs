@@ -33,6 +33,7 @@ mod fetch;
 mod film;
 mod head;
 mod refuse;
+mod shelf;
 mod inputs;
 mod store;
 pub use cache::CacheModel;
@@ -56,6 +57,7 @@ use crate::base::{FixedHasher, Instant, Now, WallTime};
 use cache::Cache;
 use limit::Buckets;
 use reply::Live;
+use shelf::Shelf;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use store::Store;
@@ -153,6 +155,7 @@ pub struct Fake {
     book: Book,
     count: u64,
     store: Store,
+    shelf: Shelf,
     issued: Issued,
 }
 
@@ -169,6 +172,7 @@ impl Fake {
             book: Book::new(settings.book_entries),
             count: 0,
             store: Store::default(),
+            shelf: Shelf::default(),
             issued: Issued::default(),
             settings,
         }
@@ -239,7 +243,7 @@ impl Fake {
         self.book.write(entry);
     }
 
-    /// Writes into the book what was made in the background until `now`.
+    /// Writes into the book what was made in the background, or kept, until `now`.
     pub fn settle_background(&mut self, now: Now) {
         self.bill(now);
     }

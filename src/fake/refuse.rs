@@ -276,6 +276,12 @@ impl Refusal {
     }
 
     /// Something that is not there, or not this caller's.
+    /// Google's for a prefix that was never kept, is kept no more, or is another project's.
+    pub(super) fn no_cache() -> Self {
+        let message = "CachedContent not found (or permission denied)";
+        Self::coded(403, "permission_error", None, message)
+    }
+
     pub(super) fn not_found(message: String) -> Self {
         Self::coded(404, "invalid_request_error", None, message)
     }

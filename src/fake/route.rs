@@ -49,6 +49,9 @@ pub(super) enum Deed {
     /// Vertex asks for a job by its name in the body.
     VideoPoll,
     Operation(String),
+    /// Prefixes kept under names, and one of them.
+    Caches,
+    Cache(String),
     File(String),
     /// Orders at OpenAI, and how one stands, and its bytes.
     Videos,
@@ -99,6 +102,8 @@ impl Route {
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self.deed {
             Deed::Stored(_) | Deed::VideoObject(_) => &["GET", "DELETE"],
+            Deed::Caches => &["GET", "POST"],
+            Deed::Cache(_) => &["GET", "PATCH", "DELETE"],
             Deed::Models
             | Deed::Model(_)
             | Deed::Inputs(_)
@@ -211,6 +216,14 @@ fn googles(path: &str, query: &str, google: bool) -> Option<Route> {
     let rest = publisher.unwrap_or(rest);
     if let Some(id) = rest.strip_prefix("files/") {
         route.deed = Deed::File(id.trim_end_matches(":download").to_owned());
+        return Some(route);
+    }
+    if let Some(below) = rest.strip_prefix("cachedContents") {
+        route.deed = match below.strip_prefix('/') {
+            Some(id) => Deed::Cache(percent_decoded(id)),
+            None if below.is_empty() => Deed::Caches,
+            None => Deed::Nothing,
+        };
         return Some(route);
     }
     let after = rest.strip_prefix("models").filter(|_| {

@@ -79,7 +79,8 @@ impl Fake {
 
     /// Writes what was made without a listener into the book.
     pub(super) fn bill(&mut self, now: Now) {
-        for entry in self.store.bills(now.instant) {
+        let kept = self.shelf.bills(now.instant);
+        for entry in self.store.bills(now.instant).into_iter().chain(kept) {
             self.book.write(entry);
         }
     }
@@ -241,15 +242,24 @@ impl Fake {
         faults.set_from_text(&ask.said);
         ask.model = self.known_model(caller.wire, ask.model)?;
         scripted(caller.wire, faults)?;
+        if let Some(name) = ask.kept {
+            ask.kept_tokens = self.shelf.reads(now.instant, caller, name, ask.model)?;
+        }
         if counting {
-            let tokens = ask.prompt.tokens();
+            let tokens = ask.prompt.tokens() + ask.kept_tokens;
             let body = match (caller.wire, caller.route.platform) {
                 (Wire::Responses, _) => {
                     format!("{{\"object\":\"response.input_tokens\",\"input_tokens\":{tokens}}}")
                 }
-                (Wire::Gemini, _) => format!(
-                    "{{\"totalTokens\":{tokens},\"promptTokensDetails\":[{{\"modality\":\"TEXT\",\"tokenCount\":{tokens}}}]}}"
-                ),
+                (Wire::Gemini, _) => {
+                    let kept = match ask.kept_tokens {
+                        0 => String::new(),
+                        kept => format!("\"cachedContentTokenCount\":{kept},"),
+                    };
+                    format!(
+                        "{{\"totalTokens\":{tokens},{kept}\"promptTokensDetails\":[{{\"modality\":\"TEXT\",\"tokenCount\":{tokens}}}]}}"
+                    )
+                }
                 (_, Platform::Bedrock) => format!("{{\"inputTokens\":{tokens}}}"),
                 _ => format!("{{\"input_tokens\":{tokens}}}"),
             };
@@ -312,6 +322,15 @@ impl Fake {
                 self.cache
                     .by_breakpoints(at, scope ^ schema_hash(ask), ask.model, &ask.prompt)
             }
+            // What follows a prefix that is kept under a name is cached nowhere.
+            Wire::Gemini if ask.kept.is_some() => {
+                let split = Split {
+                    uncached: ask.prompt.tokens(),
+                    read: ask.kept_tokens,
+                    ..Split::default()
+                };
+                (split, Writes::new())
+            }
             Wire::Chat | Wire::Responses | Wire::Gemini => {
                 self.cache.by_prefix(at, scope, ask.model, &ask.prompt)
             }
@@ -332,7 +351,7 @@ impl Fake {
                 buckets.admit_chat(ask.prompt.tokens().max(ask.max_tokens.unwrap_or(0)), at)
             }
             Wire::Messages | Wire::Gemini | Wire::Converse => {
-                buckets.admit_messages(ask.prompt.tokens() - split.read, at)
+                buckets.admit_messages(split.uncached + split.written_5m + split.written_1h, at)
             }
         };
         let limits = match caller.route.platform {

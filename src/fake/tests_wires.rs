@@ -382,3 +382,78 @@ fn amazons_credentials_are_handed_out_as_its_servers_do() {
     let unsigned = post(&mut fake, &format!("{CLAUDE}/converse"), &converse("hi"));
     assert_eq!(unsigned.status, 403);
 }
+
+#[test]
+fn a_prefix_is_kept_under_a_name_and_billed_when_it_is_made_and_when_it_ends() {
+    let later = |seconds: u64| {
+        let after = Duration::from_secs(seconds);
+        Now {
+            instant: at(0).instant + after,
+            wall: at(0).wall + after,
+        }
+    };
+    let mut fake = Fake::new(quick());
+    let text = "word ".repeat(2_000);
+    let prefix = |ttl: &str| {
+        json!({"model": "models/gemini-3.8-flash", "ttl": ttl, "displayName": "book",
+            "contents": [{"role": "user", "parts": [{"text": text}]}]})
+    };
+    let all = "/v1beta/cachedContents";
+    let made = post(&mut fake, all, &prefix("60s")).json();
+    let name = made["name"].as_str().expect("a name").to_owned();
+    let tokens = made["usageMetadata"]["totalTokenCount"]
+        .as_u64()
+        .expect("tokens");
+    assert_eq!(fake.book().totals().uncached, tokens);
+    let ask =
+        json!({"cachedContent": name, "contents": [{"role": "user", "parts": [{"text": "hi"}]}]});
+    let path = format!("{FLASH}:generateContent");
+    let used = post(&mut fake, &path, &ask).json()["usageMetadata"].clone();
+    assert_eq!(used["cachedContentTokenCount"], tokens);
+    let count = post(&mut fake, &format!("{FLASH}:countTokens"), &ask).json();
+    assert_eq!(count["totalTokens"], used["promptTokenCount"]);
+    let error = |got: Got| {
+        got.json()["error"]["message"]
+            .as_str()
+            .expect("an error")
+            .to_owned()
+    };
+    let other = path.replace("3.8", "3.7");
+    assert!(error(post(&mut fake, &other, &ask)).contains("has to be the same"));
+    let mut twice = ask.clone();
+    twice["tools"] = json!([]);
+    assert!(error(post(&mut fake, &path, &twice)).contains("can not be used with"));
+    let small =
+        json!({"model": "models/gemini-3.8-flash", "contents": [{"parts": [{"text": "hi"}]}]});
+    assert!(error(post(&mut fake, all, &small)).contains("too small"));
+    // Prolonged by half a minute at its half, and then it ends by itself.
+    let one = format!("/v1beta/{name}");
+    let changed = send(&mut fake, later(30), "PATCH", &one, &json!({"ttl": "60s"})).json();
+    assert_ne!(changed["expireTime"], made["expireTime"]);
+    assert_eq!(
+        send(&mut fake, later(89), "GET", &one, &Value::Null).json(),
+        changed
+    );
+    assert!(error(send(&mut fake, later(90), "GET", &one, &Value::Null)).contains("not found"));
+    assert_eq!(fake.book().totals().kept_token_millis, tokens * 90_000);
+    assert_eq!(
+        error(send(&mut fake, later(91), "POST", &path, &ask)),
+        "CachedContent not found (or permission denied)"
+    );
+    // Deleted, one is billed for the time that it was kept.
+    let made = send(&mut fake, later(100), "POST", all, &prefix("3600s")).json();
+    let list = send(&mut fake, later(101), "GET", all, &Value::Null).json();
+    assert_eq!(list["cachedContents"], json!([made]));
+    let one = format!("/v1beta/{}", made["name"].as_str().expect("a name"));
+    assert_eq!(
+        send(&mut fake, later(110), "DELETE", &one, &Value::Null).json(),
+        json!({})
+    );
+    assert_eq!(fake.book().totals().kept_token_millis, tokens * 100_000);
+    fake.settle_background(later(9_999));
+    assert_eq!(
+        fake.book().totals().kept_token_millis,
+        tokens * 100_000,
+        "once"
+    );
+}

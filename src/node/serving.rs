@@ -643,7 +643,7 @@ impl MeshPlace {
         if let Some(end) = &*self.0.end.borrow() {
             for other in end.others() {
                 // A full box loses it: gossip saves a call, no more.
-                let _ = end.try_send(other, gossip);
+                let _ = end.try_send(other, gossip.clone());
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::policy::cost;
 use crate::protocol::dialect::{native, splice};
 use crate::protocol::multipart;
 use crate::protocol::provider::steering::CLIENT_HEADERS;
+use crate::shard::cached;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
@@ -180,6 +181,10 @@ impl Shard {
                 array: opened.line.array,
                 video: opened.video,
                 kept: opened.line.kept.map(|wanted| Box::new(Kept::new(*wanted))),
+                cached: opened
+                    .line
+                    .cached
+                    .map(|wanted| Box::new(cached::Case::new(*wanted))),
                 pin: None,
                 issues: false,
                 tenant,
@@ -360,6 +365,7 @@ impl Exchange {
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
             (Task::Video(_), _) => return self.understand_video(desk),
             (Task::Transcribe, _) => return self.understand_transcript(),
+            (Task::Cached(_) | Task::CacheList, _) => return self.understand_cached(),
             (Task::Kept(_), _) => splice::Peek::default(),
         };
         if let Some(stream) = self.path_streams {
@@ -383,9 +389,12 @@ impl Exchange {
                 ..Draw::default()
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens | Task::Transcribe | Task::Video(_) | Task::Kept(_) => {
-                Draw::default()
-            }
+            Task::CountTokens
+            | Task::Transcribe
+            | Task::Video(_)
+            | Task::Kept(_)
+            | Task::Cached(_)
+            | Task::CacheList => Draw::default(),
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output_most: Some(Tokens::ZERO),
@@ -508,7 +517,9 @@ impl Exchange {
         }
         desk.meters.clients_gone += 1;
         // Bytes that nobody takes are worth nothing: they lie at the provider still.
-        if self.on_disconnect() == OnDisconnect::Cancel || self.carries() {
+        // A prefix that is being made is kept, and paid, whoever listens: its name must be heard.
+        let cancels = self.on_disconnect() == OnDisconnect::Cancel && !self.makes_cache();
+        if cancels || self.carries() {
             self.part();
             self.phase = phase;
             return self.abandon(desk, now, crate::shard::Outcome::Cancelled, out);

@@ -14,6 +14,7 @@ use crate::policy::capacity::{
 };
 use crate::policy::fingerprint::InstanceSecret;
 use crate::policy::health::{Breaker, Patience};
+use crate::shard::cached::Table;
 use crate::shard::credentials::Credentials;
 use crate::shard::decisions::Decisions;
 use crate::shard::forecast::{Caches, Forecast};
@@ -54,6 +55,8 @@ pub(super) struct Desk {
     calendar_at: Instant,
     /// Who can be asked for what providers keep.
     pub issued: Issued,
+    /// Prefixes that providers keep under names.
+    pub cached: Table,
     /// What was billed of kept answers of late.
     pub bills: VecDeque<Bill>,
     /// Rendered names of exchanges: a part of the seed, then a count.
@@ -137,6 +140,7 @@ impl Desk {
         } = setup;
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
+        let cached = Table::new(config.limits.issued_max);
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
         let pools = config.pools.len() as u32;
@@ -162,6 +166,7 @@ impl Desk {
             draining: false,
             calendar_at: Instant::default(),
             issued,
+            cached,
             bills: VecDeque::new(),
             name,
             named: 0,
@@ -176,6 +181,7 @@ impl Desk {
     pub fn reload(&mut self, config: Arc<Config>) {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
+        self.cached.hold(config.limits.issued_max);
         let here = (self.shard, self.shards);
         let secret = self.caches.secret();
         let mut epoch = Epoch::new(self.next_epoch, config, here, self.pools, secret);

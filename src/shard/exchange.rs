@@ -9,6 +9,7 @@ use crate::config::{Config, LogLevel, OnDisconnect, Timeouts};
 use crate::policy::capacity::{Ask, Reservation, Used};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::provider::hints::Hints;
+use crate::shard::cached;
 use crate::shard::desk::{Desk, Hold};
 use crate::shard::forecast::{Foreseen, Reading};
 use crate::shard::issued::Place;
@@ -53,6 +54,8 @@ pub(super) struct Exchange {
     pub video: Option<Box<Case>>,
     /// The kept answer that something is asked of.
     pub kept: Option<Box<Kept>>,
+    /// The cached prefix that it is about, or that it reads.
+    pub cached: Option<Box<cached::Case>>,
     /// Who keeps what the request goes on from: nobody else can answer it.
     pub pin: Option<Place>,
     /// The attempt's answer will be kept by its provider, under a name that is not known yet.

@@ -7,19 +7,21 @@ use crate::base::{EndpointId, KeyId, Now, PoolId, ShardId, Tokens};
 use crate::policy::capacity::{Closed, Why};
 use crate::policy::prefix::Head;
 use crate::shard::Output;
+use crate::shard::cached::Held;
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A letter to all other shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gossip {
     /// The configuration's generation.
     pub(super) under: u64,
     pub(super) news: News,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum News {
     /// The provider refused this key, or says that its money is spent.
     KeyDead {
@@ -49,6 +51,10 @@ pub(super) enum News {
         place: PlaceName,
         by: ShardId,
     },
+    /// A provider keeps a prefix, or has said something new of it.
+    Cached(Arc<Held>),
+    /// A prefix has ended before its time, and what keeping it cost is written down.
+    CacheEnded { name: Name, by: ShardId },
 }
 
 /// Some of what became warm by one answer: nearly always all of it.
@@ -96,6 +102,14 @@ impl Desk {
                 self.line.stir();
                 return;
             }
+            News::Cached(held) => return self.cached.learn(held, false, now),
+            News::CacheEnded { name, by } => {
+                self.cached.ended_elsewhere(name);
+                if by < self.shard {
+                    self.take_back(name);
+                }
+                return;
+            }
             News::KeyDead { .. } | News::Limited { .. } => {}
         }
         if self.config().generation != gossip.under {
@@ -115,8 +129,12 @@ impl Desk {
             } => {
                 epoch.close(endpoint, pool, now.instant + rest);
             }
-            News::Issued { .. } | News::Expected { .. } | News::Warm { .. } | News::Paid { .. } => {
-            }
+            News::Issued { .. }
+            | News::Expected { .. }
+            | News::Warm { .. }
+            | News::Paid { .. }
+            | News::Cached(_)
+            | News::CacheEnded { .. } => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// A name that a provider gave out, as one tenant's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     name: u64,
     tenant: u64,
@@ -72,6 +72,10 @@ impl Name {
             name: hash(&[name]),
             tenant: hash(&[tenant]),
         }
+    }
+
+    pub fn is_of(&self, tenant: &str) -> bool {
+        self.tenant == hash(&[tenant])
     }
 }
 

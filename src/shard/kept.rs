@@ -444,11 +444,23 @@ pub(super) struct Bill {
     cost: NanoUsd,
 }
 
+impl Bill {
+    pub fn new(name: Name, epoch: u32, tenant: TenantId, usage: Usage, cost: NanoUsd) -> Self {
+        Self {
+            name,
+            epoch,
+            tenant,
+            usage,
+            cost,
+        }
+    }
+}
+
 /// Bills that are remembered. Two shards see the same usage only while news of it are under way, so a few do.
 const BILLS_MAX: usize = 64;
 
 impl Desk {
-    fn remember(&mut self, bill: Bill) {
+    pub(super) fn remember(&mut self, bill: Bill) {
         if self.shards < 2 {
             return;
         }

@@ -19,6 +19,8 @@ mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.
 mod admit;
+/// Prefixes that a provider keeps under a name: whose they are, where, and what keeping them costs.
+mod cached;
 /// Which key has which credential just now.
 mod credentials;
 /// Why requests went where they went.
@@ -164,7 +166,11 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Server(news) => self.desk.take_server(now.instant, &news),
-            Input::Gossip(gossip) => self.desk.hear(now, gossip),
+            Input::Gossip(gossip) => {
+                self.desk.hear(now, gossip);
+                // What it brought may be more than the table holds.
+                self.desk.heed_caches(now, out);
+            }
             Input::Drain => self.drain(now, out),
         }
         self.look_at_stirred(now, out);
@@ -180,7 +186,8 @@ impl Shard {
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
         let end = self.ends.first().map(|(at, _)| *at);
-        self.desk.timers.next().into_iter().chain(end).min()
+        let ready = self.desk.timers.next().into_iter().chain(end);
+        ready.chain(self.desk.cached.next()).min()
     }
 
     /// The bytes of clients' requests that are in memory; who reads them counts there.
@@ -194,6 +201,7 @@ impl Shard {
         for (_, exchange) in self.exchanges.iter() {
             exchange.interrupted(now, out);
         }
+        self.desk.owed_caches(out);
     }
 
     /// What this core has counted so far.
@@ -270,6 +278,7 @@ impl Shard {
     /// Takes nothing new; what nobody waits for does not hold the node up.
     fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
         self.desk.draining = true;
+        self.desk.leave_caches(now, out);
         let all: Vec<ExchangeId> = self
             .exchanges
             .iter()
@@ -319,6 +328,7 @@ impl Shard {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.desk.heed_caches(now, out);
         while let Some((_, client)) = self
             .ends
             .first()

@@ -3,6 +3,7 @@
 use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::protocol::provider::Deed;
+use crate::shard::cached;
 use crate::shard::kept;
 use crate::shard::task::Task;
 use crate::shard::video;
@@ -43,6 +44,8 @@ pub(super) struct Line {
     pub video: Option<Box<video::paths::Wanted>>,
     /// A kept answer that something is asked of.
     pub kept: Option<Box<kept::Wanted>>,
+    /// A cached prefix that something is asked of.
+    pub cached: Option<Box<cached::paths::Wanted>>,
 }
 
 impl Line {
@@ -55,6 +58,7 @@ impl Line {
             array: false,
             video: None,
             kept: None,
+            cached: None,
         }
     }
 }
@@ -91,6 +95,7 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
         .or_else(|| kept(method, path, beside.query))
         .or_else(|| gemini(path, beside.query))
         .or_else(|| video::paths::read(method, path, beside.query))
+        .or_else(|| cached::paths::read(method, path, beside.query))
         .or_else(|| listed(path, beside))
     else {
         return unknown(path);
@@ -225,7 +230,7 @@ fn kept(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)>
 const ID_BYTES_MAX: usize = 256;
 
 /// A query without the client's key, which is ours to read alone.
-fn without_key(query: &[u8]) -> Option<String> {
+pub(super) fn without_key(query: &[u8]) -> Option<String> {
     let query = std::str::from_utf8(query).ok()?;
     let pairs = query.split('&').filter(|pair| !pair.starts_with("key="));
     Some(pairs.collect::<Vec<_>>().join("&"))
@@ -263,7 +268,10 @@ pub(super) fn dialect_of(path: &[u8]) -> DialectName {
         DialectName::Messages
     } else if path.starts_with(b"/v1/responses") {
         DialectName::Responses
-    } else if path.starts_with(b"/v1beta") {
+    } else if [&b"/v1beta"[..], b"/v1/projects/", b"/v1/cachedContents"]
+        .iter()
+        .any(|googles| path.starts_with(googles))
+    {
         DialectName::Gemini
     } else if path.starts_with(b"/v1/") {
         DialectName::Chat

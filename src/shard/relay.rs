@@ -327,9 +327,9 @@ impl Relay {
         }
     }
 
-    /// What it amounts to that `body` is not what was asked for.
-    pub fn no_answer(&self, body: &[u8]) -> Fault {
-        self.refused(body, Malformed::at("no video's job"))
+    /// What it amounts to that `body` is `what`, and not what was asked for.
+    pub fn no_answer(&self, body: &[u8], what: &'static str) -> Fault {
+        self.refused(body, Malformed::at(what))
     }
 
     fn next_event(&mut self) -> Result<Option<sse::SseEvent>, Fault> {

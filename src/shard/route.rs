@@ -32,6 +32,9 @@ impl Exchange {
                 Err(fault) => self.refuse(desk, now, &fault, out),
             };
         }
+        if let Some(phase) = self.find_cached(desk, now, since, out) {
+            return phase;
+        }
         self.read_prompt(desk);
         let candidates = self.candidates(desk, now.instant);
         let any = !candidates.is_empty();
@@ -340,7 +343,9 @@ impl Exchange {
     /// Whether `endpoint` can be asked at the account of `pin`.
     pub(super) fn is_pinned_to(&self, pin: Place, endpoint: EndpointId) -> bool {
         let of = |e: EndpointId| &self.config.endpoints[e.0 as usize];
-        of(endpoint).provider == of(pin.endpoint).provider && of(endpoint).pools.contains(&pin.pool)
+        of(endpoint).provider == of(pin.endpoint).provider
+            && of(endpoint).pools.contains(&pin.pool)
+            && self.reads_cache_of(pin, endpoint)
     }
 
     /// The credentials that it could be sent with once they come.

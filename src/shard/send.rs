@@ -117,6 +117,7 @@ impl Exchange {
         let provider = &config.providers[endpoint.provider.0 as usize];
         let name = match &self.kept {
             Some(kept) => kept.wanted.id.clone(),
+            None if self.is_about_cache() => self.upstream_cache(provider),
             None => self.video_name(provider, endpoint)?,
         };
         let affinity = self.steered.header.clone();
@@ -282,6 +283,10 @@ impl Exchange {
         if self.transcribes() {
             return self.transcript_dialect(provider);
         }
+        if self.is_about_cache() {
+            self.can_keep(provider, endpoint)?;
+            return Ok(DialectName::Gemini);
+        }
         if self.task == Task::Generate {
             let preferred = endpoint.speaks.first().copied();
             let found = kind.dialect_for(self.dialect, name, place, preferred);
@@ -341,6 +346,10 @@ impl Exchange {
         }
         if self.transcribes() {
             return self.transcript_body(endpoint);
+        }
+        let provider = &self.config.providers[endpoint.provider.0 as usize];
+        if let Some(body) = self.cached_body(provider, endpoint)? {
+            return Ok(body);
         }
         let target = self.target(endpoint, streams);
         let sides = self.question().map(|q| self.sides(q, endpoint, dialect));
@@ -456,7 +465,12 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate | Task::Transcribe | Task::Video(_) | Task::Kept(_) => None,
+            Task::Generate
+            | Task::Transcribe
+            | Task::Video(_)
+            | Task::Kept(_)
+            | Task::Cached(_)
+            | Task::CacheList => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),

@@ -69,6 +69,7 @@ impl Exchange {
         }
         let error = self.error_of(&attempt, &failure.fault);
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
+        self.cache_failed(desk, &failure.fault, now, out);
         let plain = self.without_help(desk, &attempt, error, &failure.fault);
         let next = match plain.or_else(|| self.kept_next(desk, error, &failure)) {
             Some(next) => next,
@@ -316,8 +317,8 @@ impl Exchange {
         match relay {
             _ if self.video.as_ref().is_some_and(|case| case.runs()) => self.usage_unsaid(),
             Some(_) if self.video.is_some() => self.usage_unsaid(),
-            // Asks after kept answers cost nothing.
-            _ if self.kept.is_some() => Usage::default(),
+            // Asks after kept answers and prefixes cost nothing.
+            _ if self.kept.is_some() || self.follows_cache() => Usage::default(),
             Some(relay) if attempt.first_byte.is_some() => {
                 relay.usage_or_estimate(self.asked.ask.input)
             }

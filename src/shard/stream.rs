@@ -101,10 +101,11 @@ impl Exchange {
             event_bytes_max: self.config.limits.event_bytes_max,
             answer_bytes_max: self.config.limits.answer_bytes_max,
             framed: matches!(self.down, Down::Socket { .. }),
-            apart: self.video.as_ref().map(|case| match case.carries() {
-                true => Apart::Passes,
-                false => Apart::Kept,
-            }),
+            apart: match &self.video {
+                Some(case) if case.carries() => Some(Apart::Passes),
+                Some(_) => Some(Apart::Kept),
+                None => self.is_about_cache().then_some(Apart::Kept),
+            },
             lane: self.request_id(),
         }
     }
@@ -178,6 +179,9 @@ impl Exchange {
     ) -> Phase {
         if self.video.is_some() {
             return self.video_answered(desk, attempt, relay, now, out);
+        }
+        if self.is_about_cache() {
+            return self.cache_answered(desk, attempt, relay, now, out);
         }
         self.answer_began(desk, &mut attempt, now);
         let mut said = std::mem::take(&mut desk.scratch);

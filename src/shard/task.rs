@@ -1,6 +1,6 @@
 //! What a client asks a model to do.
 
-use crate::protocol::provider::{self, Operation};
+use crate::protocol::provider::{self, CacheDeed, Operation};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
@@ -18,6 +18,10 @@ pub(super) enum Task {
     Video(Deed),
     /// Something with an answer that was made before.
     Kept(provider::Deed),
+    /// Something with a prefix that is kept under a name.
+    Cached(CacheDeed),
+    /// Which of those there are.
+    CacheList,
 }
 
 /// What is wanted of such a job.
@@ -44,6 +48,9 @@ impl Task {
             Self::Video(Deed::Content) => Operation::VideoContent,
             Self::Video(Deed::Delete) => Operation::VideoDelete,
             Self::Kept(deed) => Operation::Kept(deed),
+            Self::Cached(deed) => Operation::Cached(deed),
+            // No provider is asked for a list.
+            Self::CacheList => Operation::Cached(CacheDeed::Get),
         }
     }
 

@@ -226,7 +226,7 @@ impl Exchange {
         let follows = match &self.video {
             Some(case) if !case.may_ask(endpoint) => return None,
             Some(case) => case.follows(),
-            None => false,
+            None => self.follows_cache(),
         };
         // Of what was made before its end one may ask after it.
         let is_over = config.is_retired(self.begun.wall) && !follows;
@@ -316,6 +316,8 @@ impl Exchange {
             }
             None => prospect.terms(),
         };
+        // A prefix that is kept under a name is paid for by the hour.
+        terms.input += self.storage_to_come(site.config);
         let worth = Worth {
             input: price.input,
             output: price.output,

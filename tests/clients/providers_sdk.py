@@ -199,6 +199,22 @@ def gemini_counts_embeds_and_lists():
 
 
 @check
+def gemini_caches_are_made_read_prolonged_and_deleted():
+    for at in (gemini, vertex()):
+        config = types.CreateCachedContentConfig(contents=["word " * 2000], ttl="60s", display_name="book")
+        cache = at.caches.create(model="gemini-3.8-flash", config=config)
+        use = types.GenerateContentConfig(cached_content=cache.name)
+        answer = at.models.generate_content(model="gemini-3.8-flash", contents="hello there", config=use)
+        equal(answer.usage_metadata.cached_content_token_count, cache.usage_metadata.total_token_count)
+        equal(at.caches.get(name=cache.name), cache)
+        longer = at.caches.update(name=cache.name, config=types.UpdateCachedContentConfig(ttl="600s"))
+        assert longer.expire_time > cache.expire_time, longer
+        assert cache.name in [c.name for c in at.caches.list(config={"page_size": 1})]
+        at.caches.delete(name=cache.name)
+        equal(raises(genai.errors.ClientError, lambda: at.caches.get(name=cache.name)).code, 403)
+
+
+@check
 def gemini_errors():
     ask = lambda: gemini.models.generate_content(model="gemini-3.8-flash", contents="[[fake: status=429]]")
     error = raises(genai.errors.ClientError, ask)

@@ -294,6 +294,24 @@ pub fn keeping(upstream: SocketAddr, tenants: usize) -> String {
     )
 }
 
+/// The Gemini API with two accounts behind the models `flash` and `other`, and Vertex AI behind `cloud`, all at `upstream`; two tenants.
+pub fn caching(upstream: SocketAddr) -> String {
+    let price = "price: {input: 1, output: 5, cache_read: 0.1, cache_storage_hour: 4.5}";
+    format!(
+        "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 4, pin: false, drain: 5s}}\n\
+         data_dir: DATA\n\
+         log: {{level: error}}\n\
+         tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}, {{id: other, keys: [{{id: other-1, secret: {OTHER_KEY}}}]}}]\n\
+         providers:\n  \
+         - {{id: api, kind: gemini, base_url: 'http://{upstream}', pools: [{{id: one, keys: [{{id: key-one, secret: sk-one}}]}}, {{id: two, keys: [{{id: key-two, secret: sk-two}}]}}]}}\n  \
+         - {{id: google, kind: vertex, project: p, region: us-east5, base_url: 'http://{upstream}', pools: [{{id: three, keys: [{{id: key-three, secret: sk-one}}]}}]}}\n\
+         models:\n  \
+         - {{id: flash, endpoints: [{{provider: api, name: gemini-3.8-flash, {price}}}]}}\n  \
+         - {{id: other, endpoints: [{{provider: api, name: gemini-3.7-flash, {price}}}]}}\n  \
+         - {{id: cloud, endpoints: [{{provider: google, name: gemini-3.8-flash, {price}}}]}}\n"
+    )
+}
+
 /// One provider for what works and one for each kind of fault, all of them the same fake: a limit or a breaker of one shall not be felt
 /// by the others. Waits are short, since tests wait too.
 fn configuration(upstream: SocketAddr, kind: &str, shards: usize) -> String {

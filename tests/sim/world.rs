@@ -640,7 +640,7 @@ impl World {
                         at,
                         What::In {
                             shard: other,
-                            input: Input::Gossip(gossip),
+                            input: Input::Gossip(gossip.clone()),
                         },
                     );
                 }

@@ -22,7 +22,8 @@ pub struct Asking<'a> {
     /// What calls of one conversation have in common, for providers that steer them to the machine that holds its cache. Told on as it
     /// is where it fits into a header, else as a hash: whoever does not want to show a client's word hashes it first.
     pub affinity: Option<&'a str>,
-    /// For `Operation::VideoPoll` and `Operation::Kept`: the name as the provider gave it; else empty.
+    /// For `Operation::VideoPoll`, `Operation::Kept` and `Operation::Cached`: the name as the provider gave it; else empty.
+    /// A query may follow it after `?`.
     pub operation_name: &'a str,
 }
 

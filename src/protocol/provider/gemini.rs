@@ -5,7 +5,7 @@
 use crate::base::Secret;
 use crate::canon::DialectName;
 use crate::protocol::provider::call::in_path;
-use crate::protocol::provider::{Asking, CallHead, Operation, Tongue};
+use crate::protocol::provider::{Asking, CacheDeed, CallHead, Operation, Tongue};
 
 /// Its own grammar; the OpenAI-compatible path loses thought signatures' places and most of the usage.
 pub const TONGUE: Tongue = Tongue {
@@ -31,6 +31,9 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
         head.headers.clear();
         return head;
     }
+    if let Operation::Cached(deed) = asking.operation {
+        return cached(deed, "/v1beta/", asking.operation_name);
+    }
     let (folder, model) = match asking.model.split_once('/') {
         Some(("tunedModels", model)) => ("tunedModels", model),
         _ => ("models", bare(asking.model)),
@@ -38,6 +41,22 @@ pub fn call(asking: &Asking<'_>) -> CallHead {
     let method = method(asking.operation, asking.stream);
     let path = format!("/v1beta/{folder}/{}:{method}", in_path(model));
     CallHead::post(path, asking.stream)
+}
+
+/// A call about a cached prefix below `root`, by its whole name and perhaps a query (Gemini API reference, Caching, read 2026-11).
+pub(super) fn cached(deed: CacheDeed, root: &str, name: &str) -> CallHead {
+    let (name, query) = name.split_once('?').unwrap_or((name, ""));
+    let mark = if query.is_empty() { "" } else { "?" };
+    let named = || format!("{root}{}{mark}{query}", in_path(name));
+    match deed {
+        CacheDeed::Create => CallHead::post(format!("{root}cachedContents"), false),
+        CacheDeed::Get => CallHead::get(named()),
+        CacheDeed::Update => CallHead {
+            method: "PATCH",
+            ..CallHead::post(named(), false)
+        },
+        CacheDeed::Delete => CallHead::bare("DELETE", named(), false),
+    }
 }
 
 /// The name alone, without `models/` or `google/` before it.
@@ -59,7 +78,8 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
             "fetchPredictOperation"
         }
         // Nobody asks this of Google: it keeps no answers in Responses.
-        (Operation::Kept(_) | Operation::Transcribe, _) => "generateContent",
+        // Caches have paths of their own.
+        (Operation::Kept(_) | Operation::Transcribe | Operation::Cached(_), _) => "generateContent",
     }
 }
 
@@ -145,6 +165,40 @@ mod tests {
                 ..asking(model, DialectName::Gemini)
             });
             assert_eq!((head.method, &*head.path), (method, path));
+        }
+    }
+
+    #[test]
+    fn a_cached_prefix_is_asked_after_by_its_name() {
+        for (deed, name, method, path) in [
+            (CacheDeed::Create, "", "POST", "/v1beta/cachedContents"),
+            (
+                CacheDeed::Get,
+                "cachedContents/a",
+                "GET",
+                "/v1beta/cachedContents/a",
+            ),
+            (
+                CacheDeed::Update,
+                "cachedContents/a?updateMask=ttl",
+                "PATCH",
+                "/v1beta/cachedContents/a?updateMask=ttl",
+            ),
+            (
+                CacheDeed::Delete,
+                "cachedContents/a",
+                "DELETE",
+                "/v1beta/cachedContents/a",
+            ),
+        ] {
+            let head = call(&Asking {
+                operation: Operation::Cached(deed),
+                operation_name: name,
+                ..asking("gemini-3.8-flash", DialectName::Gemini)
+            });
+            assert_eq!((head.method, &*head.path), (method, path));
+            let has_body = head.header("content-type").is_some();
+            assert_eq!(has_body, matches!(method, "POST" | "PATCH"), "{method}");
         }
     }
 

@@ -122,6 +122,18 @@ pub enum Operation {
     VideoDelete,
     /// Asks after an answer in Responses that the provider keeps, by its id.
     Kept(Deed),
+    /// Something with a prefix that Google keeps under a name (`cachedContents`).
+    Cached(CacheDeed),
+}
+
+/// What is wanted of a prefix that is kept under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheDeed {
+    Create,
+    Get,
+    /// Lets it live longer or shorter.
+    Update,
+    Delete,
 }
 
 /// What is asked of an answer that is kept.
@@ -240,6 +252,8 @@ impl ProviderKind {
             }
             (Operation::Transcribe, _) => false,
             (Operation::Kept(_), kind) => dialect == Responses && kind.keeps_answers(),
+            (Operation::Cached(_), Self::Vertex | Self::Gemini) => dialect == Gemini,
+            (Operation::Cached(_), _) => false,
         }
     }
 
@@ -280,6 +294,15 @@ impl ProviderKind {
     pub fn operations_root(self, place: &Place) -> String {
         match self {
             Self::Vertex => vertex::operations_root(place),
+            _ => String::new(),
+        }
+    }
+
+    /// What the name of a cached prefix begins with, before `cachedContents/`; empty but on Google Cloud.
+    #[must_use]
+    pub fn caches_root(self, place: &Place) -> String {
+        match self {
+            Self::Vertex => vertex::caches_root(place),
             _ => String::new(),
         }
     }

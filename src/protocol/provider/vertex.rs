@@ -94,6 +94,11 @@ pub(super) fn operations_root(place: &Place) -> String {
     }
 }
 
+/// `projects/…/locations/…/`, as cached prefixes are named; empty in the express mode.
+pub(super) fn caches_root(place: &Place) -> String {
+    root(place)["/v1/".len()..].to_owned()
+}
+
 fn claude(asking: &Asking<'_>) -> CallHead {
     let name = asking.model.rsplit('/').next().unwrap_or(asking.model);
     let (model, method) = match (asking.operation, asking.stream) {
@@ -118,6 +123,12 @@ pub fn predicts(model: &str) -> bool {
 
 fn google(asking: &Asking<'_>) -> CallHead {
     let root = root(asking.place);
+    if let Operation::Cached(deed) = asking.operation {
+        // A whole name says its project and location itself: the project by its number, as Google writes it.
+        let whole = asking.operation_name.starts_with("projects/");
+        let root = if whole { "/v1/" } else { &*root };
+        return gemini::cached(deed, root, asking.operation_name);
+    }
     if asking.operation == Operation::VideoPoll {
         // The operation's name begins with the model's, whatever model the client names when it asks.
         let operation = asking.operation_name;
@@ -223,6 +234,39 @@ mod tests {
             assert_eq!(host(&place(region)), wanted);
         }
         assert_eq!(host(&Place::default()), "aiplatform.googleapis.com");
+    }
+
+    #[test]
+    fn a_cached_prefix_is_asked_after_in_its_project() {
+        use crate::protocol::provider::CacheDeed::{Create, Delete};
+        let place = place("us-east5");
+        let name = "projects/77/locations/us-east5/cachedContents/9";
+        for (deed, name, path) in [
+            (
+                Create,
+                "",
+                "/v1/projects/p1/locations/us-east5/cachedContents",
+            ),
+            (
+                Delete,
+                name,
+                "/v1/projects/77/locations/us-east5/cachedContents/9",
+            ),
+            (
+                Delete,
+                "cachedContents/9",
+                "/v1/projects/p1/locations/us-east5/cachedContents/9",
+            ),
+        ] {
+            let head = call(&Asking {
+                operation: Operation::Cached(deed),
+                operation_name: name,
+                place: &place,
+                ..asking("gemini-3.8-flash", DialectName::Gemini)
+            });
+            assert_eq!(&*head.path, path);
+        }
+        assert_eq!(caches_root(&place), "projects/p1/locations/us-east5/");
     }
 
     #[test]

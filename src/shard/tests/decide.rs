@@ -522,7 +522,7 @@ fn another_shard_knows_where_a_prompt_is_warm() {
         .out
         .iter()
         .filter_map(|output| match output {
-            Output::Tell(gossip) => Some(*gossip),
+            Output::Tell(gossip) => Some(gossip.clone()),
             _ => None,
         })
         .collect();

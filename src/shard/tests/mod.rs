@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrays;
+mod cached;
 mod clients;
 mod completions;
 mod credentials;

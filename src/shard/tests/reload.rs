@@ -92,7 +92,7 @@ fn news_of_another_configuration_is_not_heeded() {
         if generation > 0 {
             other.reload(&yaml, generation);
         }
-        other.on(Input::Gossip(news));
+        other.on(Input::Gossip(news.clone()));
         other.chat(ASK);
         assert_eq!(other.calls().is_empty(), heeded);
     }

@@ -34,7 +34,7 @@ impl Rig {
         Self::new(&yaml(kind, more))
     }
 
-    fn ask_by(&mut self, method: &str, path: &str, key: &str, body: &str) -> ClientId {
+    pub(super) fn ask_by(&mut self, method: &str, path: &str, key: &str, body: &str) -> ClientId {
         let client = self.client();
         let bearer = format!("Bearer {key}");
         let shown = [("authorization", &*bearer), ("host", "us.test")];
@@ -50,7 +50,7 @@ impl Rig {
 
     /// The one call made since the last look, with its method, path, body and key.
     #[track_caller]
-    fn called(&mut self) -> (AttemptId, String, String, String) {
+    pub(super) fn called(&mut self) -> (AttemptId, String, String, String) {
         let calls = self.calls();
         let [call] = &calls[..] else {
             panic!("{calls:?}")
@@ -67,7 +67,7 @@ impl Rig {
     }
 
     /// The provider answers with this JSON.
-    fn says(&mut self, attempt: AttemptId, body: &str) {
+    pub(super) fn says(&mut self, attempt: AttemptId, body: &str) {
         self.up(attempt, 200, &[("content-type", "application/json")]);
         self.say(attempt, body);
         self.end(attempt);
@@ -81,7 +81,7 @@ impl Rig {
         (client, key)
     }
 
-    fn json(&mut self, client: ClientId) -> (u16, Value) {
+    pub(super) fn json(&mut self, client: ClientId) -> (u16, Value) {
         let (status, _, body) = self.told(client);
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }

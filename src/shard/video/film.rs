@@ -74,7 +74,7 @@ impl Exchange {
     ) -> Phase {
         let form = self.form_at(&attempt);
         let Some(name) = self.order_taken(form, body) else {
-            let fault = relay.no_answer(body);
+            let fault = relay.no_answer(body, "no video's job");
             return self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out);
         };
         self.succeeded(desk, &attempt);
@@ -216,7 +216,7 @@ impl Exchange {
     ) -> Phase {
         let form = self.form_at(&attempt);
         let Some(state) = self.standing(form, body) else {
-            let fault = relay.no_answer(body);
+            let fault = relay.no_answer(body, "no video's job");
             return self.look_failed(desk, attempt, &fault, now, out);
         };
         self.end_call(desk, &mut attempt, now);

@@ -104,7 +104,7 @@ impl Exchange {
     ) -> Phase {
         let form = self.form_at(&attempt);
         let Some(state) = self.standing(form, body) else {
-            let fault = relay.no_answer(body);
+            let fault = relay.no_answer(body, "no video's job");
             return self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out);
         };
         self.succeeded(desk, &attempt);
@@ -205,7 +205,7 @@ impl Exchange {
     ) -> Phase {
         let form = self.form_at(&attempt);
         let Some(state) = self.standing(form, body) else {
-            let fault = relay.no_answer(body);
+            let fault = relay.no_answer(body, "no video's job");
             return self.attempt_failed(desk, attempt, Some(relay), now, fault.into(), out);
         };
         self.succeeded(desk, &attempt);

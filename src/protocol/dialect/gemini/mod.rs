@@ -10,6 +10,7 @@ pub mod events;
 pub mod array;
 pub mod errors;
 pub mod count;
+pub mod cached;
 pub mod video;
 pub mod video_name;
 pub mod video_native;

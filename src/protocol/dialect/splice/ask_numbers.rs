@@ -13,11 +13,45 @@ pub fn peek_count(dialect: DialectName, body: &Bytes) -> Result<Peek, Fault> {
         return peek_counted(dialect, body);
     }
     let text = object(body)?;
-    Ok(Peek {
+    let mut peek = Peek {
         stream_usage: true,
         prompt_bytes: text.len(),
         ..Peek::default()
-    })
+    };
+    if memchr::memmem::find(body, b"ached").is_some() {
+        cached_before(body, text, &mut peek)?;
+    }
+    Ok(peek)
+}
+
+/// The cached prefix that a request names whose tokens are counted, in either of Google's forms and spellings.
+fn cached_before(body: &Bytes, text: &str, peek: &mut Peek) -> Result<(), Fault> {
+    #[derive(Deserialize)]
+    struct Counted<'a> {
+        #[serde(borrow, alias = "cachedContent")]
+        cached_content: Option<&'a RawValue>,
+        #[serde(borrow, alias = "generateContentRequest")]
+        generate_content_request: Option<&'a RawValue>,
+    }
+    let counted: Counted<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    let inner = counted.generate_content_request.map(RawValue::get);
+    if let Some(inner) = inner.filter(|inner| inner.starts_with('{')) {
+        return cached_before(body, inner, peek);
+    }
+    let Some(named) = counted.cached_content.map(RawValue::get) else {
+        return Ok(());
+    };
+    if matches!(named, "null" | "\"\"") {
+        return Ok(());
+    }
+    let start = named.as_ptr() as usize - body.as_ptr() as usize;
+    let at = start..start + named.len();
+    let name = plain_string(body, named, &at);
+    let wrong = || Fault::invalid("cachedContent", "cachedContent must be a string");
+    peek.cached = Some(name.ok_or_else(wrong)?);
+    peek.cached_at = at;
+    peek.server_state = true;
+    Ok(())
 }
 
 /// Reads a request for embeddings: OpenAI's names its model, Gemini's path does.
@@ -109,5 +143,16 @@ mod tests {
         assert_eq!(&*peek.model, "m");
         let body = Bytes::from_static(br#"{"generateContentRequest":{"contents":[]}}"#);
         assert!(peek_count(DialectName::Gemini, &body).is_ok());
+        for body in [
+            r#"{"contents":[],"cached_content":"cachedContents/a"}"#,
+            r#"{"generateContentRequest":{"cachedContent":"cachedContents/a","contents":[]}}"#,
+        ] {
+            let peek = peek_count(DialectName::Gemini, &Bytes::from(body)).expect("right");
+            assert_eq!(peek.cached.as_deref(), Some("cachedContents/a"));
+            assert_eq!(&body[peek.cached_at], r#""cachedContents/a""#);
+        }
+        let body = Bytes::from_static(br#"{"contents":[],"cachedContent":7}"#);
+        let fault = peek_count(DialectName::Gemini, &body).expect_err("a number");
+        assert_eq!(fault.field.as_deref(), Some("cachedContent"));
     }
 }

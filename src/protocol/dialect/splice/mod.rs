@@ -21,6 +21,7 @@ mod lift_gemini;
 pub use lift::Lift;
 mod ask_numbers;
 pub use ask_numbers::{peek_count, peek_embed};
+pub use peek_gemini::peek_prefix;
 mod whole;
 pub(crate) use lift::is_lifted;
 pub use whole::lift_whole;
@@ -64,6 +65,9 @@ pub struct Peek {
     pub background: bool,
     /// Responses: the kept answer that this one goes on from.
     pub previous: Option<Str>,
+    /// Gemini: the cached prefix that stands before this request, by its name, and where the JSON string of it lies in the body.
+    pub cached: Option<Str>,
+    pub cached_at: Range<usize>,
     /// Entries of the conversation, instructions (`system`, `developer`) left out.
     pub turns: u32,
     /// Bytes of content that become input tokens (text, tools), images and other data left out.

@@ -4,6 +4,7 @@
 //! name count as one; a field that we route on and that stands twice is refused, since the provider might read the other.
 
 use super::Peek;
+use super::peek::plain_string;
 use crate::canon::{Fault, FaultClass};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -14,6 +15,20 @@ use serde_json::value::RawValue;
 
 /// Reads what routing needs. `Err` names the field that is wrong or missing. Costs one UTF-8 check and one pass.
 pub(super) fn peek(body: &Bytes) -> Result<Peek, Fault> {
+    let (peek, has_contents) = scan(body)?;
+    if !has_contents {
+        return Err(Fault::invalid("contents", "contents is missing"));
+    }
+    Ok(peek)
+}
+
+/// The same of a prefix that shall be cached, which need not have contents: an instruction or tools will do.
+pub fn peek_prefix(body: &Bytes) -> Result<Peek, Fault> {
+    scan(body).map(|(peek, _)| peek)
+}
+
+/// Also whether there are contents.
+fn scan(body: &Bytes) -> Result<(Peek, bool), Fault> {
     let text = simdutf8::compat::from_utf8(body).map_err(|e| {
         let at = e.valid_up_to();
         Fault::new(
@@ -22,6 +37,7 @@ pub(super) fn peek(body: &Bytes) -> Result<Peek, Fault> {
         )
     })?;
     let mut scan = Scan {
+        body,
         peek: Peek {
             stream_usage: true,
             ..Peek::default()
@@ -33,10 +49,8 @@ pub(super) fn peek(body: &Bytes) -> Result<Peek, Fault> {
     let mut json = serde_json::Deserializer::from_str(text);
     let read = json.deserialize_map(&mut scan).and_then(|()| json.end());
     read.map_err(|error| scan.fault_of(&error))?;
-    if !scan.seen.contains(&Top::Contents) {
-        return Err(Fault::invalid("contents", "contents is missing"));
-    }
-    Ok(scan.peek)
+    let has_contents = scan.seen.contains(&Top::Contents);
+    Ok((scan.peek, has_contents))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,14 +98,15 @@ impl Top {
     }
 }
 
-struct Scan {
+struct Scan<'b> {
+    body: &'b Bytes,
     peek: Peek,
     seen: Vec<Top>,
     reading: Option<Top>,
     twice: bool,
 }
 
-impl Scan {
+impl Scan<'_> {
     /// Without serde_json's words for wrong types: they quote the value.
     fn fault_of(&self, error: &serde_json::Error) -> Fault {
         match self.reading {
@@ -132,8 +147,14 @@ impl Scan {
                 Some(())
             }
             Top::Cached => {
-                self.peek.server_state |= text != "\"\"";
-                text.starts_with('"').then_some(())
+                if text != "\"\"" {
+                    let start = text.as_ptr() as usize - self.body.as_ptr() as usize;
+                    let at = start..start + text.len();
+                    self.peek.cached = Some(plain_string(self.body, text, &at)?);
+                    self.peek.cached_at = at;
+                    self.peek.server_state = true;
+                }
+                Some(())
             }
             Top::Contents | Top::Instruction | Top::Other => Some(()),
         }
@@ -158,7 +179,7 @@ fn limit(text: &str) -> Option<Option<u64>> {
     whole.parse().ok().map(Some)
 }
 
-impl<'de> Visitor<'de> for &mut Scan {
+impl<'de> Visitor<'de> for &mut Scan<'_> {
     type Value = ();
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an object")
@@ -404,6 +425,8 @@ mod tests {
         }
         let peek = of(r#"{"contents":[],"cachedContent":"cachedContents/a"}"#).expect("right");
         assert!(peek.server_state);
+        assert_eq!(peek.cached.as_deref(), Some("cachedContents/a"));
+        assert_eq!(peek.cached_at, 31..49);
         assert!(
             !of(r#"{"contents":[],"cachedContent":null}"#)
                 .expect("right")

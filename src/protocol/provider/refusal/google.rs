@@ -75,6 +75,14 @@ fn by_status(status: &str, body: &Value, kind: ProviderKind, message: &str) -> O
         "FAILED_PRECONDITION" if message.contains("billing") => FaultClass::Billing,
         "FAILED_PRECONDITION" => FaultClass::Forbidden,
         "UNAUTHENTICATED" => FaultClass::Unauthenticated,
+        // gemini.md 6: a cache that has expired is told from a foreign one by nobody, and is no fault of the key.
+        "PERMISSION_DENIED"
+            if message
+                .to_ascii_lowercase()
+                .contains("cachedcontent not found") =>
+        {
+            FaultClass::NotFound
+        }
         "PERMISSION_DENIED" => FaultClass::Forbidden,
         "NOT_FOUND" => FaultClass::NotFound,
         "ABORTED" | "ALREADY_EXISTS" => FaultClass::Conflict,
