@@ -144,9 +144,14 @@ pub fn config(rng: &mut Rng) -> Config {
          providers:\n",
     );
     let fakes = 1 + rng.below(3);
+    let mut caches = Vec::new();
     for f in 0..fakes {
         // The fake speaks both wire formats; the kind says which of them a provider is asked in.
         let kind = ["fake", "openai", "anthropic", "selfhosted"][rng.below(4) as usize];
+        caches.push(match kind {
+            "fake" | "anthropic" => "{mode: breakpoints, min_tokens: 1_024, ttls: [5m, 1h]}",
+            _ => "{mode: prefix, min_tokens: 1_024, block_tokens: 128}",
+        });
         writeln!(
             yaml,
             "- id: f{f}\n  kind: {kind}\n  base_url: http://f{f}.test\n  pools:"
@@ -172,6 +177,20 @@ pub fn config(rng: &mut Rng) -> Config {
     }
     yaml.push_str(&films::provider(rng));
     yaml.push_str("video: {poll: 5s, wait: 5m}\n");
+    let strategies = [
+        "session_affinity",
+        "round_robin",
+        "least_used",
+        "thresholds",
+    ];
+    if rng.once_in(4) {
+        let strategy = strategies[rng.below(4) as usize];
+        writeln!(yaml, "routing: {{strategy: {strategy}}}").unwrap();
+    } else {
+        // Patient, usual, or in a hurry: what is waited for differs.
+        let second = ["0", "0.001", "0.1"][rng.below(3) as usize];
+        writeln!(yaml, "routing: {{value_of_second: {second}}}").unwrap();
+    }
     yaml.push_str("models:\n");
     yaml.push_str(&films::model());
     for m in 0..2 {
@@ -179,10 +198,11 @@ pub fn config(rng: &mut Rng) -> Config {
             .map(|f| {
                 let input = 1 + rng.below(5);
                 format!(
-                    "{{provider: f{f}, name: m{m}, price: {{input: {input}, output: {}, cache_read: 0.1, cache_write_5m: {}, cache_write_1h: {}}}}}",
+                    "{{provider: f{f}, name: m{m}, price: {{input: {input}, output: {}, cache_read: 0.1, cache_write_5m: {}, cache_write_1h: {}}}, cache: {}}}",
                     input * 5,
                     input as f64 * 1.25,
-                    input * 2
+                    input * 2,
+                    caches[f as usize]
                 )
             })
             .collect();

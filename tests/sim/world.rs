@@ -28,6 +28,10 @@ pub struct Sum {
     pub calls: u64,
     pub retried: u64,
     pub waited: u64,
+    /// Requests that waited for another to write their prompt, tokens that were expected of caches, and those of them that were billed as read.
+    pub gated: u64,
+    pub expected: u64,
+    pub read: u64,
     /// Answers told on lanes.
     pub on_lanes: u64,
     pub billed_tokens: u64,
@@ -51,6 +55,9 @@ impl Sum {
         self.calls += other.calls;
         self.retried += other.retried;
         self.waited += other.waited;
+        self.gated += other.gated;
+        self.expected += other.expected;
+        self.read += other.read;
         self.on_lanes += other.on_lanes;
         self.billed_tokens += other.billed_tokens;
         self.nano_usd += other.nano_usd;
@@ -934,7 +941,13 @@ impl World {
         }
         sum.retried = self.rows.iter().filter(|row| row.attempt > 1).count() as u64;
         (sum.films, sum.fetched) = films::count(self);
-        sum.waited = self.nodes.iter().map(|n| n.shard.meters().waited).sum();
+        for node in &self.nodes {
+            let meters = node.shard.meters();
+            sum.waited += meters.waited;
+            sum.gated += meters.gated;
+            sum.expected += meters.cached_expected.0;
+            sum.read += meters.cached_billed.0;
+        }
         sum.apart = self.rows.iter().filter(|row| is_bill(row)).count() as u64;
         (sum.shut_servers, sum.loads) = (self.servers.shut, self.servers.loads);
         sum.nano_usd = self.rows.iter().map(|row| row.cost.0).sum();
