@@ -740,3 +740,19 @@ fn a_provider_that_keeps_none_is_not_asked() {
     assert!(rig.rows.is_empty());
     rig.rests();
 }
+
+#[test]
+fn keeping_a_prefix_is_spent_of_its_tenants_day() {
+    // More than making it costs, and less than both.
+    let tenants = TENANTS.replace("{id: a,", "{id: a, limits: {usd_per_day: 0.01},");
+    let mut rig = Rig::new(&yaml(&tenants, GEMINI));
+    rig.make();
+    let client = rig.ask_by("GET", "/v1beta/cachedContents", "sk-a", "");
+    assert_eq!(rig.json(client).0, 200, "there is money left");
+    rig.secs(3_600);
+    rig.take();
+    let client = rig.ask_by("GET", "/v1beta/cachedContents", "sk-a", "");
+    let (status, message) = rig.refused(client);
+    assert!(status == 429 && message.contains("spent"), "{message}");
+    rig.rests();
+}
