@@ -317,11 +317,7 @@ fn cache_hints(
     let takes = matches!(kind, OpenAi | Xai | Fireworks | OpenRouter | SelfHosted);
     if let Some(at) = raw.filter(|_| !takes) {
         let what = format!("cache_hints: on a provider of kind {}", kind.as_str());
-        problems.add(
-            at.place,
-            what,
-            "leave it out: it is asked for nothing of the kind",
-        );
+        problems.add(at.place, what, "leave it out, it takes none");
     }
     let host = origins.get(origin.0 as usize).map_or("", |o| &o.host);
     let is_openai = host == "api.openai.com" || host.ends_with(".api.openai.com");

@@ -1,5 +1,6 @@
 //! Tables of right and wrong files, and the files that we ship.
 
+mod caching;
 mod health;
 mod properties;
 mod shipped;
