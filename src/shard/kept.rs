@@ -157,6 +157,7 @@ impl Exchange {
                         time: Some(FETCH_TIME),
                         freed: true,
                         claims: smallvec![Epoch::credential_claim(place.pool)],
+                        yields: false,
                     };
                     return self.wait(desk, now, since, headroom, out);
                 }
@@ -210,7 +211,7 @@ impl Exchange {
         if kept.places.is_empty() && !kept.waited && desk.shards > 1 {
             kept.waited = true;
             let until = now.instant + GOSSIP_TIME;
-            self.line_up(desk, until, Claims::new());
+            self.line_up(desk, until, Claims::new(), false);
             return Phase::Waiting {
                 since: now.instant,
                 until,

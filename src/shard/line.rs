@@ -46,6 +46,8 @@ pub(super) struct Waiting {
     pub at: Instant,
     /// Empty for who waits for a time alone.
     pub claims: Claims,
+    /// It could go elsewhere, and waits since that is cheaper: others may take what it waits for.
+    pub yields: bool,
 }
 
 impl Claim {
@@ -93,7 +95,8 @@ impl Line {
     pub fn wait(&mut self, who: Waiting) {
         match &mut self.round {
             // Looked at and not served: what it waits for is not given to those behind it.
-            Some(claimed) => claimed.extend_from_slice(&who.claims),
+            Some(claimed) if !who.yields => claimed.extend_from_slice(&who.claims),
+            Some(_) => {}
             None => self.stirred = true,
         }
         self.next_at = self.next_at.min(who.at);
@@ -107,7 +110,7 @@ impl Line {
             None => self
                 .waiting
                 .iter()
-                .filter(|w| w.batch <= batch)
+                .filter(|w| w.batch <= batch && !w.yields)
                 .any(|w| w.claims.iter().any(|c| c.meets(claim))),
         }
     }

@@ -50,7 +50,12 @@ impl Exchange {
             );
             return self.refuse(desk, now, &fault, out);
         }
-        let weighing = self.weighing(self.waits_until(since), now.instant);
+        // Where the line is full nobody waits who could go.
+        let until = match desk.line.len() < self.config.limits.queue_max {
+            true => self.waits_until(since),
+            false => now.instant,
+        };
+        let weighing = self.weighing(until, now.instant);
         let choice = choose(&affordable, &weighing, now.instant);
         self.note(desk, now, candidates, weighing, &choice);
         match choice {
@@ -67,6 +72,7 @@ impl Exchange {
                         time,
                         freed,
                         claims,
+                        yields: at.is_some(),
                     },
                     out,
                 )
@@ -132,6 +138,7 @@ impl Exchange {
             time,
             freed,
             claims,
+            yields,
         } = headroom;
         let until = self.waits_until(since);
         let at = time.map_or(until, |time| now.instant + time);
@@ -143,12 +150,12 @@ impl Exchange {
             desk.meters.waited += 1;
         }
         let at = at.min(until);
-        self.line_up(desk, at, claims);
+        self.line_up(desk, at, claims, yields);
         Phase::Waiting { since, until: at }
     }
 
     /// Takes its place among those who wait.
-    pub fn line_up(&mut self, desk: &mut Desk, at: Instant, claims: Claims) {
+    pub fn line_up(&mut self, desk: &mut Desk, at: Instant, claims: Claims, yields: bool) {
         let ticket = *self.ticket.get_or_insert_with(|| desk.line.ticket());
         desk.line.wait(Waiting {
             exchange: self.id,
@@ -157,6 +164,7 @@ impl Exchange {
             ticket,
             at,
             claims,
+            yields,
         });
     }
 
@@ -257,6 +265,7 @@ impl Exchange {
                 time: Some(FETCH_TIME),
                 freed: true,
                 claims,
+                yields: false,
             };
             return self.wait(desk, now, since, headroom, out);
         }
@@ -375,6 +384,8 @@ pub(super) struct Headroom {
     /// It may come sooner, when an exchange settles.
     pub freed: bool,
     pub claims: Claims,
+    /// It could go elsewhere.
+    pub yields: bool,
 }
 
 /// Also while it is still being fetched: the provider is named, since that is where the operator has to look.

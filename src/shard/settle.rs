@@ -104,7 +104,7 @@ impl Exchange {
                 self.tally.failed_at.clear();
                 // Never sooner than asked, and a little apart, so that those who failed together do not come back together.
                 let until = now.instant + wait + wait.mul_f64(desk.rng.unit() / 10.0);
-                self.line_up(desk, until, Claims::new());
+                self.line_up(desk, until, Claims::new(), false);
                 // The wait for headroom, if there must be one, begins then.
                 Phase::Waiting {
                     since: until,

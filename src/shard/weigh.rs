@@ -276,6 +276,7 @@ impl Exchange {
         let place = site.config.pools.iter().position(|p| *p == pool);
         let place = place.expect("a pool of this endpoint");
         let expected = self.expected(desk, site.id, pool, now);
+        let may_wait = desk.line.len() < self.config.limits.queue_max;
         let epoch = desk.epoch(self.epoch);
         let tempo = *epoch.forecast.tempo(site.id);
         let ahead = epoch.ahead(site.config.provider, pool, now);
@@ -293,7 +294,10 @@ impl Exchange {
             fails: epoch.forecast.fails(site.id, place, now),
             second: site.second,
         };
-        let gate = self.gate(&prospect, &expected, &tempo);
+        let gate = match may_wait {
+            true => self.gate(&prospect, &expected, &tempo, now),
+            false => None,
+        };
         let prospect = match &gate {
             Some((warm, _)) => *warm,
             None => prospect,
@@ -351,6 +355,7 @@ impl Exchange {
         prospect: &Prospect<'p>,
         expected: &Expected,
         tempo: &Tempo,
+        now: Instant,
     ) -> Option<(Prospect<'p>, Gate)> {
         let pending = expected.pending?;
         let cached = tempo.weight.of(pending.tokens).min(prospect.input);
@@ -362,6 +367,11 @@ impl Exchange {
         let sums = (prospect.terms().0.total(), warm.terms().0.total());
         let begins = tempo.first.expected(cached);
         let opens_in = cost::hold(sums, begins, pending.age, prospect.second)?;
+        // Who has not so long goes as it is.
+        let patience = self.config.limits.queue_time.min(self.gives_up_at() - now);
+        if opens_in >= patience {
+            return None;
+        }
         let name = pending.name.chain;
         Some((warm, Gate { name, opens_in }))
     }

@@ -5,8 +5,8 @@ use super::row::Table;
 use super::trace::Trace;
 use crate::base::NanoUsd;
 use crate::config;
-use anyhow::ensure;
-use std::io::Write;
+use anyhow::{Context, ensure};
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,9 @@ pub struct Args {
     /// How dear the last headroom of a limit is to stokehold, in prices of the tokens it is taken for; without it as by default
     #[arg(long, value_name = "TIMES")]
     headroom_weight: Option<f64>,
+    /// Write the table as a page for a browser, with pictures, to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Placements of the sessions in time to add up
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     seeds: u16,
@@ -82,6 +85,9 @@ pub fn run(args: &Args, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         args.trace.display()
     );
     let table = args.table(&trace);
+    if let Some(path) = &args.html {
+        std::fs::write(path, table.page()).with_context(|| path.display().to_string())?;
+    }
     if json {
         serde_json::to_writer_pretty(&mut *out, &table)?;
         writeln!(out)?;
@@ -120,7 +126,21 @@ impl Args {
             routing: self.routing(),
             ..Question::default()
         };
-        question.table(trace, &ROUTINGS)
+        question.table(trace, &ROUTINGS, &mut progress)
+    }
+}
+
+/// A bar on the terminal, if standard error is one.
+#[expect(clippy::print_stderr, reason = "for people at a terminal")]
+fn progress(done: usize, all: usize) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let (full, empty) = ("█".repeat(done * 2), "·".repeat((all - done) * 2));
+    eprint!("\r{full}{empty} {done} of {all} ways");
+    if done == all {
+        // The table follows.
+        eprint!("\r\u{1b}[2K");
     }
 }
 

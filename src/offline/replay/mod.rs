@@ -27,6 +27,8 @@ pub mod ours;
 pub mod run;
 /// Results side by side.
 pub mod row;
+/// A table as a page for a browser.
+mod page;
 /// The rows of ROUTING 4.4, and ours for the same question.
 pub mod reference;
 /// `stokehold replay`.

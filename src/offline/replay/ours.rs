@@ -51,8 +51,6 @@ pub struct Ours {
     turn: u64,
     /// Since when requests wait, by their place in the trace.
     waiting: HashMap<usize, Instant, FixedHasher>,
-    /// Who waits for a place, by place: the others come after, as in a shard's line.
-    claims: Vec<Option<usize>>,
     /// Positions of the ends of elements, by block: what a router reads from the prompt, and a trace does not tell.
     ends: HashMap<u64, u32, FixedHasher>,
 }
@@ -137,7 +135,6 @@ impl Ours {
             chosen: None,
             turn: 0,
             waiting: HashMap::default(),
-            claims: vec![None; pools],
             ends: HashMap::default(),
         }
     }
@@ -249,11 +246,6 @@ impl Ours {
             if now < place.closed_until {
                 room = room.max(Room::In(place.closed_until - now));
             }
-            let mut frees_in = LOOK_AGAIN;
-            if self.claims[n].is_some_and(|who| who != asked.index) {
-                frees_in += candidate_wait(room);
-                room = room.max(Room::WhenFreed);
-            }
             later.push((prospect.turn(NEXT_IS_WARM), prospect.arrival()));
             let candidate = Candidate {
                 endpoint: EndpointId(n as u16),
@@ -266,7 +258,7 @@ impl Ours {
                 in_flight: u64::from(pools.in_flight[n]),
                 room,
                 gate: None,
-                frees_in,
+                frees_in: LOOK_AGAIN,
                 shut_until: None,
                 preference: 0,
                 tried: false,
@@ -345,9 +337,6 @@ impl Policy for Ours {
         for (n, (candidate, _)) in weighed.iter_mut().enumerate() {
             candidate.tried = asked.refused[n];
         }
-        for claim in &mut self.claims {
-            claim.take_if(|who| *who == asked.index);
-        }
         let candidates: Vec<Candidate> = weighed.iter().map(|(c, _)| c.clone()).collect();
         let since = *self.waiting.entry(asked.index).or_insert(now);
         self.weighing.patience = (since + PATIENCE) - now;
@@ -365,12 +354,7 @@ impl Policy for Ours {
                 });
                 Choice::Send(endpoint)
             }
-            choose::Choice::Wait { at, time, .. } => {
-                if let Some((endpoint, _)) = at {
-                    self.claims[usize::from(endpoint.0)].get_or_insert(asked.index);
-                }
-                Choice::Wait(time.unwrap_or(LOOK_AGAIN))
-            }
+            choose::Choice::Wait { time, .. } => Choice::Wait(time.unwrap_or(LOOK_AGAIN)),
             choose::Choice::Nobody => Choice::Refused,
         }
     }
@@ -439,14 +423,6 @@ impl Policy for Ours {
 
     fn idle(&mut self, asked: &Asked<'_>, pings: u32) -> Idle {
         self.lifetime.idle(asked, pings)
-    }
-}
-
-/// What is known of a wait for room.
-fn candidate_wait(room: Room) -> Duration {
-    match room {
-        Room::In(wait) => wait,
-        Room::Now | Room::WhenFreed | Room::Never => Duration::ZERO,
     }
 }
 

@@ -106,22 +106,34 @@ impl Question {
         }
     }
 
-    /// Every routing of `which`, as ratios to one shared pool without limits or losses.
+    /// Every routing of `which`, as ratios to one shared pool without limits or losses. `told`: so many rows of so many are done.
     #[must_use]
-    pub fn table(&self, trace: &Trace, which: &[(&str, Routing)]) -> Table {
+    pub fn table(
+        &self,
+        trace: &Trace,
+        which: &[(&str, Routing)],
+        told: &mut dyn FnMut(usize, usize),
+    ) -> Table {
         let prices = Prices::default();
+        // The reference, those of `which`, and ours.
+        let all = which.len() + 2;
+        told(0, all);
         let shared = self.shared(trace);
         let reference = Row::of("one shared pool", &shared, prices);
         let mut rows: Vec<Row> = which
             .iter()
-            .map(|(name, routing)| {
+            .enumerate()
+            .map(|(n, (name, routing))| {
+                told(n + 1, all);
                 let outcomes = self.outcomes(trace, *routing, &shared);
                 Row::of(*name, &outcomes, prices).against(&reference)
             })
             .collect();
+        told(all - 1, all);
         let ours = Row::of(OURS, &self.ours(trace, &shared), prices).against(&reference);
         rows.push(ours);
         rows.push(reference);
+        told(all, all);
         let limits = self
             .limits
             .map_or("no limits".to_owned(), |f| format!("limits at {f} × need"));

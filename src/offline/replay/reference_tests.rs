@@ -79,7 +79,7 @@ fn routing_without_limits_agrees() {
         seeds: vec![1],
         ..Question::default()
     };
-    let table = question.table(&trace, &ROUTINGS);
+    let table = question.table(&trace, &ROUTINGS, &mut |_, _| {});
     let expected = [
         ("head hash + bounded load", 1.79),
         ("SGLang cache_aware", 1.012),
@@ -100,6 +100,9 @@ fn routing_without_limits_agrees() {
         ("session hash + bounded load", 1.78),
     ];
     agree(&table, &scattered, 0.08);
+    let ours = table.row(OURS).unwrap();
+    assert!(ours.ratio <= 1.002, "{}", ours.ratio);
+    assert_eq!(ours.refusals_per_request, 0.0);
 }
 
 #[test]
@@ -118,7 +121,11 @@ fn routing_under_limits_agrees() {
         ("expected cost, lambda 0", 1.0),
         ("expected cost + shadow price", 1.005),
     ];
-    let table = question.table(&trace, &some(&expected.map(|(name, _)| name)));
+    let table = question.table(
+        &trace,
+        &some(&expected.map(|(name, _)| name)),
+        &mut |_, _| {},
+    );
     agree(&table, &expected, 0.05);
     for known in ["expected cost, lambda 0", "expected cost + shadow price"] {
         assert_eq!(
@@ -126,6 +133,33 @@ fn routing_under_limits_agrees() {
             0.0,
             "it sees the buckets"
         );
+    }
+    // With what a router sees.
+    let ours = table.row(OURS).unwrap();
+    assert!(ours.ratio <= 1.01, "{}", ours.ratio);
+    assert!(
+        ours.refusals_per_request <= 0.001,
+        "{}",
+        ours.refusals_per_request
+    );
+    assert!(ours.delay_p99_seconds < 4.0, "{}", ours.delay_p99_seconds);
+}
+
+/// A provider that loses entries: who sees only what it is told stays near who sees the caches and the buckets.
+#[test]
+fn ours_stands_losses_without_a_collapse() {
+    let Some(trace) = trace(AGENTS) else { return };
+    for (loss, most) in [(0.02, 1.03), (0.1, 1.1)] {
+        let question = Question {
+            limits: Some(1.3),
+            seeds: vec![1],
+            loss,
+            ..Question::default()
+        };
+        let known = "expected cost + shadow price";
+        let table = question.table(&trace, &some(&[known]), &mut |_, _| {});
+        let ratio = table.row(OURS).unwrap().ratio / table.row(known).unwrap().ratio;
+        assert!(ratio <= most, "{loss}: {ratio}");
     }
 }
 
@@ -140,7 +174,7 @@ fn lost_entries_cost_what_they_should() {
         };
         let name = "expected cost, lambda 0";
         agree(
-            &question.table(&trace, &some(&[name])),
+            &question.table(&trace, &some(&[name]), &mut |_, _| {}),
             &[(name, ratio)],
             0.05,
         );
@@ -161,7 +195,11 @@ fn routing_of_chat_agrees() {
         ("LMetric", 1.006),
         ("greedy longest prefix", 1.0),
     ];
-    let table = question.table(&trace, &some(&expected.map(|(name, _)| name)));
+    let table = question.table(
+        &trace,
+        &some(&expected.map(|(name, _)| name)),
+        &mut |_, _| {},
+    );
     agree(&table, &expected, 0.05);
 }
 

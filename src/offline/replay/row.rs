@@ -196,9 +196,8 @@ impl Table {
         self.rows.iter().find(|row| row.policy == policy)
     }
 
-    /// For people: aligned columns.
-    #[must_use]
-    pub fn text(&self) -> String {
+    /// Heading and rows, cell by cell.
+    pub(super) fn lines(&self) -> Vec<Vec<String>> {
         let heading = [
             "policy",
             "ratio",
@@ -215,8 +214,16 @@ impl Table {
         ];
         let mut lines = vec![heading.map(str::to_owned).to_vec()];
         lines.extend(self.rows.iter().map(Row::cells));
+        lines
+    }
+
+    /// For people: aligned columns.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let lines = self.lines();
+        let columns = lines[0].len();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-        let widths: Vec<usize> = (0..heading.len()).map(|c| width(c).unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
         let mut text = format!("{}\n", self.title);
         for line in &lines {
             for (column, cell) in line.iter().enumerate() {

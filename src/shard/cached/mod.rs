@@ -158,7 +158,7 @@ impl Exchange {
             Ok(true) => None,
             Ok(false) => {
                 let until = now.instant + GOSSIP_TIME;
-                self.line_up(desk, until, Claims::new());
+                self.line_up(desk, until, Claims::new(), false);
                 Some(Phase::Waiting { since, until })
             }
             Err(fault) => Some(self.refuse(desk, now, &fault, out)),

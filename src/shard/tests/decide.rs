@@ -537,3 +537,26 @@ fn another_shard_knows_where_a_prompt_is_warm() {
     assert_eq!((went.pool, went.decision.as_str()), (pool, "warm"));
     assert!(about(&went, 1), "{went:?}");
 }
+
+#[test]
+fn nobody_is_refused_for_want_of_time_to_wait_for_a_leader() {
+    let one = two_pools("anthropic", CLAUDE, "", "").replace(
+        ", {id: p1, keys: [{id: k1, secret: sk-1-end}], limits: []}",
+        "",
+    );
+    let mut rig = Rig::new(&one);
+    rig.messages(&shared(0));
+    rig.call();
+    rig.ask_with(
+        "/v1/messages",
+        &shared(1),
+        &[("x-stokehold-deadline", "600ms")],
+    );
+    assert_eq!(rig.calls().len(), 1, "there is no other place");
+    let full = one.replace("queue_time: 20s,", "queue_time: 20s, queue_max: 1,");
+    let mut rig = Rig::new(&full);
+    for n in 0..4 {
+        rig.messages(&shared(n));
+    }
+    assert_eq!(rig.calls().len(), 3, "one waits, as many as may");
+}
