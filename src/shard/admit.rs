@@ -359,7 +359,7 @@ impl Exchange {
             (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
             (Task::Video(_), _) => return self.understand_video(desk),
-            (Task::Transcribe, _) => return self.understand_transcript(),
+            (Task::Transcribe | Task::Translate, _) => return self.understand_transcript(),
             (Task::Kept(_), _) => splice::Peek::default(),
         };
         if let Some(stream) = self.path_streams {
@@ -383,9 +383,11 @@ impl Exchange {
                 ..Draw::default()
             },
             // Counting costs a request and no tokens.
-            Task::CountTokens | Task::Transcribe | Task::Video(_) | Task::Kept(_) => {
-                Draw::default()
-            }
+            Task::CountTokens
+            | Task::Transcribe
+            | Task::Translate
+            | Task::Video(_)
+            | Task::Kept(_) => Draw::default(),
             Task::Embed | Task::EmbedMany => Draw {
                 input: cost::tokens_of_bytes(peek.prompt_bytes),
                 output_most: Some(Tokens::ZERO),

@@ -374,7 +374,7 @@ impl Exchange {
     pub fn streams_to(&self, dialect: DialectName) -> bool {
         match self.task {
             Task::Generate => self.streams() || dialect != self.dialect,
-            Task::Kept(_) | Task::Transcribe => self.streams(),
+            Task::Kept(_) | Task::Transcribe | Task::Translate => self.streams(),
             _ => self.carries(),
         }
     }
@@ -456,7 +456,11 @@ impl Exchange {
     /// What is asked, where its answer is numbers.
     pub fn question(&self) -> Option<Question> {
         match self.task {
-            Task::Generate | Task::Transcribe | Task::Video(_) | Task::Kept(_) => None,
+            Task::Generate
+            | Task::Transcribe
+            | Task::Translate
+            | Task::Video(_)
+            | Task::Kept(_) => None,
             Task::CountTokens => Some(Question::Count),
             Task::Embed => Some(Question::Embed),
             Task::EmbedMany => Some(Question::EmbedMany),

@@ -59,7 +59,7 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
             "fetchPredictOperation"
         }
         // Nobody asks this of Google: it keeps no answers in Responses.
-        (Operation::Kept(_) | Operation::Transcribe, _) => "generateContent",
+        (Operation::Kept(_) | Operation::Transcribe | Operation::Translate, _) => "generateContent",
     }
 }
 
