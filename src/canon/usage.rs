@@ -26,6 +26,8 @@ pub struct Usage {
     /// The parts of `cache_read` that were audio or images, where reading them back has a price of its own (Gemini, OpenAI's image models).
     pub cache_read_audio: Option<Tokens>,
     pub cache_read_image: Option<Tokens>,
+    /// Sound that was heard, in milliseconds, where it costs by its length.
+    pub input_audio_millis: Option<u64>,
     /// Pictures that were made, where they cost by the piece.
     pub output_images: Option<u64>,
     /// Video that was made, all samples together, in milliseconds; and its resolution by the provider's word (`720p`, `4k`).
@@ -93,6 +95,7 @@ impl Usage {
         take(&mut self.output_video, &later.output_video);
         take(&mut self.cache_read_audio, &later.cache_read_audio);
         take(&mut self.cache_read_image, &later.cache_read_image);
+        take(&mut self.input_audio_millis, &later.input_audio_millis);
         take(&mut self.output_images, &later.output_images);
         take(&mut self.output_video_millis, &later.output_video_millis);
         take(

@@ -192,6 +192,7 @@ pub fn price(raw: &RawPrice, problems: &mut Problems) -> (Price, Times) {
         output_image: usd(&raw.output_image),
         input_video: usd(&raw.input_video),
         output_video: usd(&raw.output_video),
+        audio_minute: raw.audio_minute.as_ref().map(|a| a.value),
         output_image_each: raw.output_image_each.as_ref().map(|a| a.value),
         video_second: raw.video_second.iter().filter_map(video_second).collect(),
         web_search: raw.web_search.as_ref().map(|a| a.value),

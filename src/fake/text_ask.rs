@@ -32,13 +32,22 @@ pub(super) fn read<'a>(body: &'a Tree<'a>) -> Result<Ask<'a>, Wrong> {
     match prompt {
         Tree::Text(text) => ask.heard(text),
         list => {
-            let texts: Vec<&str> = list.items().iter().filter_map(Tree::text).collect();
-            // Several prompts are as many answers, each in `n` wordings.
-            ask.n *= texts.len().max(1);
-            texts.into_iter().for_each(|text| ask.heard(text));
+            // Several prompts are as many answers, each in `n` wordings; numbers are the tokens of one, lists of them of several.
+            ask.n *= prompts(list);
+            let texts = list.items().iter().filter_map(Tree::text);
+            texts.for_each(|text| ask.heard(text));
         }
     }
     Ok(ask)
+}
+
+/// How many prompts a list is.
+fn prompts(list: &Tree<'_>) -> usize {
+    match list.items() {
+        [Tree::Text(_), ..] => list.items().len(),
+        [first, ..] if !first.items().is_empty() => list.items().len(),
+        _ => 1,
+    }
 }
 
 impl Voice {
@@ -75,4 +84,23 @@ impl Voice {
 fn text_choice(index: usize, text: &str, finish: &str) -> String {
     let text = quoted(text);
     format!("{{\"text\":{text},\"index\":{index},\"logprobs\":null,\"finish_reason\":{finish}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_prompt_of_a_list_is_answered_be_it_words_or_tokens() {
+        for (prompt, answers) in [
+            (r#""a""#, 2),
+            (r#"["a","b","c"]"#, 6),
+            ("[1,2,3]", 2),
+            ("[[1,2],[3]]", 4),
+        ] {
+            let body = format!(r#"{{"model":"m","n":2,"prompt":{prompt}}}"#);
+            let tree = Tree::parse(body.as_bytes()).expect("JSON");
+            assert_eq!(read(&tree).expect("a request").n, answers, "{prompt}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub fn bill(usage: &Usage, price: &Price) -> NanoUsd {
         + calls(usage.web_fetches, price.web_fetch)
         + calls(usage.output_images, price.output_image_each)
         + video(usage, price)
+        + audio(usage, price)
 }
 
 /// What it costs to keep `tokens` in a cache that is paid by the hour (Gemini's `cachedContents`) for so long.
@@ -208,6 +209,13 @@ fn video(usage: &Usage, price: &Price) -> NanoUsd {
     let second = exact.map_or_else(|| listed.map(|(_, p)| *p).max(), |(_, p)| Some(*p));
     let nano = u128::from(millis) * u128::from(second.unwrap_or_default().0.unsigned_abs());
     NanoUsd(i64::try_from((nano + 500) / 1_000).unwrap_or(i64::MAX))
+}
+
+/// Sound by its length, rounded half up to the nano-dollar.
+fn audio(usage: &Usage, price: &Price) -> NanoUsd {
+    let minute = price.audio_minute.unwrap_or_default().0.unsigned_abs();
+    let nano = u128::from(usage.input_audio_millis.unwrap_or(0)) * u128::from(minute);
+    NanoUsd(i64::try_from((nano + 30_000) / 60_000).unwrap_or(i64::MAX))
 }
 
 const MILLIS_AN_HOUR: u128 = 3_600_000;

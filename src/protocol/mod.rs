@@ -6,3 +6,4 @@ pub mod fuzz;
 pub mod json;
 pub mod multipart;
 pub mod provider;
+pub mod sound;

@@ -364,7 +364,7 @@ impl Exchange {
             (Task::CountTokens, _) => splice::peek_count(self.dialect, &self.body)?,
             (Task::Embed | Task::EmbedMany, _) => splice::peek_embed(self.dialect, &self.body)?,
             (Task::Video(_), _) => return self.understand_video(desk),
-            (Task::Transcribe, _) => return self.understand_transcript(),
+            (Task::Transcribe | Task::Translate, _) => return self.understand_transcript(),
             (Task::Cached(_) | Task::CacheList, _) => return self.understand_cached(),
             (Task::Kept(_), _) => splice::Peek::default(),
         };
@@ -391,6 +391,7 @@ impl Exchange {
             // Counting costs a request and no tokens.
             Task::CountTokens
             | Task::Transcribe
+            | Task::Translate
             | Task::Video(_)
             | Task::Kept(_)
             | Task::Cached(_)

@@ -297,7 +297,7 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Usage {
         if !self.is_billed_apart() {
-            return relay.usage_or_estimate(self.asked.ask.input);
+            return self.heard(relay, relay.usage_or_estimate(self.asked.ask.input));
         }
         if self.kept.is_some() {
             self.see_kept(desk, attempt, relay, now, out);

@@ -124,6 +124,7 @@ fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
         b"/v1/responses/input_tokens" => of(Responses, Task::CountTokens),
         b"/v1/embeddings" => of(Chat, Task::Embed),
         b"/v1/audio/transcriptions" => of(Chat, Task::Transcribe),
+        b"/v1/audio/translations" => of(Chat, Task::Translate),
         b"/v1/messages" => of(Messages, Task::Generate),
         b"/v1/messages/count_tokens" => of(Messages, Task::CountTokens),
         b"/api/v1/generate" => of(Native, Task::Generate),

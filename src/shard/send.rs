@@ -383,7 +383,7 @@ impl Exchange {
     pub fn streams_to(&self, dialect: DialectName) -> bool {
         match self.task {
             Task::Generate => self.streams() || dialect != self.dialect,
-            Task::Kept(_) | Task::Transcribe => self.streams(),
+            Task::Kept(_) | Task::Transcribe | Task::Translate => self.streams(),
             _ => self.carries(),
         }
     }
@@ -467,6 +467,7 @@ impl Exchange {
         match self.task {
             Task::Generate
             | Task::Transcribe
+            | Task::Translate
             | Task::Video(_)
             | Task::Kept(_)
             | Task::Cached(_)

@@ -320,7 +320,7 @@ impl Exchange {
             // Asks after kept answers and prefixes cost nothing.
             _ if self.kept.is_some() || self.follows_cache() => Usage::default(),
             Some(relay) if attempt.first_byte.is_some() => {
-                relay.usage_or_estimate(self.asked.ask.input)
+                self.heard(relay, relay.usage_or_estimate(self.asked.ask.input))
             }
             _ if attempt.sent && attempt.status.is_none_or(|s| s < 300) => self.usage_unsaid(),
             _ => Usage::default(),

@@ -14,6 +14,8 @@ pub(super) enum Task {
     EmbedMany,
     /// What a sound says.
     Transcribe,
+    /// The same, into English.
+    Translate,
     /// Something about a job that makes video.
     Video(Deed),
     /// Something with an answer that was made before.
@@ -43,6 +45,7 @@ impl Task {
             Self::Embed => Operation::Embed,
             Self::EmbedMany => Operation::EmbedMany,
             Self::Transcribe => Operation::Transcribe,
+            Self::Translate => Operation::Translate,
             Self::Video(Deed::Start) => Operation::VideoStart,
             Self::Video(Deed::Poll) => Operation::VideoPoll,
             Self::Video(Deed::Content) => Operation::VideoContent,

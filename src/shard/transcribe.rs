@@ -2,21 +2,22 @@
 //!
 //! The form comes again out of the body for each attempt; nothing of the sound is copied.
 
-use crate::canon::{DialectName, Fault};
+use crate::canon::{DialectName, Fault, Usage};
 use crate::config;
 use crate::policy::capacity::Ask as Draw;
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::dialect::transcripts;
-use crate::protocol::provider::{CallHead, Operation};
+use crate::protocol::provider::CallHead;
 use crate::shard::Headers;
 use crate::shard::admit::find_model;
 use crate::shard::exchange::{Exchange, ModelIdOrNone};
 use crate::shard::input::Slices;
+use crate::shard::relay::Relay;
 use crate::shard::task::Task;
 
 impl Exchange {
     pub fn transcribes(&self) -> bool {
-        self.task == Task::Transcribe
+        matches!(self.task, Task::Transcribe | Task::Translate)
     }
 
     pub(super) fn understand_transcript(&mut self) -> Result<(), Fault> {
@@ -45,7 +46,7 @@ impl Exchange {
         provider: &config::Provider,
     ) -> Result<DialectName, Fault> {
         let dialect = DialectName::Chat;
-        if provider.kind.offers(Operation::Transcribe, dialect) {
+        if provider.kind.offers(self.task.operation(), dialect) {
             return Ok(dialect);
         }
         let name = &provider.name;
@@ -66,6 +67,30 @@ impl Exchange {
                 .retain(|(name, _)| name != "content-type" && name != "accept");
             head.add("content-type", kind.clone());
             head.add("accept", "*/*".to_owned());
+        }
+    }
+
+    /// `usage`, with the length of the sound where the answer told nothing (`text`, `srt`, `vtt`), out of the sound itself. A length by the
+    /// sound's size alone is an estimate.
+    pub(super) fn heard(&self, relay: &Relay, usage: Usage) -> Usage {
+        let told = relay.usage.input_uncached.is_some() || relay.usage.input_audio_millis.is_some();
+        if !self.transcribes() || told {
+            return usage;
+        }
+        let kind = self.passing.form.as_deref().unwrap_or_default();
+        let Some((millis, guessed)) = transcripts::heard(kind, &self.body) else {
+            return usage;
+        };
+        let by_length = self.asked.model.0.is_some_and(|model| {
+            let places = &self.config.models[model.0 as usize].endpoints;
+            let price = |at: u16| &self.config.endpoints[usize::from(at)].price;
+            places.iter().any(|at| price(at.0).audio_minute.is_some())
+        });
+        Usage {
+            input_audio_millis: Some(millis),
+            // Tokens are not known by a sound's length.
+            estimated: !relay.done || guessed || !by_length,
+            ..usage
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Price {
     pub output_image: Option<TokenPrice>,
     pub input_video: Option<TokenPrice>,
     pub output_video: Option<TokenPrice>,
+    /// For a minute of sound that was heard; `None` is free (its tokens are not).
+    pub audio_minute: Option<NanoUsd>,
     /// For one picture that was made; `None` is free (its tokens are not).
     pub output_image_each: Option<NanoUsd>,
     /// For a second of video that was made, by resolution.

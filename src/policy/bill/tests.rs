@@ -294,6 +294,22 @@ fn video_costs_by_the_second_and_resolution() {
 }
 
 #[test]
+fn sound_costs_by_the_minute_to_the_nano_dollar() {
+    let price = Price {
+        audio_minute: Some(dollars(0.006)),
+        ..Price::default()
+    };
+    for (millis, nano) in [(0, 0), (1, 100), (1_000, 100_000), (90_500, 9_050_000)] {
+        let usage = Usage {
+            input_audio_millis: Some(millis),
+            ..Usage::default()
+        };
+        assert_eq!(bill(&usage, &price), NanoUsd(nano));
+    }
+    assert_eq!(bill(&Usage::default(), &price), NanoUsd(0));
+}
+
+#[test]
 fn what_a_cache_keeps_costs_by_the_hour() {
     let price = Price {
         cache_storage_hour: Some(usd(4.5)),

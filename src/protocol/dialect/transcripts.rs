@@ -10,7 +10,7 @@ use crate::protocol::dialect::chat::errors;
 use crate::protocol::dialect::counts::Counts;
 use crate::protocol::dialect::splice::Pass;
 use crate::protocol::framing::sse::SseEvent;
-use crate::protocol::multipart;
+use crate::protocol::{multipart, sound};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -68,12 +68,35 @@ pub fn named(body: &Bytes, asked: &Asked, model: &str) -> Vec<Bytes> {
     ]
 }
 
+/// Seconds, as usage says them.
+#[derive(Deserialize)]
+struct Timed {
+    seconds: f64,
+}
+
+impl Timed {
+    fn of(usage: &str) -> Option<u64> {
+        serde_json::from_str::<Self>(usage)
+            .ok()
+            .and_then(|t| millis(t.seconds))
+    }
+}
+
+/// `None` where it is no length: negative, or longer than a year.
+fn millis(seconds: f64) -> Option<u64> {
+    let millis = (seconds * 1e3).round();
+    (0.0..=3.2e10).contains(&millis).then_some(millis as u64)
+}
+
 #[derive(Deserialize)]
 struct Said<'a> {
     #[serde(rename = "type", default)]
     kind: Option<String>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
+    /// Of the sound, in seconds, in `verbose_json`: a number, or one in a text (OpenAI's types have had both).
+    #[serde(borrow, default)]
+    duration: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
@@ -86,11 +109,17 @@ impl Said<'_> {
             out.push(Event::Error(Box::new(fault)));
         } else if let Some(usage) = self.usage.and_then(|raw| usage(Json::of_raw(raw))) {
             out.push(Event::Usage(Box::new(usage)));
+        } else if let Some(millis) = self.length() {
+            out.push(Event::Usage(Box::new(timed(millis))));
         }
+    }
+
+    fn length(&self) -> Option<u64> {
+        millis(self.duration?.get().trim_matches('"').parse().ok()?)
     }
 }
 
-/// Tokens; or seconds, which no price of ours counts, and which are kept as they were said.
+/// Tokens, or seconds, which stand beside them in milliseconds.
 fn usage(raw: Json) -> Option<Usage> {
     let counts = Counts::of(raw.get())?;
     let by_time = counts.text("/type") == Some("duration");
@@ -99,8 +128,36 @@ fn usage(raw: Json) -> Option<Usage> {
         input_uncached: counts.at("/input_tokens").or(none),
         input_audio: counts.at("/input_token_details/audio_tokens"),
         output: counts.at("/output_tokens").or(none),
+        input_audio_millis: by_time.then(|| Timed::of(raw.get())).flatten(),
         raw: Some(raw.clone()),
         ..Usage::default()
+    })
+}
+
+/// What hearing so much sound used, where it is paid by its length.
+#[must_use]
+pub fn timed(millis: u64) -> Usage {
+    Usage {
+        input_uncached: Some(Tokens::ZERO),
+        output: Some(Tokens::ZERO),
+        input_audio_millis: Some(millis),
+        ..Usage::default()
+    }
+}
+
+/// Bytes of sound in a second, where nothing says its length: 32 kbit/s, which is how little speech is packed to. Rather too long than too
+/// short, for a bill too low is never noticed.
+const BYTES_A_SECOND: u64 = 4_000;
+
+/// How long the sound of a form is, and whether that is a guess by its size.
+#[must_use]
+pub fn heard(kind: &str, body: &Bytes) -> Option<(u64, bool)> {
+    let parts = multipart::read(kind, body).ok()?;
+    let file = parts.iter().find(|part| part.name == "file")?;
+    let bytes = &body[file.bytes.clone()];
+    Some(match sound::millis(bytes) {
+        Some(millis) => (millis, false),
+        None => (bytes.len() as u64 * 1_000 / BYTES_A_SECOND, true),
     })
 }
 
@@ -257,6 +314,16 @@ mod tests {
             (usage.input_uncached, usage.output),
             (Some(Tokens::ZERO), Some(Tokens::ZERO))
         );
+        assert_eq!(usage.input_audio_millis, Some(3_000));
+        for said in [
+            r#"{"text":"hi","duration":2.5,"segments":[]}"#,
+            r#"{"text":"hi","duration":"2.5"}"#,
+        ] {
+            let [Event::Usage(usage), Event::Done] = &told(said)[..] else {
+                panic!("{said}")
+            };
+            assert_eq!(usage.input_audio_millis, Some(2_500));
+        }
         let failed = told(r#"{"error":{"message":"no"}}"#);
         assert!(matches!(&failed[..], [Event::Error(_)]), "{failed:?}");
     }

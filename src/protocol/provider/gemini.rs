@@ -79,7 +79,13 @@ pub(super) fn method(operation: Operation, stream: bool) -> &'static str {
         }
         // Nobody asks this of Google: it keeps no answers in Responses.
         // Caches have paths of their own.
-        (Operation::Kept(_) | Operation::Transcribe | Operation::Cached(_), _) => "generateContent",
+        (
+            Operation::Kept(_)
+            | Operation::Transcribe
+            | Operation::Translate
+            | Operation::Cached(_),
+            _,
+        ) => "generateContent",
     }
 }
 

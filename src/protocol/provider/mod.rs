@@ -112,6 +112,8 @@ pub enum Operation {
     EmbedMany,
     /// Writes down what a sound says (OpenAI's `/v1/audio/transcriptions`).
     Transcribe,
+    /// The same, into English (OpenAI's `/v1/audio/translations`).
+    Translate,
     /// Begins a video; the answer names an operation.
     VideoStart,
     /// Asks how an operation stands.
@@ -247,10 +249,11 @@ impl ProviderKind {
                 _,
             ) => false,
             // vLLM and SGLang serve Whisper and its like there; Fireworks has a host for it, which is a base URL here.
-            (Operation::Transcribe, Self::OpenAi | Self::SelfHosted | Self::Fireworks) => {
-                dialect == Chat
-            }
-            (Operation::Transcribe, _) => false,
+            (
+                Operation::Transcribe | Operation::Translate,
+                Self::OpenAi | Self::SelfHosted | Self::Fireworks,
+            ) => dialect == Chat,
+            (Operation::Transcribe | Operation::Translate, _) => false,
             (Operation::Kept(_), kind) => dialect == Responses && kind.keeps_answers(),
             (Operation::Cached(_), Self::Vertex | Self::Gemini) => dialect == Gemini,
             (Operation::Cached(_), _) => false,

@@ -31,6 +31,7 @@ pub(super) fn compatible(asking: &Asking<'_>) -> CallHead {
         (Operation::CountTokens, _) => "/v1/responses/input_tokens",
         (Operation::Embed | Operation::EmbedMany, _) => "/v1/embeddings",
         (Operation::Transcribe, _) => "/v1/audio/transcriptions",
+        (Operation::Translate, _) => "/v1/audio/translations",
         (Operation::VideoStart, _) => "/v1/videos",
         (_, DialectName::Responses) => "/v1/responses",
         (_, DialectName::Messages) => "/v1/messages",

@@ -177,6 +177,54 @@ fn a_transcript_that_streams_passes_event_by_event() {
     rig.rests();
 }
 
+/// A second of silence, as a form for whoever costs six cents for ten minutes.
+fn second_of_sound(translates: bool, said: &str, whole: bool) -> (Option<u64>, i64, bool) {
+    let price = "price: {input: 0, output: 0, audio_minute: 0.006}";
+    let yaml = one_provider("openai", POOL).replace(PRICE, price);
+    let mut rig = Rig::new(&yaml);
+    let mut sound = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x40\x1f\0\0".to_owned();
+    if !whole {
+        sound = "no container ".to_owned();
+    }
+    sound.push_str(&"\0".repeat(8_000));
+    let asked = form("m0", "").replace("RIFF", &sound);
+    let path = match translates {
+        true => "/v1/audio/translations",
+        false => "/v1/audio/transcriptions",
+    };
+    let client = rig.ask_with(path, &asked, &[("content-type", KIND)]);
+    let call = called(&mut rig);
+    assert_eq!(&*call.path, path);
+    rig.up(call.attempt, 200, &[("content-type", "text/plain")]);
+    rig.say(call.attempt, said);
+    rig.end(call.attempt);
+    assert_eq!(rig.told(client).2, said);
+    assert_eq!(rig.rows.len(), 1);
+    let row = &rig.rows[0];
+    let billed = (
+        row.usage.input_audio_millis,
+        row.cost.0,
+        row.usage.estimated,
+    );
+    rig.rests();
+    billed
+}
+
+#[test]
+fn a_sound_is_as_long_as_the_answer_says_or_else_as_its_container_says() {
+    let (told, timed) = (
+        r#"{"text":"hi","usage":{"type":"duration","seconds":2}}"#,
+        r#"{"text":"hi","duration":1.5}"#,
+    );
+    for translates in [false, true] {
+        let of = |said, whole| second_of_sound(translates, said, whole);
+        assert_eq!(of(told, true), (Some(2_000), 200_000, false));
+        assert_eq!(of(timed, true), (Some(1_500), 150_000, false));
+        assert_eq!(of("hi", true), (Some(1_000), 100_000, false));
+        assert_eq!(of("hi", false), (Some(2_003), 200_300, true));
+    }
+}
+
 #[test]
 fn who_cannot_transcribe_is_not_asked_and_the_client_is_told_why() {
     let mut rig = Rig::new(&one_provider("anthropic", POOL));

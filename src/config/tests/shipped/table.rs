@@ -65,6 +65,9 @@ fn prices(config: &Config, model: &Model) -> String {
     if let Some((resolution, usd)) = price.video_second.first() {
         return format!("{} a second ({resolution})", usd.usd());
     }
+    if let Some(minute) = price.audio_minute {
+        return format!("{} a minute", minute.usd());
+    }
     if let Some(each) = price.output_image_each {
         return format!("{} a picture", each.usd());
     }

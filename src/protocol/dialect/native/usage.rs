@@ -42,6 +42,7 @@ pub fn write(usage: &Usage, out: &mut BytesMut) {
     for (name, calls) in [
         ("web_searches", usage.web_searches),
         ("web_fetches", usage.web_fetches),
+        ("input_audio_millis", usage.input_audio_millis),
         ("output_images", usage.output_images),
         ("output_video_millis", usage.output_video_millis),
     ] {
@@ -79,6 +80,7 @@ pub fn read(mut f: Fields<'_>) -> Result<Usage, Fault> {
     usage.web_searches = f.whole("web_searches")?;
     usage.web_fetches = f.whole("web_fetches")?;
     usage.provider_cost = f.whole("provider_cost_nano_usd")?.map(NanoUsd);
+    usage.input_audio_millis = f.whole("input_audio_millis")?;
     usage.output_images = f.whole("output_images")?;
     usage.output_video_millis = f.whole("output_video_millis")?;
     usage.output_video_resolution = f.text("output_video_resolution")?;
@@ -106,6 +108,7 @@ mod tests {
         let mut usage = Usage {
             web_searches: Some(1),
             web_fetches: Some(2),
+            input_audio_millis: Some(1_500),
             output_images: Some(3),
             output_video_millis: Some(8_000),
             output_video_resolution: Some("4k".into()),
