@@ -376,6 +376,38 @@ fn cached_prefixes_are_made_read_and_paid_through_the_official_client() {
     fakes.stop();
 }
 
+/// Sound as text in each of OpenAI's forms, and what it cost: by the fake's own book, to the nano-dollar.
+#[test]
+fn sound_is_heard_through_the_official_client_and_paid_by_its_length_or_its_tokens() {
+    if environment::left_out() {
+        return;
+    }
+    let fakes = fakes::serve_at((Ipv4Addr::LOCALHOST, 0).into(), Settings::default()).unwrap();
+    let router = Router::start(&router::hearing(fakes.addresses[0]));
+    let service = Service {
+        address: router.address(),
+        key: router::CLIENT_KEY,
+        behind: "chat",
+    };
+    service.bears_at_least(6, Language::Python, "sound.py", &[]);
+    let ledger = router.ledger();
+    let folder = router.end();
+    let base = rusqlite::Connection::open(&ledger).unwrap();
+    let one = |sql: &str| base.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    let billed = fakes.books().remove(0).totals();
+    assert!(billed.audio_millis > 0 && billed.uncached > 0);
+    assert_eq!(
+        one("SELECT sum(input_audio_millis) FROM attempt"),
+        billed.audio_millis
+    );
+    assert_eq!(one("SELECT sum(estimated) FROM attempt"), 0);
+    // $0.006 a minute, and $2.5 and $10 a million tokens.
+    let cost = billed.audio_millis * 100 + billed.uncached * 2_500 + billed.output * 10_000;
+    assert_eq!(one("SELECT sum(cost) FROM attempt"), cost);
+    drop(folder);
+    fakes.stop();
+}
+
 /// Input and output tokens of the answers that came to their end; of the others the ledger has estimates.
 fn whole(book: &Book) -> [u64; 2] {
     let entries = book.entries().filter(|e| e.ended == Ended::Complete);

@@ -38,6 +38,8 @@ pub struct Billed {
     pub video_seconds: u64,
     /// Tokens that were kept under a name, times milliseconds.
     pub kept_token_millis: u64,
+    /// Of sound that is paid by its length.
+    pub audio_millis: u64,
 }
 
 impl Billed {
@@ -50,6 +52,7 @@ impl Billed {
         self.reasoning += other.reasoning;
         self.video_seconds += other.video_seconds;
         self.kept_token_millis += other.kept_token_millis;
+        self.audio_millis += other.audio_millis;
     }
 }
 

@@ -34,6 +34,7 @@ mod film;
 mod head;
 mod refuse;
 mod shelf;
+mod sound;
 mod inputs;
 mod store;
 pub use cache::CacheModel;

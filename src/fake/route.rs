@@ -57,6 +57,9 @@ pub(super) enum Deed {
     Videos,
     VideoObject(String),
     VideoContent(String),
+    /// Sound as text, in its own language or in English.
+    Transcribe,
+    Translate,
     GoogleToken,
     GoogleMetadata,
     AwsImdsToken,
@@ -304,6 +307,12 @@ fn openais(path: &str, messages: bool) -> Route {
     }
     if ends("/v1/completions") || ends("/openai/completions") {
         return Route::of(Wire::Chat, Deed::GoOn);
+    }
+    if ends("/v1/audio/transcriptions") {
+        return Route::of(Wire::Chat, Deed::Transcribe);
+    }
+    if ends("/v1/audio/translations") {
+        return Route::of(Wire::Chat, Deed::Translate);
     }
     if ends("/v1/embeddings") || ends("/openai/embeddings") {
         return Route::of(Wire::Chat, Deed::Embed);

@@ -166,6 +166,7 @@ impl Fake {
             Deed::Answer | Deed::GoOn | Deed::Count => {
                 self.answered(now, caller, request, &tree, faults)
             }
+            Deed::Transcribe | Deed::Translate => self.heard(now.instant, caller, request, faults),
             Deed::Embed | Deed::EmbedMany | Deed::Predict => {
                 scripted(caller.wire, faults)?;
                 self.embedded(now.instant, caller, &tree, faults)

@@ -297,7 +297,11 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Usage {
         if !self.is_billed_apart() {
-            return self.heard(relay, relay.usage_or_estimate(self.asked.ask.input));
+            return self.heard(
+                attempt,
+                relay,
+                relay.usage_or_estimate(self.asked.ask.input),
+            );
         }
         if self.kept.is_some() {
             self.see_kept(desk, attempt, relay, now, out);

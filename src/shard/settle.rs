@@ -319,9 +319,11 @@ impl Exchange {
             Some(_) if self.video.is_some() => self.usage_unsaid(),
             // Asks after kept answers and prefixes cost nothing.
             _ if self.kept.is_some() || self.follows_cache() => Usage::default(),
-            Some(relay) if attempt.first_byte.is_some() => {
-                self.heard(relay, relay.usage_or_estimate(self.asked.ask.input))
-            }
+            Some(relay) if attempt.first_byte.is_some() => self.heard(
+                attempt,
+                relay,
+                relay.usage_or_estimate(self.asked.ask.input),
+            ),
             _ if attempt.sent && attempt.status.is_none_or(|s| s < 300) => self.usage_unsaid(),
             _ => Usage::default(),
         }
@@ -330,7 +332,8 @@ impl Exchange {
     /// The provider has the request and said nothing of it: it may have read it all, and bill that.
     fn usage_unsaid(&self) -> Usage {
         // An order that was perhaps taken is perhaps paid for.
-        self.ordered().unwrap_or_else(|| Usage {
+        let known = self.ordered().or_else(|| self.unheard());
+        known.unwrap_or_else(|| Usage {
             input_uncached: Some(self.asked.ask.input),
             estimated: true,
             ..Usage::default()

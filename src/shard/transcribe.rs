@@ -10,7 +10,7 @@ use crate::protocol::dialect::transcripts;
 use crate::protocol::provider::CallHead;
 use crate::shard::Headers;
 use crate::shard::admit::find_model;
-use crate::shard::exchange::{Exchange, ModelIdOrNone};
+use crate::shard::exchange::{Attempt, Exchange, ModelIdOrNone};
 use crate::shard::input::Slices;
 use crate::shard::relay::Relay;
 use crate::shard::task::Task;
@@ -72,26 +72,37 @@ impl Exchange {
 
     /// `usage`, with the length of the sound where the answer told nothing (`text`, `srt`, `vtt`), out of the sound itself. A length by the
     /// sound's size alone is an estimate.
-    pub(super) fn heard(&self, relay: &Relay, usage: Usage) -> Usage {
+    pub(super) fn heard(&self, attempt: &Attempt, relay: &Relay, usage: Usage) -> Usage {
         let told = relay.usage.input_uncached.is_some() || relay.usage.input_audio_millis.is_some();
         if !self.transcribes() || told {
             return usage;
         }
-        let kind = self.passing.form.as_deref().unwrap_or_default();
-        let Some((millis, guessed)) = transcripts::heard(kind, &self.body) else {
+        let Some((millis, guessed)) = self.sound() else {
             return usage;
         };
-        let by_length = self.asked.model.0.is_some_and(|model| {
-            let places = &self.config.models[model.0 as usize].endpoints;
-            let price = |at: u16| &self.config.endpoints[usize::from(at)].price;
-            places.iter().any(|at| price(at.0).audio_minute.is_some())
-        });
+        let price = &self.config.endpoints[attempt.endpoint.0 as usize].price;
         Usage {
             input_audio_millis: Some(millis),
             // Tokens are not known by a sound's length.
-            estimated: !relay.done || guessed || !by_length,
+            estimated: !relay.done || guessed || price.audio_minute.is_none(),
             ..usage
         }
+    }
+
+    /// What hearing it all used, of which nobody says whether it was heard.
+    pub(super) fn unheard(&self) -> Option<Usage> {
+        let (millis, _) = self.transcribes().then(|| self.sound()).flatten()?;
+        Some(Usage {
+            estimated: true,
+            ..transcripts::timed(millis)
+        })
+    }
+
+    /// Milliseconds of the sound, to the whole second as those are paid that are paid by length (OpenAI's price list); and whether that is a guess.
+    fn sound(&self) -> Option<(u64, bool)> {
+        let kind = self.passing.form.as_deref().unwrap_or_default();
+        let (millis, guessed) = transcripts::heard(kind, &self.body)?;
+        Some(((millis + 500) / 1_000 * 1_000, guessed))
     }
 
     /// Takes note of what kind of text the answer is, which only its provider knows.

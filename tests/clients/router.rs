@@ -312,6 +312,24 @@ pub fn caching(upstream: SocketAddr) -> String {
     )
 }
 
+/// Models that hear, at one fake.
+pub fn hearing(upstream: SocketAddr) -> String {
+    let by_minute = "price: {input: 0, output: 0, audio_minute: 0.006}";
+    let by_token = "price: {input: 2.5, output: 10}";
+    format!(
+        "server: {{listen: 127.0.0.1:0, operator: 127.0.0.1:0, shards: 2, pin: false, drain: 5s}}\n\
+         data_dir: DATA\n\
+         log: {{level: error}}\n\
+         tenants: [{{id: tests, keys: [{{id: tests-1, secret: {CLIENT_KEY}}}]}}]\n\
+         providers:\n  \
+         - {{id: openai, kind: openai, base_url: 'http://{upstream}', pools: [{{id: one, keys: [{{id: key-one, secret: {FAKE_KEY}}}]}}]}}\n\
+         models:\n  \
+         - {{id: whisper, takes: [audio], endpoints: [{{provider: openai, name: whisper-1, {by_minute}}}]}}\n  \
+         - {{id: words, takes: [audio], endpoints: [{{provider: openai, name: gpt-4o-transcribe, {by_token}}}]}}\n  \
+         - {{id: speakers, takes: [audio], endpoints: [{{provider: openai, name: gpt-4o-transcribe-diarize, {by_token}}}]}}\n"
+    )
+}
+
 /// One provider for what works and one for each kind of fault, all of them the same fake: a limit or a breaker of one shall not be felt
 /// by the others. Waits are short, since tests wait too.
 fn configuration(upstream: SocketAddr, kind: &str, shards: usize) -> String {

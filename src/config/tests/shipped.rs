@@ -116,7 +116,9 @@ fn whatever_can_be_called_has_a_price_or_is_an_own_machine() {
     for endpoint in &config.endpoints {
         let price = &endpoint.price;
         let own = kind_of(&config, endpoint) == ProviderKind::SelfHosted;
-        let piece = price.output_image_each.is_some() || !price.video_second.is_empty();
+        let piece = price.output_image_each.is_some()
+            || price.audio_minute.is_some()
+            || !price.video_second.is_empty();
         let paid = price.input.0 > 0 || piece;
         assert!(paid != own, "{}", endpoint.name);
         let says = endpoint.price_note.as_deref().unwrap_or_default();

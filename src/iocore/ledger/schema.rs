@@ -16,7 +16,7 @@ pub const NAMES: [&str; 9] = [
 ];
 
 /// What is summed.
-pub const SUMS: [&str; 28] = [
+pub const SUMS: [&str; 29] = [
     "attempts",
     "exchanges",
     "failed",
@@ -45,6 +45,7 @@ pub const SUMS: [&str; 28] = [
     "output_images",
     "output_video_millis",
     "cache_expected",
+    "input_audio_millis",
 ];
 
 /// One attempt as a row of sums, in the order of `SUMS`.
@@ -56,7 +57,8 @@ pub const ATTEMPT_AS_SUMS: &str = "1 attempts, last exchanges, failed, ifnull(in
  ifnull(web_fetches,0) web_fetches, ifnull(provider_cost,0) provider_cost, cost, queued_us,
  ifnull(first_byte_us,0) first_byte_us, first_byte_us IS NOT NULL first_byte_count, total_us, ifnull(input_video,0) input_video,
  ifnull(output_video,0) output_video, ifnull(output_images,0) output_images,
- ifnull(output_video_millis,0) output_video_millis, ifnull(cache_expected,0) cache_expected";
+ ifnull(output_video_millis,0) output_video_millis, ifnull(cache_expected,0) cache_expected,
+ ifnull(input_audio_millis,0) input_audio_millis";
 
 /// The version this program writes: the number of migrations.
 pub const VERSION: usize = MIGRATIONS.len();
@@ -110,9 +112,12 @@ const MIGRATIONS: [&str; 4] = [
      ALTER TABLE hourly ADD COLUMN output_video INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE hourly ADD COLUMN output_images INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE hourly ADD COLUMN output_video_millis INTEGER NOT NULL DEFAULT 0;",
-    // What was expected to be read from a cache, to be held against `cache_read`. NULL where nothing was known of a cache.
+    // What was expected to be read from a cache, to be held against `cache_read` (NULL where nothing was known of a cache), and sound that is paid by
+    // its length.
     "ALTER TABLE attempt ADD COLUMN cache_expected INTEGER;
-     ALTER TABLE hourly ADD COLUMN cache_expected INTEGER NOT NULL DEFAULT 0;",
+     ALTER TABLE hourly ADD COLUMN cache_expected INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE attempt ADD COLUMN input_audio_millis INTEGER;
+     ALTER TABLE hourly ADD COLUMN input_audio_millis INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version of an open file; 0 for an empty one.

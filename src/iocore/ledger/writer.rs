@@ -188,7 +188,7 @@ struct Words {
 }
 
 /// The columns of `attempt`.
-const COLUMNS: usize = 45;
+const COLUMNS: usize = 46;
 /// Those that hold text; all others are whole numbers.
 const EXCHANGE: usize = 0;
 const UPSTREAM_ID: usize = 16;
@@ -249,7 +249,7 @@ fn numbers(row: &LedgerRow, ids: &[i64; 9], words: &Words) -> [Option<i64>; COLU
     ]);
     numbers[39..43].copy_from_slice(&pieces(row));
     numbers[43] = words.resolution;
-    numbers[44] = row.cached_expected.map(|Tokens(count)| bounded(count));
+    numbers[44..].copy_from_slice(&latest(row));
     numbers
 }
 
@@ -290,6 +290,14 @@ fn pieces(row: &LedgerRow) -> [Option<i64>; 4] {
     ]
 }
 
+/// What the fourth version added.
+fn latest(row: &LedgerRow) -> [Option<i64>; 2] {
+    [
+        row.cached_expected.map(|Tokens(count)| bounded(count)),
+        row.usage.input_audio_millis.map(bounded),
+    ]
+}
+
 /// 2⁴⁰ tokens in one attempt are a provider's nonsense, and eight million such attempts still add up in 63 bits.
 fn bounded(count: u64) -> i64 {
     count.min(1 << 40) as i64
@@ -316,9 +324,7 @@ fn add(hourly: &mut Hourly, row: &LedgerRow, ids: &[i64; 9]) {
         micros(row.total),
     ]);
     sums[23..27].copy_from_slice(&pieces(row).map(Option::unwrap_or_default));
-    sums[27] = row
-        .cached_expected
-        .map_or(0, |Tokens(count)| bounded(count));
+    sums[27..].copy_from_slice(&latest(row).map(Option::unwrap_or_default));
     let into = hourly.entry(place).or_insert([0; SUMS]);
     for (into, sum) in into.iter_mut().zip(sums) {
         *into = into.saturating_add(sum);

@@ -3,13 +3,15 @@
 use super::row::{Row, Table};
 use std::fmt::Write;
 
+type Bounds = fn(&Row) -> (f64, f64);
+
 /// One picture: a bar for each policy.
 struct Plot {
     title: &'static str,
     unit: &'static str,
     of: fn(&Row) -> f64,
     /// Lower and upper end of what 95 of 100 drawings give, where that is known.
-    bounds: Option<fn(&Row) -> (f64, f64)>,
+    bounds: Option<Bounds>,
 }
 
 const PLOTS: [Plot; 4] = [
