@@ -14,7 +14,6 @@ use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Limit, Phase}
 use crate::shard::relay::{Apart, Form, Numbers, Relay};
 use crate::shard::{Headers, LogLine, Outcome, Output, ResponseHead, UpstreamFault};
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 use std::time::Duration;
 
 impl Exchange {
@@ -697,24 +696,12 @@ impl Exchange {
         if !self.dropped.is_empty() {
             headers.push(("x-stokehold-dropped", self.dropped.join(", ").into()));
         }
-        let ignored = self.ignored();
-        if !ignored.is_empty() {
-            headers.push(("x-stokehold-ignored", ignored.join(", ").into()));
+        // The index of answers is not there yet; nothing costs more without it.
+        if self.controls.idempotency_key.is_some() {
+            headers.push(("x-stokehold-ignored", Str::from_static("idempotency-key")));
         }
         headers.extend(more.iter().cloned());
         ResponseHead { status, headers }
-    }
-
-    /// What the client said of how to be served that this version does not do: neither costs more without (both wait for the index of answers).
-    fn ignored(&self) -> SmallVec<[&'static str; 2]> {
-        let said = [
-            (self.controls.session.is_some(), "x-stokehold-session"),
-            (self.controls.idempotency_key.is_some(), "idempotency-key"),
-        ];
-        said.into_iter()
-            .filter(|(said, _)| *said)
-            .map(|(_, name)| name)
-            .collect()
     }
 
     /// HTTP's own end of an answer that is whole does not come: the connection is given up, the answer is not.
