@@ -331,7 +331,10 @@ impl Bench<'_> {
         let (after, upstream_after) = (cpu()?, self.stage.echo.cpu()?);
         ensure!(load.done > 0, "{} answered nothing", subject.name);
         let each = |time: Duration| time.as_secs_f64() * 1e6 / load.done as f64;
-        let spent = before.zip(after).map(|(before, after)| after - before);
+        // A process that ended in between takes its time along: then nothing is known.
+        let spent = before
+            .zip(after)
+            .and_then(|(before, after)| after.checked_sub(before));
         Ok(Sample {
             cpu_us: spent.map(each),
             upstream_cpu_us: each(upstream_after - upstream_before),

@@ -177,5 +177,6 @@ fn row(config: &Arc<Config>, number: u32) -> Box<LedgerRow> {
         first_byte: Some(Duration::from_millis(240)),
         total: Duration::from_millis(2_300),
         decision: "cheapest",
+        cached_expected: Some(Tokens(500)),
     })
 }

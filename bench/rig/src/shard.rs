@@ -33,6 +33,7 @@ pub fn main(args: &Args) -> anyhow::Result<()> {
             id: ShardId(0),
             shards: 1,
             seed: 7,
+            secret: [7; 32],
         }),
         now: Now {
             instant: Instant(1_000_000_000_000),
