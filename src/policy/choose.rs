@@ -7,6 +7,7 @@ use crate::base::{EndpointId, Instant, KeyId, NanoUsd, PoolId, Tokens};
 use crate::policy::candidate::Candidate;
 use crate::policy::capacity::{Ask, Room};
 use crate::policy::cost::{Terms, worth};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// Who is chosen of those that could serve.
@@ -70,9 +71,10 @@ pub enum Choice {
     Nobody,
 }
 
-/// The eligible candidate that comes first by (already tried, the client's order, what the strategy says, exchanges in flight, ids): places that
-/// failed this exchange come last, then the client's own order counts, then the strategy, then load; ids break what ties are left, so that the
-/// same state gives the same decision.
+/// The eligible candidate that comes first by (already tried, the client's order, what the strategy says, exchanges in flight, its own place, ids): places that
+/// failed this exchange come last, then the client's own order counts, then the strategy, then load; then where a hash of its beginning puts the
+/// conversation, so that those of a quiet hour do not all lie at one account; ids break what ties are left, so that the same state gives the same
+/// decision.
 ///
 /// A breaker decides between places, not whether there is one: when all that could serve are shut, the request goes where it would have gone
 /// without breakers. Who has one endpoint gets its failures at once instead of a wait for its breaker.
@@ -89,6 +91,7 @@ pub fn choose(candidates: &[Candidate], weighing: &Weighing, now: Instant) -> Ch
             c.preference,
             rank,
             c.in_flight,
+            Reverse(c.affinity),
             c.endpoint,
             c.pool,
             c.key,
@@ -284,7 +287,7 @@ mod tests {
             shut_until: None,
             preference: 0,
             tried: false,
-            affinity: u64::from(endpoint),
+            affinity: 0,
             turn: u64::from(endpoint),
         }
     }
@@ -451,7 +454,11 @@ mod tests {
     #[test]
     fn the_other_strategies_do_what_their_names_say() {
         let by = |strategy| Weighing { strategy, ..PLAIN };
-        let both = [candidate(0, 900, 3), candidate(1, 100, 7)];
+        let own = Candidate {
+            affinity: 9,
+            ..candidate(1, 100, 7)
+        };
+        let both = [candidate(0, 900, 3), own];
         assert_eq!(
             chosen_by(&both, &by(Strategy::LeastUsed)),
             (0, "least-used")

@@ -535,8 +535,9 @@ impl Exchange {
     fn affinity(&self, endpoint: &config::Endpoint, pool: PoolId) -> u64 {
         let seed = match (&self.controls.session, &self.readings) {
             (Some(session), _) => xxh3_64_with_seed(session.as_bytes(), 0),
-            (None, Some(readings)) => readings.first().map_or(0, |r| r.opener.tag),
-            (None, None) => 0,
+            (None, Some(readings)) if !readings.is_empty() => readings[0].opener.tag,
+            // Nothing tells its conversation from others.
+            (None, _) => return 0,
         };
         let provider = &self.config.providers[endpoint.provider.0 as usize].name;
         let pool = &self.config.pools[pool.0 as usize].name;

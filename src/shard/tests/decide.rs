@@ -3,12 +3,12 @@
 use super::*;
 
 /// $5 a million; a tenth for what is read, a quarter more for what is written.
-const CLAUDE: &str = "price: {input: 5, output: 25, cache_read: 0.5, cache_write_5m: 6.25, cache_write_1h: 10}, \
+pub(super) const CLAUDE: &str = "price: {input: 5, output: 25, cache_read: 0.5, cache_write_5m: 6.25, cache_write_1h: 10}, \
      cache: {mode: breakpoints, min_tokens: 1_024, ttls: [5m, 1h]}";
 const GPT: &str = "price: {input: 5, output: 25, cache_read: 0.5}, cache: {mode: prefix, min_tokens: 1_024, block_tokens: 128}";
 
 /// A provider with two pools of two organisations, which serves `m0`.
-fn two_pools(kind: &str, price: &str, limits: &str, routing: &str) -> String {
+pub(super) fn two_pools(kind: &str, price: &str, limits: &str, routing: &str) -> String {
     let pool = |n: u8| {
         format!("{{id: p{n}, keys: [{{id: k{n}, secret: sk-{n}-end}}], limits: [{limits}]}}")
     };
@@ -22,7 +22,7 @@ fn two_pools(kind: &str, price: &str, limits: &str, routing: &str) -> String {
 }
 
 /// A conversation of so many turns of 8,000 bytes, its last marked.
-fn messages(who: &str, turns: usize) -> String {
+pub(super) fn messages(who: &str, turns: usize) -> String {
     let turn = |n: usize| {
         let role = if n.is_multiple_of(2) {
             "user"
@@ -57,7 +57,7 @@ fn chat(who: &str, turns: usize) -> String {
 }
 
 /// What the provider bills: uncached, read, written.
-fn message_with((uncached, read, written): (u64, u64, u64)) -> String {
+pub(super) fn message_with((uncached, read, written): (u64, u64, u64)) -> String {
     format!(
         r#"{{"id":"msg_1","type":"message","role":"assistant","model":"m0","content":[{{"type":"text","text":"hi"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":{uncached},"cache_read_input_tokens":{read},"cache_creation_input_tokens":{written},"output_tokens":9}}}}"#
     )
@@ -83,7 +83,7 @@ impl Rig {
     }
 
     /// The pool that the only new call went to.
-    fn sent(&mut self) -> (AttemptId, u16) {
+    pub(super) fn sent(&mut self) -> (AttemptId, u16) {
         let calls = self.calls();
         let [call] = &calls[..] else {
             panic!("{} calls", calls.len())
@@ -95,7 +95,7 @@ impl Rig {
         (call.attempt, u16::from(shown("sk-1-end")))
     }
 
-    fn answer_with(&mut self, attempt: AttemptId, body: &str) {
+    pub(super) fn answer_with(&mut self, attempt: AttemptId, body: &str) {
         self.up(attempt, 200, &[("content-type", "application/json")]);
         self.say(attempt, body);
         self.end(attempt);
@@ -127,6 +127,7 @@ fn about(went: &Went, turns: u64) -> bool {
         .is_some_and(|n| (turns * 1_800..=turns * 2_200).contains(&n))
 }
 
+/// FIELD-BUGS 2 and 12: whatever else a request says at its end, and however busy the warm place is.
 #[test]
 fn a_conversation_goes_on_where_its_prompt_is_warm() {
     let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
@@ -202,7 +203,7 @@ fn what_another_tenant_wrote_is_expected_of_nobody() {
     assert_eq!(went.expected, Some(0));
 }
 
-/// FIELD-BUGS 71: a cache that does not hold what it promises is not believed for long.
+/// A cache that does not hold what it promises is not believed for long.
 #[test]
 fn a_cache_that_is_not_there_is_not_believed_for_long_and_told_of_once() {
     let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
@@ -418,7 +419,7 @@ impl Rig {
     }
 }
 
-/// ROUTING 1.5; FIELD-BUGS 12: of many that ask at once with the same cold prompt, one pays for writing it.
+/// ROUTING 1.5; FIELD-BUGS 73 and 74: of many that ask at once with the same cold prompt, one pays for writing it.
 #[test]
 fn followers_of_a_cold_prompt_wait_for_its_first_byte_and_go_together() {
     let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));

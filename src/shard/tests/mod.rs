@@ -8,6 +8,7 @@ mod completions;
 mod credentials;
 mod days;
 mod decide;
+mod field;
 mod kept;
 mod keys;
 mod lanes;
