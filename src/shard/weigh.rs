@@ -535,8 +535,10 @@ impl Exchange {
     fn affinity(&self, endpoint: &config::Endpoint, pool: PoolId) -> u64 {
         let seed = match (&self.controls.session, &self.readings) {
             (Some(session), _) => xxh3_64_with_seed(session.as_bytes(), 0),
-            (None, Some(readings)) if !readings.is_empty() => readings[0].opener.tag,
-            // Nothing tells its conversation from others.
+            (None, Some(readings)) if self.has_own_place(endpoint, readings) => {
+                readings[0].opener.tag
+            }
+            // Nothing tells its conversation from others, or nothing of it will be kept.
             (None, _) => return 0,
         };
         let provider = &self.config.providers[endpoint.provider.0 as usize].name;
@@ -544,6 +546,16 @@ impl Exchange {
         let named = xxh3_64_with_seed(provider.as_bytes(), seed);
         let named = xxh3_64_with_seed(endpoint.name.as_bytes(), named);
         xxh3_64_with_seed(pool.as_bytes(), named)
+    }
+
+    /// Whether it makes a difference where the conversation begins: where its prompt is long enough to be cached, or strategy has it so.
+    fn has_own_place(&self, endpoint: &config::Endpoint, readings: &[Reading]) -> bool {
+        let Some(first) = readings.first() else {
+            return false;
+        };
+        let rules = endpoint.cache.rules.as_ref();
+        let kept = rules.is_some_and(|rules| rules.cached(first.tokens) > Tokens::ZERO);
+        kept || self.strategy() == Strategy::SessionAffinity
     }
 
     /// The pool's next live key, in turn; outer `None` when it has keys and all are dead, inner `None` when it needs none.
