@@ -156,7 +156,7 @@ impl Shared {
         self.left.pop()
     }
 
-    /// Why an exchange went where it went: the newest that any shard knows of. `None` also where a shard does not answer in time.
+    /// Why an exchange went where it went: the newest that any shard knows of. A shard that is being started again is waited for.
     async fn explain(&self, exchange: Option<String>) -> Option<Explained> {
         let mut found: Option<Explained> = None;
         for shard in &self.questions {

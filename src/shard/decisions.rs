@@ -209,7 +209,6 @@ impl Decided {
             );
         }
         let chosen = self.candidates.iter().find(|c| self.is_chosen(c));
-        let is_room = c.room == Room::Now;
         match chosen {
             _ if c.room == Room::Never => "no share of its limit".to_owned(),
             None => format!("no room: {}", room(c.room)),
@@ -217,14 +216,14 @@ impl Decided {
             Some(chosen) if c.preference > chosen.preference => {
                 "later in the client's order".to_owned()
             }
-            Some(chosen) => self.against(c, chosen, is_room),
+            Some(chosen) => self.against(c, chosen),
         }
     }
 
-    fn against(&self, c: &Candidate, chosen: &Candidate, has_room: bool) -> String {
+    fn against(&self, c: &Candidate, chosen: &Candidate) -> String {
         let more = NanoUsd(self.sum(c).0 - self.sum(chosen).0);
         match self.weighing.strategy {
-            Strategy::LeastCost if !has_room && more.0 <= 0 => {
+            Strategy::LeastCost if c.room != Room::Now && more.0 <= 0 => {
                 format!("no room ({}), for longer than it may wait", room(c.room))
             }
             Strategy::LeastCost if more.0 <= 0 => "as good, with more under way".to_owned(),
@@ -250,9 +249,7 @@ impl Decided {
         })
         .collect()
     }
-}
 
-impl Decided {
     fn why_left_out(&self, id: EndpointId) -> &'static str {
         if self.config.endpoints[id.0 as usize].is_retired(self.at.wall) {
             return "retired";

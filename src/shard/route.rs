@@ -15,6 +15,7 @@ use crate::shard::issued::Place;
 use crate::shard::line::{Claim, Claims, Waiting};
 use crate::shard::weigh::Candidates;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::time::Duration;
 
 impl Exchange {
@@ -38,11 +39,17 @@ impl Exchange {
         self.read_prompt(desk);
         let candidates = self.candidates(desk, now.instant);
         let any = !candidates.is_empty();
-        let affordable: Candidates = candidates
-            .iter()
-            .filter(|c| self.affords(c))
-            .cloned()
-            .collect();
+        // Nobody is dear to who names no limit: then nothing is copied.
+        let affordable: Cow<'_, [Candidate]> = match self.controls.max_cost {
+            None => Cow::Borrowed(&candidates),
+            Some(_) => Cow::Owned(
+                candidates
+                    .iter()
+                    .filter(|c| self.affords(c))
+                    .cloned()
+                    .collect(),
+            ),
+        };
         if affordable.is_empty() && any && self.last.is_none() {
             let fault = Fault::invalid(
                 "x-stokehold-max-cost-usd",
@@ -57,27 +64,27 @@ impl Exchange {
         };
         let weighing = self.weighing(until, now.instant);
         let choice = choose(&affordable, &weighing, now.instant);
+        let any = !affordable.is_empty();
+        let gated = affordable.iter().any(|c| c.gate.is_some());
+        let claims = match &choice {
+            Choice::Wait { at, .. } => self.claims(desk, &affordable, *at),
+            Choice::Go(_) | Choice::Nobody => Claims::new(),
+        };
+        drop(affordable);
         self.note(desk, now, candidates, weighing, &choice);
         match choice {
             Choice::Go(decision) => self.go(desk, now, since, &decision, out),
             Choice::Wait { at, time, freed } => {
-                let gated = affordable.iter().any(|c| c.gate.is_some());
                 desk.meters.gated += u64::from(gated && self.ticket.is_none());
-                let claims = self.claims(desk, &affordable, at);
-                self.wait(
-                    desk,
-                    now,
-                    since,
-                    Headroom {
-                        time,
-                        freed,
-                        claims,
-                        yields: at.is_some(),
-                    },
-                    out,
-                )
+                let headroom = Headroom {
+                    time,
+                    freed,
+                    claims,
+                    yields: at.is_some(),
+                };
+                self.wait(desk, now, since, headroom, out)
             }
-            Choice::Nobody => self.nobody(desk, now, since, &affordable, out),
+            Choice::Nobody => self.nobody(desk, now, since, any, out),
         }
     }
 
@@ -250,16 +257,17 @@ impl Exchange {
         )
     }
 
+    /// `any`: there are candidates, but none for which waiting helps.
     fn nobody(
         &mut self,
         desk: &mut Desk,
         now: Now,
         since: Instant,
-        candidates: &[Candidate],
+        any: bool,
         out: &mut Vec<Output>,
     ) -> Phase {
         let claims = self.awaited(desk, now.instant);
-        if candidates.is_empty() && !claims.is_empty() {
+        if !any && !claims.is_empty() {
             let headroom = Headroom {
                 // It is woken when it comes, and looks for itself when it should have come.
                 time: Some(FETCH_TIME),
@@ -272,7 +280,7 @@ impl Exchange {
         if let Some(last) = self.last.take() {
             return self.give_up(desk, now, last, out);
         }
-        if !candidates.is_empty() {
+        if any {
             return self.no_headroom(desk, now, None, out);
         }
         let fault = self.why_nobody(desk, now);

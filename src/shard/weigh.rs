@@ -3,7 +3,7 @@
 use crate::base::{EndpointId, Instant, KeyId, NanoUsd, Now, PoolId, Tokens};
 use crate::canon::controls::Priority;
 use crate::canon::{DialectName, FaultClass, Usage};
-use crate::config::{self, CacheMode, LogLevel};
+use crate::config::{self, LogLevel};
 use crate::policy::belief::Drift;
 use crate::policy::bill::{Price, bill};
 use crate::policy::candidate::Candidate;
@@ -31,7 +31,8 @@ const NEXT_IS_WARM: f64 = 0.93;
 struct Site<'a> {
     id: EndpointId,
     config: &'a config::Endpoint,
-    reading: Option<&'a Reading>,
+    /// How its caches see the prompt, and their rules.
+    reading: Option<(&'a Reading, &'a Rules)>,
     input: Tokens,
     output: Tokens,
     second: NanoUsd,
@@ -45,6 +46,8 @@ struct Weighed {
     ask: Ask,
     cached: Tokens,
     saves: NanoUsd,
+    /// Requests that are under way there.
+    ahead: u64,
     /// Of one more turn there, and of coming there later.
     later: (NanoUsd, NanoUsd),
     frees_in: Duration,
@@ -182,15 +185,15 @@ impl Exchange {
                     ask: weighed.ask,
                     cached: weighed.cached,
                     saves: weighed.saves,
-                    in_flight: epoch.ahead(config.provider, *pool, now),
+                    in_flight: weighed.ahead,
                     // Others come first.
                     room: if claimed {
                         room.max(Room::WhenFreed)
                     } else {
                         room
                     },
-                    // Who is ahead has to have room first.
                     gate: weighed.gate.map(|gate| gate.name),
+                    // Who is ahead has to have room first.
                     frees_in: weighed.frees_in + ahead_of_room(room),
                     shut_until: epoch.shut_until(*endpoint, *pool, now),
                     preference,
@@ -250,9 +253,9 @@ impl Exchange {
         turns: f64,
     ) -> Site<'a> {
         let ask = self.asked.ask;
-        let reading = self.reading(config).map(|(reading, _)| reading);
+        let reading = self.reading(config);
         let forecast = &desk.epoch(self.epoch).forecast;
-        let counted = reading.map_or(ask.input, |reading| reading.tokens);
+        let counted = reading.map_or(ask.input, |(reading, _)| reading.tokens);
         let output = match self.task {
             Task::Generate => forecast
                 .habit(self.tenant, self.model())
@@ -275,7 +278,13 @@ impl Exchange {
         let price = site.config.price.on(self.begun.wall);
         let place = site.config.pools.iter().position(|p| *p == pool);
         let place = place.expect("a pool of this endpoint");
-        let expected = self.expected(desk, site.id, pool, now);
+        // What the cache behind it holds of the prompt.
+        let expected = site
+            .reading
+            .map_or_else(Expected::default, |(reading, rules)| {
+                let scope = desk.epoch(self.epoch).forecast.scope(site.id, place);
+                desk.caches.warmth.expect(&reading.asked(scope, rules), now)
+            });
         let may_wait = desk.line.len() < self.config.limits.queue_max;
         let epoch = desk.epoch(self.epoch);
         let tempo = *epoch.forecast.tempo(site.id);
@@ -330,17 +339,17 @@ impl Exchange {
             most: NanoUsd(i64::MAX),
         };
         terms.headroom = epoch.shadow(site.id, pool, &ask, &worth, now);
-        let is_cached = site.config.cache.mode != CacheMode::None && site.reading.is_some();
         let lasts = tempo.first.expected(ask.input) + tempo.pace.expected(site.output);
         Weighed {
             terms,
             ask,
             cached: read,
             saves,
+            ahead,
             later: match self.goes_on(site) {
                 false => (NanoUsd::ZERO, NanoUsd::ZERO),
                 true => (
-                    prospect.turn(if is_cached { NEXT_IS_WARM } else { 0.0 }),
+                    prospect.turn(site.reading.map_or(0.0, |_| NEXT_IS_WARM)),
                     prospect.arrival(),
                 ),
             },
@@ -379,25 +388,6 @@ impl Exchange {
     /// Whether its later turns make a difference between places.
     fn goes_on(&self, site: &Site<'_>) -> bool {
         site.turns > 0.0 && self.video.is_none()
-    }
-
-    /// What the cache behind one place holds of the prompt.
-    fn expected(
-        &self,
-        desk: &mut Desk,
-        endpoint: EndpointId,
-        pool: PoolId,
-        now: Instant,
-    ) -> Expected {
-        let config = &self.config.endpoints[endpoint.0 as usize];
-        let (Some((reading, rules)), Some(place)) = (
-            self.reading(config),
-            config.pools.iter().position(|p| *p == pool),
-        ) else {
-            return Expected::default();
-        };
-        let scope = desk.epoch(self.epoch).forecast.scope(endpoint, place);
-        desk.caches.warmth.expect(&reading.asked(scope, rules), now)
     }
 
     /// The call is about to go out: what is expected of its cache, which is told what it writes. `None` where nothing is known of caches.
