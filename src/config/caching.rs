@@ -3,9 +3,10 @@
 //! The rules that we ship are built in (`config/caches.yaml`); what a configuration says changes single fields.
 
 use crate::base::Tokens;
-use crate::config::problem::{Place, Problems};
+use crate::config::entries::{self, Said, set};
+use crate::config::problem::Problems;
 use crate::config::raw::{self, RawCacheRule};
-use crate::config::{CacheMode, CacheRules, providers, read, value, yaml};
+use crate::config::{CacheMode, CacheRules};
 use crate::policy::capacity::of_class;
 use crate::policy::fingerprint::Blocks;
 use crate::policy::prefix::{Matching, Rules};
@@ -31,29 +32,9 @@ struct Behaviour {
 
 impl Caching {
     pub fn of(raw: Vec<RawCacheRule>, problems: &mut Problems) -> Self {
-        let mut rules = Self::shipped();
-        for entry in raw {
-            checked(&entry, problems);
-            let kind = entry.kind.as_ref();
-            if let Some(kind) = kind.and_then(|k| providers::kind(k, problems)) {
-                rules.entries.push((kind, entry));
-            }
-        }
-        rules
-    }
-
-    fn shipped() -> Self {
-        // A test reads it and finds no problem.
-        let mut problems = Problems::default();
-        let tree = yaml::parse(SHIPPED, 0, &mut problems);
-        let raw = tree.and_then(|tree| read::read(&tree, &mut problems, raw::config));
-        let entries = raw.map_or_else(Vec::new, |raw| raw.cache_rules);
-        let named = |entry: RawCacheRule| {
-            let kind = providers::kind(entry.kind.as_ref()?, &mut problems)?;
-            Some((kind, entry))
-        };
+        let shipped = |raw: raw::RawConfig| raw.cache_rules;
         Self {
-            entries: entries.into_iter().filter_map(named).collect(),
+            entries: entries::all(SHIPPED, shipped, raw, RawCacheRule::said, problems),
         }
     }
 
@@ -103,6 +84,14 @@ impl Behaviour {
 }
 
 impl RawCacheRule {
+    fn said(&self) -> Said<'_> {
+        Said {
+            kind: self.kind.as_ref(),
+            source: self.source.as_ref(),
+            read: self.read.as_ref(),
+        }
+    }
+
     fn is_of(&self, model: &str) -> bool {
         let patterns = self.models.as_ref();
         patterns.is_none_or(|patterns| patterns.iter().any(|p| of_class(&p.value, model)))
@@ -112,34 +101,12 @@ impl RawCacheRule {
         if let Some(look_back) = &self.look_back {
             on.look_back = look_back.value as u16;
         }
-        if let Some(implicit) = &self.implicit {
-            on.implicit = implicit.value;
-        }
-        if let Some(refreshes) = &self.refreshes {
-            on.refreshes = refreshes.value;
-        }
+        set(&mut on.implicit, &self.implicit);
+        set(&mut on.refreshes, &self.refreshes);
         if let Some(blocks) = &self.blocks {
             on.blocks = (blocks.value > 0).then_some(Tokens(blocks.value));
         }
-        if let Some(ttl) = &self.ttl {
-            on.ttl = ttl.value;
-        }
-    }
-}
-
-fn checked(entry: &RawCacheRule, problems: &mut Problems) {
-    let mut tell = |place: Place, what: &str, right: &str| problems.add(place, what, right);
-    if let Some(read) = &entry.read
-        && value::day(&read.value).is_none()
-    {
-        let right = "the day the source was read, such as 2026-11-23";
-        tell(read.place, "not a day", right);
-    }
-    if let Some(source) = &entry.source
-        && source.value.trim().is_empty()
-    {
-        let right = "where it can be read again";
-        tell(source.place, "a rule without its source", right);
+        set(&mut on.ttl, &self.ttl);
     }
 }
 
@@ -167,10 +134,9 @@ mod tests {
     #[test]
     fn the_shipped_rules_are_read_without_a_problem_and_say_where_they_are_from() {
         let mut problems = Problems::default();
-        let tree = yaml::parse(SHIPPED, 0, &mut problems).expect("a tree");
-        let raw = read::read(&tree, &mut problems, raw::config).expect("a section");
+        let raw = entries::raw_of(SHIPPED, &mut problems).expect("a section");
         for entry in &raw.cache_rules {
-            checked(entry, &mut problems);
+            entries::check(&entry.said(), &mut problems);
             assert!(
                 entry.source.is_some() && entry.read.is_some(),
                 "{:?}",

@@ -26,6 +26,8 @@ mod health;
 mod prices;
 mod providers;
 /// How providers count against their limits.
+/// Rules that are laid over those that are built in.
+mod entries;
 /// How prompt caches behave.
 mod caching;
 mod rules;

@@ -3,10 +3,9 @@
 //! The rules that we ship are built in (`config/limits.yaml`), so that a configuration which says nothing of them has them all the same; what
 //! it does say changes single fields.
 
-use crate::config::problem::{Place, Problems};
+use crate::config::entries::{self, Said, set};
+use crate::config::problem::Problems;
 use crate::config::raw::{self, RawLimitRule};
-use crate::config::read;
-use crate::config::{providers, value, yaml};
 use crate::policy::capacity::of_class;
 use crate::policy::capacity::rule::{Ramp, Rule};
 use crate::protocol::provider::ProviderKind;
@@ -20,29 +19,9 @@ pub struct Rules {
 
 impl Rules {
     pub fn of(raw: Vec<RawLimitRule>, problems: &mut Problems) -> Self {
-        let mut rules = Self::shipped();
-        for entry in raw {
-            checked(&entry, problems);
-            let kind = entry.kind.as_ref();
-            if let Some(kind) = kind.and_then(|k| providers::kind(k, problems)) {
-                rules.entries.push((kind, entry));
-            }
-        }
-        rules
-    }
-
-    fn shipped() -> Self {
-        // A test reads it and finds no problem.
-        let mut problems = Problems::default();
-        let tree = yaml::parse(SHIPPED, 0, &mut problems);
-        let raw = tree.and_then(|tree| read::read(&tree, &mut problems, raw::config));
-        let entries = raw.map_or_else(Vec::new, |raw| raw.limit_rules);
-        let named = |entry: RawLimitRule| {
-            let kind = providers::kind(entry.kind.as_ref()?, &mut problems)?;
-            Some((kind, entry))
-        };
+        let shipped = |raw: raw::RawConfig| raw.limit_rules;
         Self {
-            entries: entries.into_iter().filter_map(named).collect(),
+            entries: entries::all(SHIPPED, shipped, raw, RawLimitRule::said, problems),
         }
     }
 
@@ -59,6 +38,14 @@ impl Rules {
 }
 
 impl RawLimitRule {
+    fn said(&self) -> Said<'_> {
+        Said {
+            kind: self.kind.as_ref(),
+            source: self.source.as_ref(),
+            read: self.read.as_ref(),
+        }
+    }
+
     /// A limit over several classes has a rule of some models only where all of its classes are theirs.
     fn is_of(&self, models: &[String]) -> bool {
         let Some(patterns) = &self.models else {
@@ -110,31 +97,9 @@ pub enum Reads {
     Held,
 }
 
-fn set<T: Copy>(to: &mut T, from: &Option<read::At<T>>) {
-    if let Some(from) = from {
-        *to = from.value;
-    }
-}
-
 /// Thousandths; the reader bounds it to 1.
 fn permille(share: f64) -> u64 {
     (share * 1_000.0).round() as u64
-}
-
-fn checked(entry: &RawLimitRule, problems: &mut Problems) {
-    let mut tell = |place: Place, what: &str, right: &str| problems.add(place, what, right);
-    if let Some(read) = &entry.read
-        && value::day(&read.value).is_none()
-    {
-        let right = "the day the source was read, such as 2026-11-23";
-        tell(read.place, "not a day", right);
-    }
-    if let Some(source) = &entry.source
-        && source.value.trim().is_empty()
-    {
-        let right = "where it can be read again";
-        tell(source.place, "a rule without its source", right);
-    }
 }
 
 const SHIPPED: &str = include_str!("../../config/limits.yaml");
@@ -153,10 +118,9 @@ mod tests {
     #[test]
     fn the_shipped_rules_are_whole_and_say_where_they_are_from() {
         let mut problems = Problems::default();
-        let tree = yaml::parse(SHIPPED, 0, &mut problems).expect("a tree");
-        let raw = read::read(&tree, &mut problems, raw::config).expect("a section");
+        let raw = entries::raw_of(SHIPPED, &mut problems).expect("a section");
         for entry in &raw.limit_rules {
-            checked(entry, &mut problems);
+            entries::check(&entry.said(), &mut problems);
             let has_source = entry.source.is_some() && entry.read.is_some();
             assert!(has_source, "{:?}", entry.kind);
         }
