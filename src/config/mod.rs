@@ -43,7 +43,7 @@ pub use crate::canon::OnDisconnect;
 use crate::canon::controls::CacheMode as CacheMarks;
 use crate::policy::bill::Price;
 use crate::policy::capacity::Rule;
-use crate::policy::choose::Strategy;
+use crate::policy::choose::{Strategy, Weighing};
 use crate::policy::prefix;
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::{self, ProviderKind};
@@ -525,6 +525,27 @@ pub struct Routing {
     pub weak_affinity: NanoUsd,
     /// Decisions that a shard keeps to be explained.
     pub decisions_kept: usize,
+}
+
+impl Routing {
+    /// How candidates are weighed by `strategy`, where a second is worth so much and nobody better is waited for longer than `patience`.
+    #[must_use]
+    pub fn weighing(&self, strategy: Strategy, second: NanoUsd, patience: Duration) -> Weighing {
+        Weighing {
+            strategy,
+            second,
+            alike: self.alike,
+            strong: self.strong_affinity,
+            weak: self.weak_affinity,
+            patience,
+        }
+    }
+
+    /// The weight of headroom in thousandths.
+    #[must_use]
+    pub fn headroom_permille(&self) -> u64 {
+        (self.headroom * 1_000.0) as u64
+    }
 }
 
 /// A built-in provider to try things out with.

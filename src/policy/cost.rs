@@ -23,6 +23,10 @@ pub fn output_of(max_output: Option<u64>) -> Tokens {
     Tokens(max_output.map_or(500, |most| (most / 2).min(500)))
 }
 
+/// How likely a conversation's next turn still finds its prompt warm. Of 44,758 gaps between requests of agents' sessions 93 % were under five
+/// minutes (Claude Code traces).
+pub const NEXT_IS_WARM: f64 = 0.93;
+
 /// The sum, term by term.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {

@@ -199,6 +199,34 @@ impl Pace {
     }
 }
 
+/// How requests of one kind go: how long their answers are, and whether their conversations go on.
+#[derive(Clone, Debug, Default)]
+pub struct Habit {
+    pub lengths: Lengths,
+    /// Share of requests that go on with a conversation; the same share has another after it.
+    goes_on: f64,
+}
+
+/// What one request says of whether conversations go on, against all before it.
+const GOES_ON_WEIGHT: f64 = 0.02;
+/// No conversation is expected to go on for longer: prices and models change, and a mean over few says little.
+const TURNS_MAX: f64 = 20.0;
+
+impl Habit {
+    /// A request came, and went on with a conversation or began one.
+    pub fn saw_begin(&mut self, goes_on: bool) {
+        let new = f64::from(u8::from(goes_on));
+        self.goes_on += GOES_ON_WEIGHT * (new - self.goes_on);
+    }
+
+    /// Turns that are expected to follow a request.
+    #[must_use]
+    pub fn turns(&self) -> f64 {
+        let goes_on = self.goes_on.clamp(0.0, 0.99);
+        (goes_on / (1.0 - goes_on)).min(TURNS_MAX)
+    }
+}
+
 /// What a token that we count by bytes is in a provider's tokens: 1 is four bytes a token. Texts and tokenizers differ by a half either way.
 #[derive(Clone, Copy, Debug)]
 pub struct Weight {
@@ -320,5 +348,18 @@ mod tests {
             weight.saw(Tokens(0), Tokens(9));
         }
         near(weight.of(Tokens(1_000)).0 as f64, 1_300.0, 0.1);
+    }
+
+    #[test]
+    fn as_many_turns_follow_as_conversations_have_in_the_end() {
+        let mut habit = Habit::default();
+        assert_eq!(habit.turns(), 0.0, "nothing was seen");
+        for request in 0..2_000 {
+            // Conversations of five: four of five requests go on.
+            habit.saw_begin(request % 5 > 0);
+        }
+        near(habit.turns(), 4.0, 0.15);
+        (0..2_000).for_each(|_| habit.saw_begin(true));
+        assert_eq!(habit.turns(), TURNS_MAX);
     }
 }

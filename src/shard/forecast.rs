@@ -8,7 +8,7 @@ use crate::canon::{DialectName, Element, ElementKind};
 use crate::config::Config;
 use crate::policy::belief::Drift;
 use crate::policy::capacity::Used;
-use crate::policy::estimate::{FirstToken, Lengths, Pace, Weight};
+use crate::policy::estimate::{FirstToken, Habit, Pace, Weight};
 use crate::policy::fingerprint::{
     Blocks, Boundary, Chain, Fingerprint, InstanceSecret, Salt, ScopeKey,
 };
@@ -60,6 +60,7 @@ pub(super) struct Forecast {
     left_alone: Vec<Instant>,
     /// By model: whose turn it is.
     turns: Vec<u64>,
+    /// How each tenant uses each model.
     habits: HashMap<(TenantId, ModelId), Box<Habit>, FixedHasher>,
     unseen: Box<Habit>,
 }
@@ -71,14 +72,6 @@ pub(super) struct Tempo {
     pub pace: Pace,
     /// Its tokens, to those that we count.
     pub weight: Weight,
-}
-
-/// How one tenant uses one model.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Habit {
-    pub lengths: Lengths,
-    /// Share of requests that go on with a conversation; the same share has another after it.
-    goes_on: f64,
 }
 
 /// What was expected of an attempt, until it settles.
@@ -105,11 +98,6 @@ const FAMILY: Tokens = Tokens(256);
 
 /// Tenants and models whose habits are known apart: 400 bytes each.
 const HABITS_MAX: usize = 4_096;
-/// What one request says of whether conversations go on, against all before it.
-const GOES_ON_WEIGHT: f64 = 0.02;
-/// No conversation is expected to go on for longer: prices and models change, and a mean over few says little.
-const TURNS_MAX: f64 = 20.0;
-
 impl Caches {
     pub fn new(secret: InstanceSecret, capacity: usize) -> Self {
         Self {
@@ -336,8 +324,7 @@ impl Forecast {
     /// Whether a request goes on with a conversation.
     pub fn saw_begin(&mut self, tenant: TenantId, model: ModelId, goes_on: bool) {
         if let Some(habit) = self.habit_mut(tenant, model) {
-            let new = f64::from(u8::from(goes_on));
-            habit.goes_on += GOES_ON_WEIGHT * (new - habit.goes_on);
+            habit.saw_begin(goes_on);
         }
     }
 
@@ -366,14 +353,6 @@ impl Forecast {
     fn habit_mut(&mut self, tenant: TenantId, model: ModelId) -> Option<&mut Habit> {
         let room = self.habits.len() < HABITS_MAX || self.habits.contains_key(&(tenant, model));
         room.then(|| &mut **self.habits.entry((tenant, model)).or_default())
-    }
-}
-
-impl Habit {
-    /// Turns that are expected to follow a request.
-    pub fn turns(&self) -> f64 {
-        let goes_on = self.goes_on.clamp(0.0, 0.99);
-        (goes_on / (1.0 - goes_on)).min(TURNS_MAX)
     }
 }
 

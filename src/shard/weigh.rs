@@ -23,10 +23,6 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(super) type Candidates = SmallVec<[Candidate; 4]>;
 
-/// How likely a conversation's next turn still finds its prompt warm. Of 44,758 gaps between requests of agents' sessions 93 % were under five
-/// minutes (Claude Code traces).
-const NEXT_IS_WARM: f64 = 0.93;
-
 /// What is the same for all places of an endpoint.
 struct Site<'a> {
     id: EndpointId,
@@ -335,7 +331,7 @@ impl Exchange {
             input: price.input,
             output: price.output,
             request: terms.bill(),
-            weight: (self.config.routing.headroom * 1_000.0) as u64,
+            weight: self.config.routing.headroom_permille(),
             most: NanoUsd(i64::MAX),
         };
         terms.headroom = epoch.shadow(site.id, pool, &ask, &worth, now);
@@ -349,7 +345,7 @@ impl Exchange {
             later: match self.goes_on(site) {
                 false => (NanoUsd::ZERO, NanoUsd::ZERO),
                 true => (
-                    prospect.turn(site.reading.map_or(0.0, |_| NEXT_IS_WARM)),
+                    prospect.turn(site.reading.map_or(0.0, |_| cost::NEXT_IS_WARM)),
                     prospect.arrival(),
                 ),
             },
@@ -511,14 +507,7 @@ impl Exchange {
     /// How its candidates are weighed, where it may wait until `until`.
     pub fn weighing(&self, until: Instant, now: Instant) -> Weighing {
         let routing = &self.config.routing;
-        Weighing {
-            strategy: self.strategy(),
-            second: self.second(),
-            alike: routing.alike,
-            strong: routing.strong_affinity,
-            weak: routing.weak_affinity,
-            patience: until - now,
-        }
+        routing.weighing(self.strategy(), self.second(), until - now)
     }
 
     /// How much a place is the conversation's own: highest random weight over the places' names, so that one that goes moves only its own.

@@ -18,8 +18,8 @@ use crate::policy::capacity::{
     Ask, Dimension, Limit, Numbers, Reservation, Room, Rule, Told, Used, Worth,
 };
 use crate::policy::choose::{self, Weighing, choose};
-use crate::policy::cost::{Prospect, futures};
-use crate::policy::estimate::{FirstToken, Lengths, Pace};
+use crate::policy::cost::{self, Prospect, futures};
+use crate::policy::estimate::{FirstToken, Habit, Pace};
 use crate::policy::fingerprint::{
     At, BYTES_PER_TOKEN, Blocks, Boundary, Fingerprint, InstanceSecret, ScopeKey,
 };
@@ -40,9 +40,7 @@ pub struct Ours {
     lifetime: Lifetime,
     warmth: Warmth,
     places: Vec<Place>,
-    lengths: Lengths,
-    /// Share of requests that go on with a conversation.
-    goes_on: f64,
+    habit: Habit,
     sent: Vec<Option<Sent>>,
     /// When something is heard of what was sent.
     news: BinaryHeap<Reverse<(Instant, usize, Heard)>>,
@@ -91,7 +89,6 @@ struct Sent {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When a place will be free is not known: it is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-const NEXT_IS_WARM: f64 = 0.93;
 
 impl Ours {
     /// For `pools` endpoints of one kind: their cache's rules, what they allow, and what they charge.
@@ -114,22 +111,14 @@ impl Ours {
             closed_until: Instant::default(),
         };
         Self {
-            weighing: Weighing {
-                strategy: routing.strategy,
-                second: routing.second,
-                alike: routing.alike,
-                strong: routing.strong_affinity,
-                weak: routing.weak_affinity,
-                patience: PATIENCE,
-            },
-            headroom: (routing.headroom * 1_000.0) as u64,
+            weighing: routing.weighing(routing.strategy, routing.second, PATIENCE),
+            headroom: routing.headroom_permille(),
             price: price(prices),
             rules: cache_rules(rules, block_tokens),
             lifetime,
             warmth: Warmth::new(1 << 20),
             places: (0..pools).map(place).collect(),
-            lengths: Lengths::default(),
-            goes_on: 0.0,
+            habit: Habit::default(),
             sent: Vec::new(),
             news: BinaryHeap::new(),
             chosen: None,
@@ -178,7 +167,7 @@ impl Ours {
         let output = Tokens(book.output);
         place.steady.saw(false, at);
         place.pace.saw(output, at - sent.served.first_byte);
-        self.lengths.saw(output);
+        self.habit.lengths.saw(output);
         let used = Used {
             input: Tokens(book.input() - book.read),
             cache_read: Tokens(book.read),
@@ -200,8 +189,8 @@ impl Ours {
         bounds: &[Boundary],
     ) -> Vec<(Candidate, Expected)> {
         let input = Tokens(u64::from(asked.ask.request.prompt_tokens));
-        let output = self.lengths.expected(None);
-        let turns = self.goes_on.min(0.95) / (1.0 - self.goes_on.min(0.95));
+        let output = self.habit.lengths.expected(None);
+        let turns = self.habit.turns();
         let mut later = Vec::with_capacity(self.places.len());
         let mut found: Vec<(Candidate, Expected)> = Vec::with_capacity(self.places.len());
         for (n, place) in self.places.iter().enumerate() {
@@ -246,7 +235,7 @@ impl Ours {
             if now < place.closed_until {
                 room = room.max(Room::In(place.closed_until - now));
             }
-            later.push((prospect.turn(NEXT_IS_WARM), prospect.arrival()));
+            later.push((prospect.turn(cost::NEXT_IS_WARM), prospect.arrival()));
             let candidate = Candidate {
                 endpoint: EndpointId(n as u16),
                 pool: PoolId(n as u16),
@@ -378,8 +367,7 @@ impl Policy for Ours {
             rules: &self.rules,
         };
         let goes_on = self.warmth.goes_on(&asked, &chosen.expected);
-        let goes_on = f64::from(u8::from(goes_on));
-        self.goes_on += 0.02 * (goes_on - self.goes_on);
+        self.habit.saw_begin(goes_on);
         let begun = self.warmth.begin(&asked, now);
         let held = place
             .limit
