@@ -499,6 +499,8 @@ pub struct Routing {
     pub attempts_max: u8,
     /// Share of exchanges that may be in a second or later attempt; beyond it no retry is made.
     pub retry_budget: f64,
+    /// Share of exchanges that may have a second attempt beside a first that is late; 0 is never.
+    pub hedge_budget: f64,
     /// First wait before the same endpoint is tried again; doubles up to the next.
     pub backoff: Duration,
     pub backoff_max: Duration,

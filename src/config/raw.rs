@@ -208,6 +208,7 @@ fn timeouts(f: &mut F<'_, '_, '_>) -> RawTimeouts {
 pub struct RawRouting {
     pub attempts_max: Option<At<u64>>,
     pub retry_budget: Option<At<f64>>,
+    pub hedge_budget: Option<At<f64>>,
     pub backoff: Option<At<Duration>>,
     pub backoff_max: Option<At<Duration>>,
     pub dead_key: Option<At<Duration>>,
@@ -229,6 +230,7 @@ fn routing(f: &mut F<'_, '_, '_>) -> RawRouting {
     RawRouting {
         attempts_max: f.count("attempts_max", 1, 20),
         retry_budget: f.number("retry_budget", 0.0, 1.0),
+        hedge_budget: f.number("hedge_budget", 0.0, 1.0),
         backoff: f.duration("backoff", Duration::from_millis(1), MINUTE),
         backoff_max: f.duration("backoff_max", Duration::from_millis(1), HOUR),
         dead_key: f.duration("dead_key", TENTH, MONTH),

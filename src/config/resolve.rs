@@ -345,6 +345,7 @@ fn routing(raw: Option<raw::RawRouting>, r: &mut Resolving<'_>) -> Routing {
     let routing = Routing {
         attempts_max: raw.attempts_max.map_or(d.attempts_max, |n| n.value as u8),
         retry_budget: or(raw.retry_budget, d.retry_budget),
+        hedge_budget: or(raw.hedge_budget, d.hedge_budget),
         backoff: or(raw.backoff, d.backoff),
         backoff_max: or(raw.backoff_max, d.backoff_max),
         dead_key: or(raw.dead_key, d.dead_key),
@@ -562,6 +563,7 @@ impl Default for Routing {
 const DEFAULT_ROUTING: Routing = Routing {
     attempts_max: 3,
     retry_budget: 0.2,
+    hedge_budget: 0.02,
     backoff: Duration::from_millis(250),
     backoff_max: Duration::from_secs(8),
     dead_key: Duration::from_secs(600),

@@ -70,13 +70,18 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
     });
     page.counter(
         "attempts_cancelled_total",
-        "Calls given up for their clients.",
+        "Calls given up: for their clients, or because another call answered first.",
         sum(|m| m.attempts_cancelled),
     );
     page.counter(
         "retries_total",
-        "Attempts after the first.",
+        "Attempts after one that failed.",
         sum(|m| m.retries),
+    );
+    page.counter(
+        "hedges_total",
+        "Calls begun beside others that were late.",
+        sum(|m| m.hedges),
     );
     page.counter(
         "cache_marks_total",

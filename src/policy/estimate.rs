@@ -153,6 +153,12 @@ impl FirstToken {
         self.spread[1] = self.spread[1].clamp(-1.0, 1.0);
     }
 
+    /// From when on it is overdue: later than nearly all.
+    #[must_use]
+    pub fn overdue(&self, uncached: Tokens) -> Duration {
+        self.expected(uncached) + Duration::from_secs_f64((FAR * self.off).clamp(0.0, 600.0))
+    }
+
     /// When it is to be expected; never before the fixed part, which is never below zero.
     #[must_use]
     pub fn expected(&self, uncached: Tokens) -> Duration {

@@ -1,5 +1,6 @@
 //! A failed attempt → what follows.
 
+use crate::base::NanoUsd;
 use crate::canon::{Fault, FaultClass};
 use std::time::Duration;
 
@@ -82,6 +83,25 @@ pub fn of_fault(fault: &Fault) -> AttemptError {
         | FaultClass::Internal
         | FaultClass::UpstreamBroken => AttemptError::Broken,
     }
+}
+
+/// At what age of a call that has not begun to answer a second one elsewhere pays. `late`: when the first would be overdue; `rest`: what
+/// its answer takes once it has begun; `elsewhere`: what the second costs, its own delay included; `second`: what one is worth. `None`: never.
+///
+/// First bytes have tails so long that what is overdue is expected to take as long again as it has taken: then waiting on costs its age and `rest`.
+#[must_use]
+pub fn hedges_at(
+    late: Duration,
+    rest: Duration,
+    elsewhere: NanoUsd,
+    second: NanoUsd,
+) -> Option<Duration> {
+    if second.0 <= 0 {
+        return None;
+    }
+    let breaks_even = elsewhere.0.max(0) as f64 / second.0 as f64 - rest.as_secs_f64();
+    let breaks_even = Duration::try_from_secs_f64(breaks_even.max(0.0)).ok()?;
+    Some(late.max(breaks_even))
 }
 
 /// What to do after `error`. A client that has seen one byte of an answer is never given a second beginning.
@@ -238,5 +258,32 @@ mod tests {
         ] {
             assert_eq!(next(error, &at), is, "{name}");
         }
+    }
+
+    #[test]
+    fn a_second_call_pays_when_what_is_waited_for_costs_more_than_it() {
+        let secs = Duration::from_secs;
+        let second = NanoUsd(1_000_000);
+        let at = |late, rest, elsewhere, second| {
+            hedges_at(secs(late), secs(rest), NanoUsd(elsewhere), second)
+        };
+        // $0.63 at $0.01 a second (100,000 tokens cold): after a minute, which is hardly ever.
+        assert_eq!(at(3, 0, 630_000_000, NanoUsd(10_000_000)), Some(secs(63)));
+        // What it costs is its own delay too, which is no longer than the first one's rest.
+        assert_eq!(at(3, 8, 14_000_000, second), Some(secs(6)));
+        assert_eq!(
+            at(3, 8, 1_000_000, second),
+            Some(secs(3)),
+            "never before it is late"
+        );
+        assert_eq!(
+            at(3, 0, 1, NanoUsd(0)),
+            None,
+            "whose time is worth nothing waits"
+        );
+        assert_eq!(
+            at(3, 0, i64::MAX, NanoUsd(1)),
+            Some(Duration::from_secs_f64(i64::MAX as f64))
+        );
     }
 }

@@ -203,6 +203,8 @@ impl Shard {
                 row: None,
                 ticket: None,
                 open: None,
+                rival: None,
+                hedge_at: Instant::NEVER,
                 last: None,
                 dropped: Vec::new(),
                 answer_kind: None,

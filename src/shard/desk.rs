@@ -48,6 +48,8 @@ pub(super) struct Desk {
     pools: u32,
     /// Exchanges in a second or later attempt.
     pub retrying: usize,
+    /// Calls that may be begun beside late ones.
+    pub hedges: f64,
     /// Ledger rows the I/O core has room for.
     pub ledger_room: usize,
     pub draining: bool,
@@ -157,11 +159,12 @@ impl Desk {
             next_epoch: 1,
             timers: Timers::default(),
             meters: Meters::default(),
-            // An exchange has at most one attempt at a time.
-            attempts: Slab::new(exchanges_max),
+            // An exchange has at most two attempts at a time, and seldom more than one.
+            attempts: Slab::new(exchanges_max.saturating_mul(2)),
             line: Line::default(),
             pools,
             retrying: 0,
+            hedges: 1.0,
             ledger_room,
             draining: false,
             calendar_at: Instant::default(),
@@ -725,7 +728,7 @@ impl Timers {
 }
 
 impl Desk {
-    /// A free attempt id for `exchange`; `None` cannot happen while an exchange has one attempt at a time, and is refused like a full table.
+    /// A free attempt id for `exchange`; `None` cannot happen while an exchange has two attempts at most, and is refused like a full table.
     pub fn new_attempt(&mut self, exchange: ExchangeId) -> Option<AttemptId> {
         self.attempts.insert(exchange).ok().map(AttemptId)
     }

@@ -12,6 +12,7 @@ use crate::protocol::provider::hints::Hints;
 use crate::shard::cached;
 use crate::shard::desk::{Desk, Hold};
 use crate::shard::forecast::{Foreseen, Reading};
+use crate::shard::hedge::Rival;
 use crate::shard::issued::Place;
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Turn;
@@ -83,6 +84,10 @@ pub(super) struct Exchange {
     pub ticket: Option<Ticket>,
     /// The attempt under way, kept beside the phase so that it survives a panic in a step.
     pub open: Option<OpenAttempt>,
+    /// Another call beside the one in the phase, which is `Calling` then.
+    pub rival: Option<Box<Rival>>,
+    /// When it is thought of one.
+    pub hedge_at: Instant,
     /// The last failure, to be told if nothing better comes.
     pub last: Option<LastFailure>,
     /// What was left out by rule of the request that was sent.
@@ -307,6 +312,9 @@ impl Exchange {
         use Phase::{Calling, Closing, Filming, Reading, Refused, Settled, Streaming, Waiting};
         self.flow(&what, now);
         let woken = matches!(what, H::Timer);
+        if woken {
+            self.turn_to_late(now.instant);
+        }
         let phase = std::mem::take(&mut self.phase);
         self.phase = match (phase, what) {
             (Reading, H::Body(body)) => self.begin(desk, now, body, out),
@@ -424,7 +432,12 @@ impl Exchange {
     pub fn wants_tick(&self) -> Instant {
         let phase = match &self.phase {
             Phase::Waiting { until, .. } => *until,
-            Phase::Calling(a) | Phase::Refused(a, _) | Phase::Closing(a, _) => a.deadline.at,
+            Phase::Calling(a) => {
+                let rival = self.rival.as_ref();
+                let rival = rival.map_or(Instant::NEVER, |rival| rival.attempt.deadline.at);
+                a.deadline.at.min(self.hedge_at).min(rival)
+            }
+            Phase::Refused(a, _) | Phase::Closing(a, _) => a.deadline.at,
             Phase::Streaming(a, _) => match self.congested_since {
                 // A paused provider is not silent by its own will.
                 Some(since) => (since + self.config.limits.slow_client).min(a.deadline.total_at),

@@ -350,6 +350,14 @@ impl Forecast {
         }
     }
 
+    /// A call of so many tokens that were not read from a cache had no answer after `time`, and was given up.
+    pub fn saw_silence(&mut self, endpoint: EndpointId, uncached: Tokens, time: Duration) {
+        let first = &mut self.tempo[endpoint.0 as usize].first;
+        if time > first.expected(uncached) {
+            first.saw(uncached, time);
+        }
+    }
+
     fn habit_mut(&mut self, tenant: TenantId, model: ModelId) -> Option<&mut Habit> {
         let room = self.habits.len() < HABITS_MAX || self.habits.contains_key(&(tenant, model));
         room.then(|| &mut **self.habits.entry((tenant, model)).or_default())

@@ -21,6 +21,8 @@ pub struct Meters {
     pub attempts_failed: BTreeMap<FaultClass, u64>,
     pub attempts_cancelled: u64,
     pub retries: u64,
+    /// Calls beside others that were late.
+    pub hedges: u64,
     /// Cache marks decided on for clients, and requests that were refused for what was added to them.
     pub cache_marks: u64,
     pub unhelped: u64,
@@ -65,6 +67,7 @@ impl Default for Meters {
             attempts_failed: BTreeMap::new(),
             attempts_cancelled: 0,
             retries: 0,
+            hedges: 0,
             cache_marks: 0,
             unhelped: 0,
             video_questions: 0,

@@ -70,6 +70,7 @@ mod video;
 pub use desk::Standing;
 /// What shards tell each other.
 mod gossip;
+mod hedge;
 pub use gossip::Gossip;
 mod meters;
 pub use meters::Meters;
@@ -243,6 +244,9 @@ impl Shard {
     fn by_attempt(&mut self, attempt: AttemptId, what: Happening, now: Now, out: &mut Vec<Output>) {
         // A byte may be under way when the attempt has ended.
         if let Some(&exchange) = self.desk.attempts.get(attempt.0) {
+            if let Some(exchange) = self.exchanges.get_mut(exchange.0) {
+                exchange.turn_to(attempt);
+            }
             self.step(exchange, what, now, out);
         }
     }

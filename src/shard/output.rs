@@ -158,7 +158,7 @@ pub enum Outcome {
     Done,
     /// The provider refused or failed; the class says how.
     Failed(FaultClass),
-    /// Given up by us because its client was gone and wanted that.
+    /// Given up by us because its client was gone and wanted that, or because another call of its exchange answered first.
     Cancelled,
 }
 

@@ -76,7 +76,7 @@ impl Exchange {
         let timeouts = config.models[endpoint.model.0 as usize].timeouts;
         let total_at = (now.instant + timeouts.total).min(self.gives_up_at());
         let at = (now.instant + timeouts.connect).min(total_at);
-        Ok(Phase::Calling(Box::new(Attempt {
+        let attempt = Box::new(Attempt {
             id,
             number: self.tally.attempts,
             endpoint: decision.endpoint,
@@ -102,7 +102,9 @@ impl Exchange {
                 total_at,
                 what: Limit::Connect,
             },
-        })))
+        });
+        self.watch(desk, &attempt, decision);
+        Ok(Phase::Calling(attempt))
     }
 
     /// Head and body of a call to `endpoint`, without its credential. `Err`: this endpoint cannot be asked this.
@@ -233,7 +235,9 @@ impl Exchange {
     fn begun_attempt(&mut self, desk: &mut Desk) {
         self.tally.attempts = self.tally.attempts.saturating_add(1);
         desk.meters.attempts += 1;
-        if self.tally.attempts > 1 {
+        if self.tally.attempts == 1 {
+            desk.allow_hedge(self.config.routing.hedge_budget);
+        } else if self.rival.is_none() {
             desk.meters.retries += 1;
             if !self.tally.counted_as_retrying {
                 self.tally.counted_as_retrying = true;

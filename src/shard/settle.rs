@@ -10,7 +10,7 @@ use crate::protocol::dialect;
 use crate::protocol::dialect::responses::socket;
 use crate::shard::credentials::Refusal;
 use crate::shard::desk::{Desk, whole_seconds};
-use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, Phase};
+use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, OpenAttempt, Phase};
 use crate::shard::gossip::{Gossip, News};
 use crate::shard::line::Claims;
 use crate::shard::relay::Relay;
@@ -92,6 +92,10 @@ impl Exchange {
         }
         let said = relay_id;
         self.settle_attempt(desk, attempt, usage, said, outcome, now);
+        let failure = match self.rival_left(desk, failure, out) {
+            Ok(phase) => return phase,
+            Err(failure) => failure,
+        };
         match next {
             Next::GiveUp => self.give_up(desk, now, failure, out),
             Next::Elsewhere => {
@@ -224,7 +228,7 @@ impl Exchange {
     }
 
     /// The attempt ended without telling whether the endpoint is alive.
-    fn unprobed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
+    pub(super) fn unprobed(&self, desk: &mut Desk, attempt: &Attempt, now: Now) {
         let epoch = desk.epoch(self.epoch);
         if let Some(breaker) = epoch.breaker(attempt.endpoint, attempt.pool) {
             breaker.released(now.instant);
@@ -313,7 +317,7 @@ impl Exchange {
     }
 
     /// What a failed attempt is billed: nothing when the provider refused or was not reached; what came when it broke off.
-    fn usage_of_failed(&self, attempt: &Attempt, relay: Option<&Relay>) -> Usage {
+    pub(super) fn usage_of_failed(&self, attempt: &Attempt, relay: Option<&Relay>) -> Usage {
         match relay {
             _ if self.video.as_ref().is_some_and(|case| case.runs()) => self.usage_unsaid(),
             Some(_) if self.video.is_some() => self.usage_unsaid(),
@@ -496,6 +500,7 @@ impl Exchange {
         outcome: Outcome,
         out: &mut Vec<Output>,
     ) -> Phase {
+        self.end_rival(desk, now, out);
         match std::mem::take(&mut self.phase) {
             Phase::Calling(attempt) | Phase::Refused(attempt, _) => {
                 out.push(Output::Cancel {
@@ -616,17 +621,25 @@ impl Exchange {
             };
             out.push(Output::Post(Mail::Ledger(Box::new(row))));
         }
-        let Some(open) = self.open.filter(|_| self.kept.is_none()) else {
-            return;
-        };
+        let rival = self.rival.as_ref().and_then(|rival| rival.open);
+        let open = rival.into_iter().chain(self.open);
+        for open in open.filter(|_| self.kept.is_none()) {
+            let last = self.open.is_some_and(|last| last.number == open.number);
+            out.push(Output::Post(Mail::Ledger(Box::new(
+                self.row_of_open(open, last, now),
+            ))));
+        }
+    }
+
+    fn row_of_open(&self, open: OpenAttempt, last: bool, now: Now) -> LedgerRow {
         let endpoint = &self.config.endpoints[open.endpoint.0 as usize];
         let usage = self.usage_unsaid();
         let cost = bill(&usage, endpoint.price.on(self.begun.wall));
-        out.push(Output::Post(Mail::Ledger(Box::new(LedgerRow {
+        LedgerRow {
             under: Under(self.config.clone()),
             exchange: self.name.clone(),
             attempt: open.number,
-            last: true,
+            last,
             started: open.began.wall,
             tenant: self.tenant,
             client_key: self.client_key,
@@ -646,7 +659,7 @@ impl Exchange {
             total: now.instant - open.began.instant,
             decision: open.decision,
             cached_expected: None,
-        }))));
+        }
     }
 
     pub fn add_up(&mut self, used: Option<Used>, cost: NanoUsd) {

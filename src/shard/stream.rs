@@ -42,8 +42,13 @@ impl Exchange {
         }
         if !(200..300).contains(&status) {
             attempt.refusal = headers.clone();
+            if self.rival.is_some() {
+                // What the body says beside the status is not waited for: another call is out.
+                return self.refused_slowly(desk, attempt, now, b"", out);
+            }
             return Phase::Refused(attempt, BytesMut::new());
         }
+        self.end_rival(desk, now, out);
         if !attempt.streams {
             attempt.deadline.at = attempt.deadline.total_at;
         }
@@ -310,7 +315,10 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         if now.instant < attempt.deadline.at {
-            return Phase::Calling(attempt);
+            return match now.instant >= self.hedge_at {
+                true => self.hedge(desk, attempt, now, out),
+                false => Phase::Calling(attempt),
+            };
         }
         out.push(Output::Cancel {
             attempt: attempt.id,

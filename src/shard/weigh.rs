@@ -213,7 +213,7 @@ impl Exchange {
     }
 
     /// Whether there is more than one place.
-    fn has_choice(&self, endpoints: &[EndpointId]) -> bool {
+    pub(super) fn has_choice(&self, endpoints: &[EndpointId]) -> bool {
         let pools = |id: &EndpointId| self.config.endpoints[id.0 as usize].pools.len();
         endpoints.iter().map(pools).sum::<usize>() > 1
     }
@@ -492,7 +492,7 @@ impl Exchange {
     }
 
     /// What this exchange's time is worth, a second.
-    fn second(&self) -> NanoUsd {
+    pub(super) fn second(&self) -> NanoUsd {
         match self.controls.priority {
             Some(Priority::Batch) => self.config.routing.second_batch,
             Some(Priority::Interactive) | None => self.config.routing.second,

@@ -27,6 +27,8 @@ pub struct Sum {
     pub gone: u64,
     pub calls: u64,
     pub retried: u64,
+    /// Calls beside others that were late.
+    pub hedged: u64,
     pub waited: u64,
     /// Requests that waited for another to write their prompt, tokens that were expected of caches, and those of them that were billed as read.
     pub gated: u64,
@@ -54,6 +56,7 @@ impl Sum {
         self.gone += other.gone;
         self.calls += other.calls;
         self.retried += other.retried;
+        self.hedged += other.hedged;
         self.waited += other.waited;
         self.gated += other.gated;
         self.expected += other.expected;
@@ -945,6 +948,7 @@ impl World {
             let meters = node.shard.meters();
             sum.waited += meters.waited;
             sum.gated += meters.gated;
+            sum.hedged += meters.hedges;
             sum.expected += meters.cached_expected.0;
             sum.read += meters.cached_billed.0;
         }

@@ -9,6 +9,7 @@ mod credentials;
 mod days;
 mod decide;
 mod field;
+mod hedge;
 mod kept;
 mod keys;
 mod lanes;

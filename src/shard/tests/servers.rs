@@ -110,7 +110,8 @@ fn the_shorter_queue_wins_between_servers_of_the_same_price() {
 
 #[test]
 fn a_stale_queue_is_counted_by_us_again() {
-    let mut rig = Rig::new(SERVERS);
+    let mut rig =
+        Rig::new(&SERVERS.replace("providers:\n", "routing: {hedge_budget: 0}\nproviders:\n"));
     rig.hear(0, State::Well, Some((50, 0)));
     rig.hear(1, State::Well, Some((2, 0)));
     assert_eq!(rig.goes("m0"), 1);
