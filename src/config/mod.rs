@@ -202,8 +202,31 @@ pub struct Tenant {
     pub on_disconnect: OnDisconnect,
     /// Who places cache marks and names conversations to providers, unless a request says otherwise.
     pub cache_marks: CacheMarks,
+    /// Asking again before cache entries expire.
+    pub keep_warm: KeepWarm,
     /// Who is chosen for its requests; `None`: as for all.
     pub strategy: Option<Strategy>,
+}
+
+/// How a tenant's prompts are kept in caches between its requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeepWarm {
+    /// After the last request of a conversation; 0 is never.
+    pub pings: u8,
+    /// No single one may cost more.
+    pub usd_max: NanoUsd,
+    /// Bytes of requests that each core holds for it.
+    pub bytes_max: u64,
+}
+
+impl Default for KeepWarm {
+    fn default() -> Self {
+        Self {
+            pings: 0,
+            usd_max: NanoUsd(100_000_000),
+            bytes_max: 64 << 20,
+        }
+    }
 }
 
 /// `None` is unlimited.

@@ -255,6 +255,7 @@ pub struct RawTenant {
     pub limits: Option<RawTenantLimits>,
     pub on_disconnect: Option<At<OnDisconnect>>,
     pub cache_marks: Option<At<CacheMarks>>,
+    pub keep_warm: Option<RawKeepWarm>,
     pub strategy: Option<At<Strategy>>,
 }
 
@@ -266,7 +267,22 @@ fn tenant(f: &mut F<'_, '_, '_>) -> RawTenant {
         limits: f.section("limits", tenant_limits),
         on_disconnect: f.word("on_disconnect", DISCONNECTS),
         cache_marks: f.word("cache_marks", crate::canon::controls::CACHE_MODES),
+        keep_warm: f.section("keep_warm", keep_warm),
         strategy: f.word("strategy", STRATEGIES),
+    }
+}
+
+pub struct RawKeepWarm {
+    pub pings: Option<At<u64>>,
+    pub usd_max: Option<At<NanoUsd>>,
+    pub bytes_max: Option<At<ByteCount>>,
+}
+
+fn keep_warm(f: &mut F<'_, '_, '_>) -> RawKeepWarm {
+    RawKeepWarm {
+        pings: f.count("pings", 0, 100),
+        usd_max: f.usd("usd_max"),
+        bytes_max: f.size("bytes_max", KIB, GIB),
     }
 }
 

@@ -14,8 +14,8 @@ use crate::config::rules::Rules;
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
-    ClientKey, Config, Endpoint, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Routing,
-    RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
+    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect,
+    Routing, RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
 use crate::policy::choose::Strategy;
 use sha2::{Digest, Sha256};
@@ -422,10 +422,20 @@ fn tenants(raw: Vec<raw::RawTenant>, r: &mut Resolving<'_>) -> (Vec<Tenant>, Vec
             limits: one.limits.map_or_else(TenantLimits::default, tenant_limits),
             on_disconnect: or(one.on_disconnect, OnDisconnect::Finish),
             cache_marks: or(one.cache_marks, CacheMarks::Auto),
+            keep_warm: one.keep_warm.map_or_else(KeepWarm::default, keep_warm),
             strategy: one.strategy.map(|s| s.value),
         });
     }
     (tenants, keys)
+}
+
+fn keep_warm(raw: raw::RawKeepWarm) -> KeepWarm {
+    let d = KeepWarm::default();
+    KeepWarm {
+        pings: raw.pings.map_or(d.pings, |pings| pings.value as u8),
+        usd_max: or(raw.usd_max, d.usd_max),
+        bytes_max: raw.bytes_max.map_or(d.bytes_max, |bytes| bytes.value.0),
+    }
 }
 
 fn tenant_limits(raw: raw::RawTenantLimits) -> TenantLimits {

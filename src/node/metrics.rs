@@ -84,6 +84,11 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         sum(|m| m.hedges),
     );
     page.counter(
+        "keep_warm_total",
+        "Requests made to keep prompts in caches.",
+        sum(|m| m.pings),
+    );
+    page.counter(
         "cache_marks_total",
         "Cache marks decided on for clients.",
         sum(|m| m.cache_marks),

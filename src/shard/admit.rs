@@ -185,6 +185,7 @@ impl Shard {
                     .line
                     .cached
                     .map(|wanted| Box::new(cached::Case::new(*wanted))),
+                warmer: None,
                 pin: None,
                 issues: false,
                 tenant,
@@ -355,6 +356,11 @@ impl Exchange {
     }
 
     fn understand(&mut self, desk: &mut Desk) -> Result<(), Fault> {
+        if self.is_ping() {
+            self.understand_ping()?;
+            self.read_ping();
+            return Ok(());
+        }
         if self.kept.is_some() {
             // It names no model, and costs a request and no tokens.
             self.asked.peek.stream = self.path_streams.unwrap_or_default();

@@ -19,6 +19,7 @@ use crate::shard::credentials::Credentials;
 use crate::shard::decisions::Decisions;
 use crate::shard::forecast::{Caches, Forecast};
 use crate::shard::issued::{self, Issued, Place, PlaceName};
+use crate::shard::keep_warm::Warmers;
 use crate::shard::kept::Bill;
 use crate::shard::line::{Claim, Line};
 use crate::shard::servers::Servers;
@@ -59,6 +60,8 @@ pub(super) struct Desk {
     pub issued: Issued,
     /// Prefixes that providers keep under names.
     pub cached: Table,
+    /// Questions that are asked again before their cache entries expire.
+    pub warmers: Warmers,
     /// What was billed of kept answers of late.
     pub bills: VecDeque<Bill>,
     /// Rendered names of exchanges: a part of the seed, then a count.
@@ -170,6 +173,7 @@ impl Desk {
             calendar_at: Instant::default(),
             issued,
             cached,
+            warmers: Warmers::default(),
             bills: VecDeque::new(),
             name,
             named: 0,
@@ -192,6 +196,8 @@ impl Desk {
         epoch.inherit(self.newest());
         self.next_epoch = self.next_epoch.wrapping_add(1);
         self.epochs.push(epoch);
+        // Their places are counted by the configuration before.
+        self.warmers.clear();
         self.calendar_at = Instant::default();
         self.drop_old_epochs();
     }

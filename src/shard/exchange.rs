@@ -8,12 +8,15 @@ use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
 use crate::config::{Config, LogLevel, OnDisconnect, Timeouts};
 use crate::policy::capacity::{Ask, Reservation, Used};
 use crate::protocol::dialect::splice::Peek;
+use crate::protocol::provider::CallHead;
 use crate::protocol::provider::hints::Hints;
 use crate::shard::cached;
 use crate::shard::desk::{Desk, Hold};
 use crate::shard::forecast::{Foreseen, Reading};
 use crate::shard::hedge::Rival;
+use crate::shard::input::Slices;
 use crate::shard::issued::Place;
+use crate::shard::keep_warm::Warmer;
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Turn;
 use crate::shard::line::Ticket;
@@ -55,6 +58,8 @@ pub(super) struct Exchange {
     pub video: Option<Box<Case>>,
     /// The kept answer that something is asked of.
     pub kept: Option<Box<Kept>>,
+    /// Asked for nobody but a cache: the question.
+    pub warmer: Option<Box<Warmer>>,
     /// The cached prefix that it is about, or that it reads.
     pub cached: Option<Box<cached::Case>>,
     /// Who keeps what the request goes on from: nobody else can answer it.
@@ -224,6 +229,8 @@ pub(super) struct Attempt {
     pub dialect: DialectName,
     /// `None` between the calls of an attempt that makes several.
     pub hold: Option<Hold>,
+    /// What was sent, where it may be sent again to keep its cache warm.
+    pub question: Option<Box<(CallHead, Slices)>>,
     /// What is expected of its cache; `None` where nothing is known of one.
     pub foreseen: Option<Box<Foreseen>>,
     pub timeouts: Timeouts,

@@ -14,7 +14,7 @@ use crate::policy::fingerprint::{
 };
 use crate::policy::health::Steadiness;
 use crate::policy::hints::Rates;
-use crate::policy::marks::Doorkeeper;
+use crate::policy::marks::{Class, Doorkeeper, Prompt};
 use crate::policy::prefix::{Asked, Begun, Matching, Rules};
 use crate::policy::warmth::{Expected, Warmth};
 use crate::protocol::dialect::elements::Elements;
@@ -43,6 +43,8 @@ pub(super) struct Reading {
     /// What is asked for on the client's behalf.
     pub help: Option<Box<Help>>,
     pub opener: Fingerprint,
+    /// What kind of request it is, where somebody asked.
+    pub class: Option<Class>,
     /// Of the whole prompt, by its bytes.
     pub tokens: Tokens,
 }
@@ -115,6 +117,19 @@ impl Caches {
         &self.elements
     }
 
+    /// Of the prompt that was read last.
+    pub fn class_of(&self, bounds: &[Boundary]) -> Class {
+        let spots: Vec<_> = self.elements.spots().collect();
+        let (marks, nested) = self.elements.marks();
+        let prompt = Prompt {
+            bounds,
+            spots: &spots,
+            marks,
+            nested,
+        };
+        prompt.class()
+    }
+
     /// Names what the prompt that was read last has in common with others that a provider would send to the same machine: its first tokens.
     pub fn family(&mut self, body: &[u8], salt: &Salt) -> Fingerprint {
         let first = Blocks {
@@ -172,6 +187,7 @@ impl Caches {
             bounds: self.chain.boundaries().into(),
             help: None,
             opener: self.chain.opener(),
+            class: None,
             tokens: self.chain.tokens(),
         })
     }

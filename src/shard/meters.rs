@@ -23,6 +23,8 @@ pub struct Meters {
     pub retries: u64,
     /// Calls beside others that were late.
     pub hedges: u64,
+    /// Requests of ours that keep caches warm.
+    pub pings: u64,
     /// Cache marks decided on for clients, and requests that were refused for what was added to them.
     pub cache_marks: u64,
     pub unhelped: u64,
@@ -68,6 +70,7 @@ impl Default for Meters {
             attempts_cancelled: 0,
             retries: 0,
             hedges: 0,
+            pings: 0,
             cache_marks: 0,
             unhelped: 0,
             video_questions: 0,

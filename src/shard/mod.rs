@@ -33,6 +33,7 @@ mod exchange;
 /// What providers keep under names that they gave out, and who can be asked for it.
 mod issued;
 /// Answers that a provider keeps: who is asked for them, and when they are billed.
+mod keep_warm;
 mod kept;
 /// Who waits for headroom, and whose turn it is.
 mod line;
@@ -188,7 +189,8 @@ impl Shard {
     pub fn next_timer(&self) -> Option<Instant> {
         let end = self.ends.first().map(|(at, _)| *at);
         let ready = self.desk.timers.next().into_iter().chain(end);
-        ready.chain(self.desk.cached.next()).min()
+        let ready = ready.chain(self.desk.cached.next());
+        ready.chain(self.desk.warmers.next()).min()
     }
 
     /// The bytes of clients' requests that are in memory; who reads them counts there.
@@ -282,6 +284,7 @@ impl Shard {
     /// Takes nothing new; what nobody waits for does not hold the node up.
     fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
         self.desk.draining = true;
+        self.desk.warmers.clear();
         self.desk.leave_caches(now, out);
         let all: Vec<ExchangeId> = self
             .exchanges
@@ -333,6 +336,7 @@ impl Shard {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.desk.heed_caches(now, out);
+        self.keep_warm(now, out);
         while let Some((_, client)) = self
             .ends
             .first()

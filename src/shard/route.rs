@@ -73,7 +73,12 @@ impl Exchange {
         drop(affordable);
         self.note(desk, now, candidates, weighing, &choice);
         match choice {
-            Choice::Go(decision) => self.go(desk, now, since, &decision, out),
+            Choice::Go(mut decision) => {
+                if self.is_ping() {
+                    decision.reason = "keep-warm";
+                }
+                self.go(desk, now, since, &decision, out)
+            }
             Choice::Wait { at, time, freed } => {
                 desk.meters.gated += u64::from(gated && self.ticket.is_none());
                 let headroom = Headroom {
@@ -177,6 +182,10 @@ impl Exchange {
 
     /// How long it may wait for headroom that began to wait at `since`.
     fn waits_until(&self, since: Instant) -> Instant {
+        if self.is_ping() {
+            // What it would read expires meanwhile.
+            return since;
+        }
         (since + self.config.limits.queue_time).min(self.gives_up_at())
     }
 

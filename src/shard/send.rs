@@ -35,6 +35,10 @@ impl Exchange {
         self.issues = self.is_kept_by(provider.kind, dialect)?;
         self.steered = self.steer(desk, decision.endpoint, dialect);
         let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
+        let rules = endpoint.cache.rules.as_ref();
+        let kept = self.keeps_question(dialect, rules);
+        let question = kept.then(|| Box::new((head.clone(), body.clone())));
+        self.went_on(desk);
         let Some(id) = desk.new_attempt(self.id) else {
             return Err(Fault::new(FaultClass::Internal, "no room for an attempt"));
         };
@@ -85,6 +89,7 @@ impl Exchange {
             credential: generation,
             dialect,
             hold: Some(hold),
+            question,
             foreseen,
             timeouts,
             began: now,
@@ -114,6 +119,9 @@ impl Exchange {
         dialect: DialectName,
         streams: bool,
     ) -> Result<(CallHead, Slices), Fault> {
+        if let Some(call) = self.ping_call() {
+            return Ok(call);
+        }
         let config = self.config.clone();
         let endpoint = &config.endpoints[id.0 as usize];
         let provider = &config.providers[endpoint.provider.0 as usize];

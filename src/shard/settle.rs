@@ -22,7 +22,7 @@ impl Exchange {
     pub fn close(
         &mut self,
         desk: &mut Desk,
-        attempt: Box<Attempt>,
+        mut attempt: Box<Attempt>,
         relay: &Relay,
         now: Now,
         out: &mut Vec<Output>,
@@ -33,6 +33,7 @@ impl Exchange {
             None => self.usage_at_end(desk, &attempt, relay, now, out),
         };
         let id = relay.upstream_id.clone();
+        self.keep_question(desk, &mut attempt, &usage);
         self.settle_attempt(desk, attempt, usage, id, Outcome::Done, now);
         desk.meters.exchanges_done += 1;
         if !relay.dropped().is_empty() {
@@ -277,7 +278,7 @@ impl Exchange {
         should_retry: Option<bool>,
         now: Now,
     ) -> Next {
-        if self.down == Down::Gone && !self.keeps_answer() {
+        if self.is_ping() || (self.down == Down::Gone && !self.keeps_answer()) {
             return Next::GiveUp;
         }
         // A second try writes a row that nobody was asked about when the exchange was admitted.

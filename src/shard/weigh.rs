@@ -118,6 +118,9 @@ impl Exchange {
         let mut reading = desk
             .caches
             .read((dialect, &body), blocks(rules), &salt, beta)?;
+        if self.keeps_question(dialect, Some(rules)) {
+            reading.class = Some(desk.caches.class_of(&reading.bounds));
+        }
         self.help(desk, &mut reading, (id, dialect), body, !known.is_empty());
         Some(reading)
     }
@@ -405,7 +408,7 @@ impl Exchange {
         let expected = warmth.expect(&asked, now);
         let goes_on = warmth.goes_on(&asked, &expected);
         let begun = warmth.begin(&asked, now);
-        if self.tally.attempts <= 1 {
+        if self.tally.attempts <= 1 && !self.is_ping() {
             let forecast = &mut desk.epoch(self.epoch).forecast;
             forecast.saw_begin(self.tenant, self.model(), goes_on);
         }
@@ -454,7 +457,10 @@ impl Exchange {
             let times = times.map(|at| (at - attempt.began.instant, now.instant - at));
             let who = (self.tenant, self.model());
             let forecast = &mut desk.epoch(self.epoch).forecast;
-            forecast.saw_answer(who, endpoint, settle::used(usage), counted, times);
+            // One token says nothing of how long answers are.
+            if !self.is_ping() {
+                forecast.saw_answer(who, endpoint, settle::used(usage), counted, times);
+            }
         }
         let foreseen = attempt.foreseen.as_mut()?;
         match outcome {

@@ -28,6 +28,21 @@ fn the_router_marks_unless_a_tenant_says_otherwise() {
 }
 
 #[test]
+fn nothing_is_kept_warm_unless_a_tenant_wants_it() {
+    let keeps = |said: &str| {
+        let config = loaded(&format!("tenants: [{{id: t{said}}}]\n"));
+        let kept = &config.tenants[0].keep_warm;
+        (kept.pings, kept.usd_max.0, kept.bytes_max)
+    };
+    assert_eq!(keeps(""), (0, 100_000_000, 64 << 20));
+    let said = ", keep_warm: {pings: 3, usd_max: 0.05, bytes_max: 1MiB}";
+    assert_eq!(keeps(said), (3, 50_000_000, 1 << 20));
+    let wrong = "tenants: [{id: t, keep_warm: {pings: 101}}]\n";
+    let told = problems(&[("a", wrong)], &[]);
+    assert!(told.len() == 1 && told[0].contains("pings"), "{told:?}");
+}
+
+#[test]
 fn who_is_known_to_take_hints_is_given_them() {
     let key = "pools: [{id: p, keys: [{id: k, secret: s}]}]";
     let hints = |of: &str| {

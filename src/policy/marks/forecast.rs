@@ -2,6 +2,7 @@
 
 use crate::canon::CacheTtl;
 use smallvec::SmallVec;
+use std::time::Duration;
 
 /// What is expected to follow a request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +25,27 @@ impl Gaps {
     #[must_use]
     pub fn within(&self, ttl: CacheTtl) -> f64 {
         self.0[ttl as usize]
+    }
+
+    /// The probability that it has come after `time`: between lifetimes evenly in the logarithm, as gaps between requests are spread.
+    #[must_use]
+    pub fn by(&self, time: Duration) -> f64 {
+        let mut before = (Duration::ZERO, 0.0);
+        for ttl in CacheTtl::ALL {
+            let here = (ttl.life(), self.within(ttl));
+            if time < here.0 {
+                let share = match before.0 {
+                    Duration::ZERO => time.as_secs_f64() / here.0.as_secs_f64(),
+                    from => {
+                        let logarithm = |t: Duration| (t.as_secs_f64() / from.as_secs_f64()).ln();
+                        logarithm(time) / logarithm(here.0)
+                    }
+                };
+                return before.1 + (here.1 - before.1) * share;
+            }
+            before = here;
+        }
+        before.1
     }
 }
 

@@ -691,3 +691,14 @@ fn a_life_is_as_long_as_its_name_says() {
     assert_eq!(CacheTtl::of(Duration::from_secs(301)), None);
     assert!(CacheTtl::ALL.is_sorted_by_key(|ttl| ttl.life()));
 }
+
+#[test]
+fn between_lifetimes_gaps_are_spread_evenly_in_the_logarithm() {
+    let gaps = Class::AfterWords.before();
+    let by = |seconds| gaps.by(Duration::from_secs(seconds));
+    assert_eq!((by(0), by(300), by(1_800)), (0.0, 0.50, 0.62));
+    assert!((by(150) - 0.25).abs() < 1e-9);
+    // Half of the way from five minutes to thirty, as factors go.
+    assert!((by(735) - 0.56).abs() < 1e-3, "{}", by(735));
+    assert_eq!(by(1_000_000), 0.78, "what has not come within a day");
+}

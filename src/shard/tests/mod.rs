@@ -11,6 +11,7 @@ mod decide;
 mod field;
 mod hedge;
 mod kept;
+mod keep_warm;
 mod keys;
 mod lanes;
 mod ledger;
