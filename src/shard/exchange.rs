@@ -159,6 +159,8 @@ pub(super) struct Tally {
     /// Those of them that only found a key dead.
     pub keys_refused: u8,
     pub failed_at: SmallVec<[(EndpointId, PoolId); 4]>,
+    /// Places that refused for a limit once, and said how long to wait.
+    pub refused_at: SmallVec<[(EndpointId, PoolId); 2]>,
     /// Keys that were refused within this exchange.
     pub dead_keys: SmallVec<[KeyId; 2]>,
     /// Keys whose credential was refused once and is worth a second try.

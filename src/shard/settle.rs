@@ -185,7 +185,12 @@ impl Exchange {
                     },
                     out,
                 );
-                self.tally.failed_at.push(place);
+                // Once, waiting there is weighed against going elsewhere: a prompt that is warm there may be worth it (ROUTING 0, conclusion 6).
+                if asked.is_some() && !self.tally.refused_at.contains(&place) {
+                    self.tally.refused_at.push(place);
+                } else {
+                    self.tally.failed_at.push(place);
+                }
                 self.answered(desk, attempt);
             }
             AttemptError::Rejected => self.answered(desk, attempt),

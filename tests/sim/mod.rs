@@ -48,7 +48,10 @@ fn every_seed_keeps_every_promise() {
         "{sum:?}"
     );
     assert!(sum.gated > 0 && sum.expected > 0 && sum.read > 0, "{sum:?}");
-    assert!(sum.hedged > seeds / 100, "{sum:?}");
+    assert!(
+        sum.hedged > seeds / 100 && sum.pinged > seeds / 10,
+        "{sum:?}"
+    );
     assert!(sum.films > seeds && sum.fetched > 0, "{sum:?}");
     assert!(sum.shut_servers > seeds && sum.loads > seeds, "{sum:?}");
 }

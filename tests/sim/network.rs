@@ -140,7 +140,7 @@ pub fn config(rng: &mut Rng) -> Config {
     let mut yaml = String::from(
         "server: {listen: 127.0.0.1:8080, operator: 127.0.0.1:8081, shards: 1}\n\
          limits: {queue_time: 20s, client_buffer_bytes: 2KiB, slow_client: 5s, sse_comment: 1s}\n\
-         tenants:\n- {id: a, keys: [{id: a1, secret: sk-a}]}\n- {id: b, on_disconnect: cancel, limits: {concurrent: 9}, keys: [{id: b1, secret: sk-b}]}\n\
+         tenants:\n- {id: a, keep_warm: {pings: 2}, keys: [{id: a1, secret: sk-a}]}\n- {id: b, on_disconnect: cancel, limits: {concurrent: 9}, keys: [{id: b1, secret: sk-b}]}\n\
          providers:\n",
     );
     let fakes = 1 + rng.below(3);

@@ -29,6 +29,8 @@ pub struct Sum {
     pub retried: u64,
     /// Calls beside others that were late.
     pub hedged: u64,
+    /// Requests of ours that keep prompts in caches.
+    pub pinged: u64,
     pub waited: u64,
     /// Requests that waited for another to write their prompt, tokens that were expected of caches, and those of them that were billed as read.
     pub gated: u64,
@@ -57,6 +59,7 @@ impl Sum {
         self.calls += other.calls;
         self.retried += other.retried;
         self.hedged += other.hedged;
+        self.pinged += other.pinged;
         self.waited += other.waited;
         self.gated += other.gated;
         self.expected += other.expected;
@@ -949,6 +952,7 @@ impl World {
             sum.waited += meters.waited;
             sum.gated += meters.gated;
             sum.hedged += meters.hedges;
+            sum.pinged += meters.pings;
             sum.expected += meters.cached_expected.0;
             sum.read += meters.cached_billed.0;
         }

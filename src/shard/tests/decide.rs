@@ -561,3 +561,28 @@ fn nobody_is_refused_for_want_of_time_to_wait_for_a_leader() {
     }
     assert_eq!(rig.calls().len(), 3, "one waits, as many as may");
 }
+
+/// FIELD-BUGS J: a short wait is cheaper than to write a long prompt again elsewhere, an hour is not; and nobody is waited for twice.
+#[test]
+fn who_is_refused_where_its_prompt_is_warm_waits_there_as_long_as_that_is_cheaper() {
+    for (waits, again) in [("2", true), ("3600", false)] {
+        let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
+        let first = rig.turn("one", 3, (0, 0, 6_000)).pool;
+        rig.messages(&messages("one", 5));
+        let (attempt, pool) = rig.sent();
+        assert_eq!(pool, first);
+        let told = [("retry-after", waits)];
+        rig.refuse(attempt, 429, &told, TOO_MANY);
+        if again {
+            assert_eq!(rig.calls().len(), 0);
+            rig.secs(3);
+        }
+        let (attempt, pool) = rig.sent();
+        assert_eq!(pool == first, again, "{waits} s");
+        if again {
+            rig.refuse(attempt, 429, &told, TOO_MANY);
+            let (_, pool) = rig.sent();
+            assert_ne!(pool, first);
+        }
+    }
+}
