@@ -6,10 +6,11 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stokehold::config::{Loaded, Problem};
+use stokehold::config::{Config, Loaded, Problem};
 use stokehold::node;
 use stokehold::offline::check::Report;
 use stokehold::offline::explain;
+use stokehold::offline::keys;
 use stokehold::offline::replay::command as replay;
 use stokehold::offline::usage;
 
@@ -39,6 +40,8 @@ enum Command {
     Check,
     /// What was spent
     Usage(usage::Args),
+    /// Client keys of the running router: make, list, rotate, revoke
+    Keys(keys::Args),
     /// Why a request goes where it goes: all that could serve it, and each term of what that would cost
     Explain(explain::Args),
     /// What each policy would have cost on a recorded workload
@@ -69,6 +72,9 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check) => check(&loaded, cli.json),
         Some(Command::Explain(args)) => explain(&args, loaded, cli.json),
+        Some(Command::Keys(args)) => of_config(loaded, |config| {
+            keys::run(args, &config, cli.json, &mut std::io::stdout())
+        }),
         _ => serve(loaded),
     }
 }
@@ -85,17 +91,22 @@ fn serve(loaded: Result<Loaded, Vec<Problem>>) -> ExitCode {
 }
 
 fn explain(args: &explain::Args, loaded: Result<Loaded, Vec<Problem>>, json: bool) -> ExitCode {
+    of_config(loaded, |config| {
+        explain::run(args, config, json, &mut std::io::stdout())
+    })
+}
+
+/// A command that needs a configuration, and serves nothing.
+fn of_config(
+    loaded: Result<Loaded, Vec<Problem>>,
+    run: impl FnOnce(Config) -> anyhow::Result<()>,
+) -> ExitCode {
     match loaded {
         Err(_) => {
             eprint!("{}", Report::of(&loaded).text());
             MISCONFIGURED.into()
         }
-        Ok(loaded) => ended(explain::run(
-            args,
-            loaded.config,
-            json,
-            &mut std::io::stdout(),
-        )),
+        Ok(loaded) => ended(run(loaded.config)),
     }
 }
 

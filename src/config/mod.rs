@@ -17,6 +17,8 @@ pub use template::Template;
 mod url;
 pub use url::{BaseUrl, parse as parse_url};
 mod value;
+/// Client keys that are asked for at run time.
+pub mod wish;
 mod yaml;
 pub use load::{Loaded, fields, load, parse_for_tests};
 mod resolve;
@@ -40,9 +42,9 @@ use crate::base::{
 };
 use crate::canon::DialectName;
 pub use crate::canon::OnDisconnect;
-use crate::canon::controls::CacheMode as CacheMarks;
+use crate::canon::controls::{CacheMode as CacheMarks, Priority};
 use crate::policy::bill::Price;
-use crate::policy::capacity::Rule;
+use crate::policy::capacity::{Rule, of_class};
 use crate::policy::choose::{Strategy, Weighing};
 use crate::policy::prefix;
 use crate::protocol::dialect::Rules;
@@ -235,7 +237,9 @@ pub struct TenantLimits {
     pub rpm: Option<u64>,
     pub tpm: Option<Tokens>,
     pub concurrent: Option<u64>,
+    /// By UTC days and months, each from its beginning.
     pub usd_per_day: Option<NanoUsd>,
+    pub usd_per_month: Option<NanoUsd>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -244,6 +248,40 @@ pub struct ClientKey {
     pub tenant: TenantId,
     /// SHA-256 of the key; the key itself is not kept.
     pub sha256: [u8; 32],
+    pub rights: Rights,
+}
+
+/// What a client key may do, within what its tenant may.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rights {
+    /// Models by the names that clients use, `*` for any run of characters. Empty: all; so are the next two.
+    pub models: Vec<String>,
+    /// Providers by their ids.
+    pub providers: Vec<String>,
+    /// APIs that it may be shown to.
+    pub dialects: Vec<DialectName>,
+    pub limits: TenantLimits,
+    /// Of requests that do not say it themselves.
+    pub priority: Option<Priority>,
+    /// From then on it is refused.
+    pub expires: Option<WallTime>,
+}
+
+impl Rights {
+    #[must_use]
+    pub fn allow_model(&self, name: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|m| of_class(m, name))
+    }
+
+    #[must_use]
+    pub fn allow_provider(&self, name: &str) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|p| p == name)
+    }
+
+    #[must_use]
+    pub fn allow_dialect(&self, dialect: DialectName) -> bool {
+        self.dialects.is_empty() || self.dialects.contains(&dialect)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

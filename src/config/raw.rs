@@ -2,7 +2,7 @@
 //! the list of the section's fields (`read::outline`). No defaults here: `resolve` has them.
 
 use crate::base::{ByteCount, NanoUsd, Tokens};
-use crate::canon::controls::CacheMode as CacheMarks;
+use crate::canon::controls::{CacheMode as CacheMarks, PRIORITIES, Priority};
 use crate::config::problem::Place;
 use crate::config::read::{At, Fields, TOKENS_MAX, Words};
 use crate::config::{Http2, LogFormat, LogLevel, OnDisconnect, RuntimeChoice};
@@ -291,6 +291,12 @@ pub struct RawClientKey {
     pub id: Option<At<String>>,
     pub secret: Option<At<String>>,
     pub sha256: Option<At<String>>,
+    pub models: Option<Vec<At<String>>>,
+    pub providers: Option<Vec<At<String>>>,
+    pub dialects: Option<Vec<At<String>>>,
+    pub limits: Option<RawTenantLimits>,
+    pub priority: Option<At<Priority>>,
+    pub expires: Option<At<String>>,
 }
 
 fn client_key(f: &mut F<'_, '_, '_>) -> RawClientKey {
@@ -300,6 +306,12 @@ fn client_key(f: &mut F<'_, '_, '_>) -> RawClientKey {
         id: f.required("id", id),
         secret: f.secret("secret"),
         sha256: f.secret("sha256"),
+        models: f.texts("models"),
+        providers: f.texts("providers"),
+        dialects: f.texts("dialects"),
+        limits: f.section("limits", tenant_limits),
+        priority: f.word("priority", PRIORITIES),
+        expires: f.text("expires"),
     }
 }
 
@@ -308,6 +320,7 @@ pub struct RawTenantLimits {
     pub tpm: Option<At<Tokens>>,
     pub concurrent: Option<At<u64>>,
     pub usd_per_day: Option<At<NanoUsd>>,
+    pub usd_per_month: Option<At<NanoUsd>>,
 }
 
 fn tenant_limits(f: &mut F<'_, '_, '_>) -> RawTenantLimits {
@@ -316,6 +329,7 @@ fn tenant_limits(f: &mut F<'_, '_, '_>) -> RawTenantLimits {
         tpm: f.tokens("tpm"),
         concurrent: f.count("concurrent", 0, MILLION),
         usd_per_day: f.usd("usd_per_day"),
+        usd_per_month: f.usd("usd_per_month"),
     }
 }
 

@@ -3,10 +3,11 @@
 //! Sections that stand for themselves are here, providers in `providers`, models and prices in `catalogue`.
 
 use crate::base::{ByteCount, ClientKeyId, NanoUsd, TenantId};
-use crate::canon::controls::CacheMode as CacheMarks;
+use crate::canon::DialectName;
+use crate::canon::controls::{CacheMode as CacheMarks, Priority};
 use crate::config::caching::Caching;
 use crate::config::catalogue;
-use crate::config::problem::{Place, Problems};
+use crate::config::problem::{Place, Problems, suggestion};
 use crate::config::providers;
 use crate::config::raw::{self, RawConfig};
 use crate::config::read::{At, Names};
@@ -15,7 +16,7 @@ use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
     ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect,
-    Routing, RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
+    Rights, Routing, RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
 use crate::policy::choose::Strategy;
 use sha2::{Digest, Sha256};
@@ -444,6 +445,7 @@ fn tenant_limits(raw: raw::RawTenantLimits) -> TenantLimits {
         tpm: raw.tpm.map(|a| a.value),
         concurrent: raw.concurrent.map(|a| a.value),
         usd_per_day: raw.usd_per_day.map(|a| a.value),
+        usd_per_month: raw.usd_per_month.map(|a| a.value),
     }
 }
 
@@ -455,6 +457,17 @@ fn client_key(
 ) -> Option<At<ClientKey>> {
     let id = raw.id?;
     names.claim("client key", &id, r.problems);
+    let rights = rights(
+        Wished {
+            models: raw.models,
+            providers: raw.providers,
+            dialects: raw.dialects,
+            limits: raw.limits,
+            priority: raw.priority,
+            expires: raw.expires,
+        },
+        r.problems,
+    );
     let sha256 = match (&raw.secret, &raw.sha256) {
         (Some(secret), None) => {
             let Some(secret) = secret::find(secret, r.outside, r.problems) else {
@@ -483,10 +496,66 @@ fn client_key(
             name: id.value,
             tenant,
             sha256,
+            rights,
         },
         place: id.place,
     })
 }
+
+/// What a file says of a key's rights.
+struct Wished {
+    models: Option<Vec<At<String>>>,
+    providers: Option<Vec<At<String>>>,
+    dialects: Option<Vec<At<String>>>,
+    limits: Option<raw::RawTenantLimits>,
+    priority: Option<At<Priority>>,
+    expires: Option<At<String>>,
+}
+
+fn rights(wished: Wished, problems: &mut Problems) -> Rights {
+    let texts = |list: Option<Vec<At<String>>>| -> Vec<String> {
+        list.into_iter().flatten().map(|text| text.value).collect()
+    };
+    let mut dialects = Vec::new();
+    for word in wished.dialects.into_iter().flatten() {
+        match SERVED.iter().find(|d| d.as_str() == word.value) {
+            Some(dialect) => dialects.push(*dialect),
+            None => {
+                let what = format!("{:?} is no API of this router", word.value);
+                let known = SERVED.map(DialectName::as_str);
+                problems.add(word.place, what, suggestion(&word.value, &known));
+            }
+        }
+    }
+    let expires = wished.expires.and_then(|day| {
+        let read = value::day(&day.value);
+        if read.is_none() {
+            let what = format!("expires is {:?}", day.value);
+            problems.add(day.place, what, "a day such as 2027-01-31");
+        }
+        read
+    });
+    Rights {
+        models: texts(wished.models),
+        providers: texts(wished.providers),
+        dialects,
+        limits: wished
+            .limits
+            .map_or_else(TenantLimits::default, tenant_limits),
+        priority: wished.priority.map(|word| word.value),
+        expires,
+    }
+}
+
+/// APIs that clients are served in.
+pub const SERVED: [DialectName; 6] = [
+    DialectName::Native,
+    DialectName::Chat,
+    DialectName::Responses,
+    DialectName::Completions,
+    DialectName::Messages,
+    DialectName::Gemini,
+];
 
 fn video(raw: Option<raw::RawVideo>) -> Video {
     let d = DEFAULT_VIDEO;

@@ -11,6 +11,7 @@ pub mod servers;
 pub mod lane;
 pub mod claim;
 pub mod secret;
+pub mod keys;
 pub mod prefixes;
 pub mod ledger;
 pub mod trace;

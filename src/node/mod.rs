@@ -7,6 +7,7 @@ pub use files::{default_config, read_config};
 /// The built-in providers.
 pub mod fakes;
 /// One shard's life on its executor.
+mod keyring;
 mod serving;
 /// What shards have counted, as Prometheus reads it.
 mod metrics;
@@ -15,6 +16,7 @@ use crate::base::{OriginId, ShardId};
 use crate::config::{Config, Loaded, Problem};
 use crate::fake::Book;
 use crate::iocore::claim::Claim;
+use crate::iocore::keys::Keys;
 use crate::iocore::notify;
 use crate::iocore::prefixes;
 use crate::iocore::run::{IoCore, Setup, Signal};
@@ -25,6 +27,7 @@ use crate::net::tls::{self, Origins};
 use crate::shard::Input;
 use anyhow::{Context, anyhow};
 use fakes::Fakes;
+use keyring::{Keyring, Order};
 use serving::{Serving, Shared};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,6 +62,7 @@ impl Node {
             .with_context(|| format!("data_dir {}", config.data_dir.display()))?;
         let secret = secret::instance(&config.data_dir).context("the instance's secret")?;
         let prefixes = prefixes::read(&config.data_dir);
+        let keys = Keys::open(&config.data_dir).context("the client keys")?;
         let chosen = choose(config.server.runtime).map_err(|why| anyhow!(why))?;
         let fakes = fakes::start(&config).context("the built-in fake providers")?;
         fakes.fill_in(&mut config);
@@ -75,7 +79,9 @@ impl Node {
         let operator = bind(config.server.operator, 64)
             .with_context(|| format!("operator {}", config.server.operator))?;
         let operator_address = operator.local_addr()?;
-        let config = Arc::new(config);
+        let keyring = Keyring::new(keys, config);
+        let config = Arc::new(keyring.merged().context("the client keys")?);
+        let (order, orders) = mpsc::channel();
         let (tell, signals) = mpsc::channel();
         let shards = config.server.shards;
         let (rooms, room_news): (Vec<_>, Vec<_>) = (0..shards)
@@ -111,7 +117,13 @@ impl Node {
             ledger: iocore.counters(),
             secret,
             prefixes,
+            keyring: order,
         }));
+        let served = Arc::downgrade(&shared);
+        std::thread::Builder::new()
+            .name("keys".to_owned())
+            .spawn(move || keyring.work(&served, &orders))
+            .context("a thread for client keys")?;
         let serving = Arc::new(Serving(Arc::clone(&shared)));
         let running = threads::start(shards, config.server.pin, chosen.kind, serving)?;
         shared.wait_until_listening(usize::from(shards));
@@ -175,12 +187,16 @@ impl Node {
         let told =
             |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let Loaded { mut config, .. } = read_config(&self.root).map_err(told)?;
-        config.generation = self.config.generation + 1;
         self.fakes.carry_over(&self.config, &mut config)?;
         keep_origins(&self.config, &mut config);
         let origins = Origins::prepare(&config.origins)?;
-        self.config = Arc::new(config);
-        self.shared.reload(self.config.clone(), origins);
+        let (done, served) = tokio::sync::oneshot::channel();
+        let order = Order::Serve(Box::new(config), origins, done);
+        let ended = || vec!["the thread of the client keys has ended".to_owned()];
+        self.shared.keyring().send(order).map_err(|_| ended())?;
+        self.config = served
+            .blocking_recv()
+            .map_err(|_| vec!["the client keys cannot be read; the log says why".to_owned()])?;
         self.iocore.reload(&self.config);
         Ok(())
     }

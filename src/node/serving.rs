@@ -15,6 +15,7 @@ use crate::net::run::{Core, Resolving, Setup};
 use crate::net::runtime::{Runtime, clock};
 use crate::net::threads::{Life, Main};
 use crate::net::tls::Origins;
+use crate::node::keyring::Order;
 use crate::node::metrics::{self, Watching};
 use crate::shard::{self, Explained, Gossip, Input, Mail, Meters, Output, Shard};
 use crossbeam::queue::ArrayQueue;
@@ -22,7 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -51,6 +52,7 @@ pub struct Shared {
     secret: [u8; 32],
     prefixes: Option<Vec<u8>>,
     /// What the first shard knew of them when it ended: by then all know the same.
+    keyring: mpsc::Sender<Order>,
     left: ArrayQueue<Vec<u8>>,
 }
 
@@ -81,6 +83,8 @@ pub struct Parts {
     pub secret: [u8; 32],
     /// What an earlier router knew of warm prompts.
     pub prefixes: Option<Vec<u8>>,
+    /// Who makes and takes client keys.
+    pub keyring: mpsc::Sender<Order>,
 }
 
 /// Letters that wait for a shard; more are lost, at the price of a failed call.
@@ -115,6 +119,7 @@ impl Shared {
             seed: seed(),
             secret: parts.secret,
             prefixes: parts.prefixes,
+            keyring: parts.keyring,
             left: ArrayQueue::new(1),
         }
     }
@@ -122,6 +127,16 @@ impl Shared {
     /// New requests are served by `config` from now on.
     pub fn reload(&self, config: Arc<Config>, origins: Origins) {
         self.serve_by.send_replace((config, origins));
+    }
+
+    /// What is called by the configuration in force.
+    pub fn origins(&self) -> Origins {
+        self.serve_by.borrow().1.clone()
+    }
+
+    /// Who makes and takes client keys; does what is ordered, one after the other.
+    pub fn keyring(&self) -> &mpsc::Sender<Order> {
+        &self.keyring
     }
 
     /// Gives one shard an input from outside. Of two in quick succession the first may be lost.
@@ -526,6 +541,15 @@ impl<R: Runtime> Shift<R> {
                     let told = asked.explain(exchange).await?;
                     serde_json::to_string_pretty(&told).ok()
                 })
+            }),
+            keys: Box::new({
+                let shared = Arc::clone(&self.shared);
+                move |ask| {
+                    let (tell, told) = oneshot::channel();
+                    // A thread that has ended tells nobody.
+                    let _ = shared.keyring.send(Order::Keys(ask, tell));
+                    Box::pin(async move { told.await.ok() })
+                }
             }),
             metrics: Box::new(move || {
                 metrics::text(&shared.shown(), &shared.ledger, &shared.servers())

@@ -1,14 +1,15 @@
 //! `stokehold explain`: why a request goes where it goes. Of a request in a file, through a shard of its own that calls nobody; or of one that
 //! was served, as the running router remembers it.
 
+use super::operator;
 use crate::base::{ClientId, Instant, Now, ShardId, Slot, TenantId};
-use crate::config::{ClientKey, Config, OnDisconnect};
+use crate::config::{ClientKey, Config, OnDisconnect, Rights};
 use crate::shard::{ClientHead, Explained, Headers, Input, Output, Setup, Shard};
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,35 +57,17 @@ pub fn run(args: &Args, config: Config, as_json: bool, out: &mut dyn Write) -> a
 
 /// The running router's own memory.
 fn served(args: &Args, id: &str, config: &Config) -> anyhow::Result<Explained> {
-    let address = args.operator.unwrap_or(config.server.operator);
     if id.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
         bail!(
             "--id: an id as x-stokehold-id tells it, such as stk_0123456789abcdef000000000001, or latest"
         );
     }
-    let mut stream =
-        TcpStream::connect_timeout(&address, Duration::from_secs(5)).with_context(|| {
-            format!("no router answers at {address}; --operator names another address")
-        })?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let key = config.server.operator_key.as_ref();
-    let shown = key.map_or(String::new(), |key| {
-        format!("authorization: Bearer {}\r\n", key.expose())
-    });
-    let ask = format!(
-        "GET /admin/v1/decisions/{id} HTTP/1.1\r\nhost: {address}\r\n{shown}connection: close\r\n\r\n"
-    );
-    stream.write_all(ask.as_bytes())?;
-    let mut answer = String::new();
-    // Far beyond what a decision takes.
-    stream.take(1 << 24).read_to_string(&mut answer)?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .ok_or_else(|| anyhow!("what answers at {address} does not speak HTTP/1.1"))?;
-    if head.split(' ').nth(1) != Some("200") {
-        bail!("{}", body.trim());
+    let path = format!("/admin/v1/decisions/{id}");
+    let (status, body) = operator::ask(config, args.operator, ("GET", &path), None)?;
+    if status != 200 {
+        bail!("{body}");
     }
-    serde_json::from_str(body).context("the router's answer")
+    serde_json::from_str(&body).context("the router's answer")
 }
 
 /// A shard that calls nobody, and looks at what it would.
@@ -137,6 +120,7 @@ impl Desk {
             name: KEY.to_owned(),
             tenant: TenantId(tenant as u16),
             sha256: Sha256::digest(KEY).into(),
+            rights: Rights::default(),
         });
         // Nobody is called, so nobody needs a credential.
         config.pools.iter_mut().for_each(|pool| pool.keys.clear());

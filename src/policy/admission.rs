@@ -8,9 +8,18 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Allowance {
     limit: Limit,
-    usd_per_day: Option<NanoUsd>,
+    budget: Budget,
     day: i64,
+    month: i64,
     spent: NanoUsd,
+    spent_in_month: NanoUsd,
+}
+
+/// Money that may be spent in a UTC day and in a UTC month; `None` is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    pub day: Option<NanoUsd>,
+    pub month: Option<NanoUsd>,
 }
 
 /// Why a request is not admitted.
@@ -18,19 +27,25 @@ pub struct Allowance {
 pub enum Refusal {
     /// Too many at once, or in a minute.
     Rate { wait: Option<Duration> },
-    /// The day's money is spent; the wait is until midnight UTC.
+    /// The money of the day or of the month is spent; the wait is until midnight UTC, or until the first of the next month.
     Budget { wait: Duration },
 }
 
 impl Allowance {
-    /// `numbers` and `usd_per_day` are the tenant's for the whole instance.
+    /// `numbers` and `budget` are the tenant's for the whole instance.
     #[must_use]
-    pub fn share(numbers: Numbers, usd_per_day: Option<NanoUsd>, shard: u16, shards: u16) -> Self {
+    pub fn share(numbers: Numbers, budget: Budget, shard: u16, shards: u16) -> Self {
+        let share = |usd: NanoUsd| NanoUsd(usd.0 / i64::from(shards));
         Self {
             limit: Limit::share(numbers, shard, shards),
-            usd_per_day: usd_per_day.map(|usd| NanoUsd(usd.0 / i64::from(shards))),
+            budget: Budget {
+                day: budget.day.map(share),
+                month: budget.month.map(share),
+            },
             day: 0,
+            month: 0,
             spent: NanoUsd::ZERO,
+            spent_in_month: NanoUsd::ZERO,
         }
     }
 
@@ -42,11 +57,18 @@ impl Allowance {
         wall: WallTime,
     ) -> Result<Reservation, Refusal> {
         self.turn_day(wall);
-        if self.usd_per_day.is_some_and(|most| self.spent >= most) {
-            let into_day = wall.0.rem_euclid(DAY);
-            return Err(Refusal::Budget {
-                wait: Duration::from_nanos((DAY - into_day).unsigned_abs()),
-            });
+        let until = |end: i64| Refusal::Budget {
+            wait: Duration::from_nanos((end - wall.0).unsigned_abs()),
+        };
+        if self
+            .budget
+            .month
+            .is_some_and(|most| self.spent_in_month >= most)
+        {
+            return Err(until(month_of(wall.0.div_euclid(DAY)).1 * DAY));
+        }
+        if self.budget.day.is_some_and(|most| self.spent >= most) {
+            return Err(until((wall.0.div_euclid(DAY) + 1) * DAY));
         }
         match self.limit.room(ask, now) {
             Room::Now => Ok(self.limit.reserve(ask, now)),
@@ -64,8 +86,7 @@ impl Allowance {
         now: Instant,
         wall: WallTime,
     ) {
-        self.turn_day(wall);
-        self.spent += cost;
+        self.charge(cost, wall);
         self.limit.settle(held, used, now);
     }
 
@@ -73,11 +94,14 @@ impl Allowance {
     pub fn charge(&mut self, cost: NanoUsd, wall: WallTime) {
         self.turn_day(wall);
         self.spent += cost;
+        self.spent_in_month += cost;
     }
 
     /// Takes out a cost that was added twice; what a new day has forgotten is not owed to it.
     pub fn give_back(&mut self, cost: NanoUsd) {
-        self.spent = NanoUsd((self.spent.0 - cost.0).max(0));
+        let less = |spent: NanoUsd| NanoUsd((spent.0 - cost.0).max(0));
+        self.spent = less(self.spent);
+        self.spent_in_month = less(self.spent_in_month);
     }
 
     #[must_use]
@@ -91,8 +115,33 @@ impl Allowance {
         if day > self.day {
             self.day = day;
             self.spent = NanoUsd::ZERO;
+            let (month, _) = month_of(day);
+            if month > self.month {
+                self.month = month;
+                self.spent_in_month = NanoUsd::ZERO;
+            }
         }
     }
+}
+
+/// Which month a day is of, counted from the year 0, and the day that the next one begins on. Days since 1970-01-01 (Gregorian calendar).
+fn month_of(day: i64) -> (i64, i64) {
+    // Years that begin in March have their leap day at the end (`days_from_civil`, Howard Hinnant, "chrono-compatible low-level date algorithms").
+    let days = day + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march_based = (5 * of_year + 2) / 153;
+    let first_of_next = (153 * (march_based + 1) + 2) / 5;
+    let leap = (year + 1) % 4 == 0 && ((year + 1) % 100 != 0 || (year + 1) % 400 == 0);
+    // February ends the year: the sum does not know how long it is.
+    let next = if march_based == 11 {
+        365 + i64::from(leap)
+    } else {
+        first_of_next
+    };
+    ((era * 400 + year) * 12 + march_based, day - of_year + next)
 }
 
 /// Nanoseconds of a day.
@@ -102,9 +151,50 @@ const DAY: i64 = 86_400_000_000_000;
 mod tests {
     use super::*;
 
+    fn a_day(usd: i64) -> Budget {
+        Budget {
+            day: Some(NanoUsd(usd)),
+            month: None,
+        }
+    }
+
+    #[test]
+    fn months_begin_where_calendars_have_them() {
+        // 1970-01-01, 1972-02-28 (a leap year), 2000-02-29, 2026-11-24, 2100-02-28 (none).
+        for (day, next) in [
+            (0, 31),
+            (788, 790),
+            (11_016, 11_017),
+            (20_781, 20_788),
+            (47_540, 47_541),
+        ] {
+            let (month, ends) = month_of(day);
+            assert_eq!(ends, next, "day {day}");
+            assert_eq!(month_of(next - 1).0, month, "day {day}");
+            assert_eq!(month_of(next).0, month + 1, "day {day}");
+        }
+    }
+
+    #[test]
+    fn the_months_money_comes_back_on_the_first() {
+        let budget = Budget {
+            day: None,
+            month: Some(NanoUsd(100)),
+        };
+        let mut tenant = Allowance::share(Numbers::default(), budget, 0, 1);
+        let on = |day: i64| WallTime(DAY * day);
+        tenant.charge(NanoUsd(60), on(20_781));
+        assert!(tenant.admit(Ask::default(), Instant(0), on(20_782)).is_ok());
+        tenant.charge(NanoUsd(40), on(20_783));
+        let refused = tenant.admit(Ask::default(), Instant(0), on(20_784));
+        let wait = Duration::from_nanos(4 * DAY.unsigned_abs());
+        assert_eq!(refused, Err(Refusal::Budget { wait }));
+        assert!(tenant.admit(Ask::default(), Instant(0), on(20_788)).is_ok());
+    }
+
     #[test]
     fn the_days_money_comes_back_at_midnight() {
-        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), a_day(100), 0, 1);
         let evening = WallTime(DAY * 5 + DAY - 10);
         let held = tenant
             .admit(Ask::default(), Instant(0), evening)
@@ -124,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_charged_later_counts_for_its_day() {
-        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), a_day(100), 0, 1);
         tenant.charge(NanoUsd(100), WallTime(DAY * 5));
         let refused = tenant.admit(Ask::default(), Instant(0), WallTime(DAY * 5));
         assert!(matches!(refused, Err(Refusal::Budget { .. })));

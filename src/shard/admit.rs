@@ -55,7 +55,7 @@ impl Shard {
             dialect: DialectName::Native,
         };
         let array = matches!(&ask, Ask::Do(line) if line.array);
-        let key = match self.authenticate(&head) {
+        let key = match self.authenticate(&head, dialect, now.wall) {
             Ok(key) => Some(key),
             // A native WebSocket may show its key in its first message.
             Err(_) if ask == native && shown_key(&head).is_none() => None,
@@ -74,15 +74,16 @@ impl Shard {
             }
         };
         match (ask, key) {
-            (Ask::Models { dialect }, _) => {
-                reply::models(client, dialect, self.desk.config(), now.wall, out)
+            (Ask::Models { dialect }, Some(key)) => {
+                let config = self.desk.config();
+                reply::models(client, dialect, (config, key), now.wall, out);
             }
-            (Ask::Model { dialect, name }, _) => {
+            (Ask::Model { dialect, name }, Some(key)) => {
                 let id = self.desk.name_exchange();
                 reply::model(
                     client,
                     dialect,
-                    self.desk.config(),
+                    (self.desk.config(), key),
                     &name,
                     &id,
                     now.wall,
@@ -97,18 +98,29 @@ impl Shard {
                     reply::refuse_in(client, (dialect, array), &fault, &id, out);
                 }
             }
-            (Ask::Do(_) | Ask::Refused { .. }, _) => {}
+            (Ask::Do(_) | Ask::Refused { .. } | Ask::Models { .. } | Ask::Model { .. }, _) => {}
         }
     }
 
-    fn authenticate(&self, head: &ClientHead) -> Result<ClientKeyId, Fault> {
+    fn authenticate(
+        &self,
+        head: &ClientHead,
+        dialect: DialectName,
+        now: WallTime,
+    ) -> Result<ClientKeyId, Fault> {
         let Some(key) = shown_key(head) else {
             let message = "no client key was given; send it as authorization: Bearer KEY, or as x-api-key: KEY";
             return Err(
                 Fault::new(FaultClass::Unauthenticated, message).with_code("missing_api_key")
             );
         };
-        self.desk.client_key(&key_hash(key))
+        let id = self.desk.client_key(&key_hash(key), now)?;
+        let rights = &self.desk.config().client_keys[id.0 as usize].rights;
+        if !rights.allow_dialect(dialect) {
+            let message = format!("this client key may not use the API {}", dialect.as_str());
+            return Err(Fault::new(FaultClass::Forbidden, message).with_code("api_not_allowed"));
+        }
+        Ok(id)
     }
 
     fn open(
@@ -157,7 +169,8 @@ impl Shard {
     ) -> Result<crate::base::ExchangeId, Fault> {
         let name = self.desk.name_exchange();
         let config = self.desk.config().clone();
-        let tenant = config.client_keys[opened.key.0 as usize].tenant;
+        let key = &config.client_keys[opened.key.0 as usize];
+        let (tenant, priority) = (key.tenant, key.rights.priority);
         let comment_at = now.instant + config.limits.sse_comment;
         if self.exchanges.is_full() {
             return Err(full());
@@ -190,7 +203,10 @@ impl Shard {
                 issues: false,
                 tenant,
                 client_key: opened.key,
-                controls: opened.controls,
+                controls: Controls {
+                    priority: opened.controls.priority.or(priority),
+                    ..opened.controls
+                },
                 passing: opened.passing,
                 begun: now,
                 body: Bytes::new(),
@@ -277,14 +293,17 @@ pub(super) fn key_hash(key: &[u8]) -> KeyHash {
 
 impl Desk {
     /// Whose key this is.
-    pub fn client_key(&self, hash: &KeyHash) -> Result<ClientKeyId, Fault> {
-        self.newest().client_key(hash).ok_or_else(|| {
-            Fault::new(
-                FaultClass::Unauthenticated,
-                "this client key is not known here",
-            )
-            .with_code("invalid_api_key")
-        })
+    pub fn client_key(&self, hash: &KeyHash, now: WallTime) -> Result<ClientKeyId, Fault> {
+        let refused = |message: &str| {
+            Fault::new(FaultClass::Unauthenticated, message).with_code("invalid_api_key")
+        };
+        let found = self.newest().client_key(hash);
+        let id = found.ok_or_else(|| refused("this client key is not known here"))?;
+        let rights = &self.config().client_keys[id.0 as usize].rights;
+        match rights.expires.is_some_and(|end| now >= end) {
+            true => Err(refused("this client key has expired")),
+            false => Ok(id),
+        }
     }
 
     /// Whether a new exchange can be taken.
@@ -382,7 +401,7 @@ impl Exchange {
         if let Some(model) = &self.path_model {
             peek.model = model.clone();
         }
-        let model = find_model(&self.config, &peek.model, self.begun.wall)?;
+        let model = self.model_named(&peek.model)?;
         self.asked.model = ModelIdOrNone(Some(model));
         if self.task == Task::Generate && self.is_film() {
             return self.order_video();
@@ -453,23 +472,21 @@ impl Exchange {
 
     /// The tenant's own limits.
     fn admit(&mut self, desk: &mut Desk, now: Now) -> Result<(), Fault> {
-        let admitted =
-            desk.epoch(self.epoch)
-                .tenant(self.tenant)
-                .admit(self.asked.ask, now.instant, now.wall);
-        match admitted {
+        let epoch = desk.epoch(self.epoch);
+        match epoch.admit(self.who(), self.asked.ask, now) {
             Ok(hold) => {
                 self.tenant_hold = Some(hold);
                 Ok(())
             }
             Err(Refusal::Rate { wait }) => {
-                let message = "the limits of this tenant are reached";
+                let message = "the limits of this tenant, or of its key, are reached";
                 let fault =
                     Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
                 Err(fault.after(wait.unwrap_or(Duration::from_secs(1))))
             }
             Err(Refusal::Budget { wait }) => {
-                let message = "the money this tenant may spend in a day is spent";
+                let message =
+                    "the money this tenant, or its key, may spend in a day or month is spent";
                 Err(Fault::new(FaultClass::RateLimited, message)
                     .with_code("budget_exceeded")
                     .after(wait))
@@ -542,6 +559,35 @@ impl Exchange {
             }
         }
     }
+}
+
+impl Exchange {
+    /// The model that the client calls so, where its key may use it.
+    pub(super) fn model_named(&self, name: &str) -> Result<crate::base::ModelId, Fault> {
+        let id = find_model(&self.config, name, self.begun.wall)?;
+        may_use(&self.config, self.client_key, name, id)?;
+        Ok(id)
+    }
+}
+
+/// Whether a client key may use a model, by the name that its client uses or by its own.
+pub(super) fn may_use(
+    config: &Config,
+    key: ClientKeyId,
+    name: &str,
+    id: crate::base::ModelId,
+) -> Result<(), Fault> {
+    let rights = &config.client_keys[key.0 as usize].rights;
+    let own = &config.models[id.0 as usize].name;
+    if rights.allow_model(name) || rights.allow_model(own) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(100).collect();
+    let message = format!("this client key may not use the model `{shown}`");
+    Err(Fault {
+        field: Some("model".to_owned()),
+        ..Fault::new(FaultClass::Forbidden, message).with_code("model_not_allowed")
+    })
 }
 
 /// The model that a client calls so. `Err`: there is none, or its provider has retired it.

@@ -7,8 +7,8 @@ use crate::base::{
     AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, NanoUsd, Now,
     PoolId, Rng, ShardId, Slab, Str, TenantId,
 };
-use crate::config::Config;
-use crate::policy::admission::Allowance;
+use crate::config::{Config, TenantLimits};
+use crate::policy::admission::{Allowance, Budget, Refusal};
 use crate::policy::capacity::{
     Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, Worth, of_class,
 };
@@ -86,6 +86,8 @@ pub(super) struct Epoch {
     keys_by_hash: HashMap<[u8; 32], ClientKeyId, FixedHasher>,
     /// Shared with the epochs before and after that know the same tenant with the same limits.
     tenants: Vec<Rc<RefCell<Allowance>>>,
+    /// By client key: of those with limits of their own. Shared likewise.
+    keys: Vec<Option<Rc<RefCell<Allowance>>>>,
     /// Shared likewise.
     pools: Vec<Rc<RefCell<Pool>>>,
     /// By endpoint and place of the pool in it: which limits of the pool apply.
@@ -119,6 +121,17 @@ struct Pool {
 pub(super) struct Hold {
     pool: PoolId,
     held: SmallVec<[(u8, Reservation); 2]>,
+}
+
+/// Who asks.
+pub(super) type Who = (TenantId, ClientKeyId);
+
+/// What an exchange holds of its tenant's limits, and of its key's own.
+#[derive(Debug)]
+#[must_use = "must be settled"]
+pub(super) struct Admitted {
+    tenant: Reservation,
+    key: Option<Reservation>,
 }
 
 /// What is open at a shard; all zero at rest.
@@ -273,7 +286,8 @@ impl Desk {
 
     pub fn standing(&self, exchanges: usize, clients: usize) -> Standing {
         let pools = distinct(self.epochs.iter().flat_map(|e| &e.pools));
-        let tenants = distinct(self.epochs.iter().flat_map(|e| &e.tenants));
+        let keys = self.epochs.iter().flat_map(|e| e.keys.iter().flatten());
+        let tenants = distinct(self.epochs.iter().flat_map(|e| &e.tenants).chain(keys));
         Standing {
             exchanges,
             clients,
@@ -324,14 +338,21 @@ impl Epoch {
                 .iter()
                 .map(|tenant| {
                     let l = &tenant.limits;
-                    let numbers = Numbers {
-                        requests: l.rpm,
-                        tokens: count(l.tpm),
-                        concurrent: l.concurrent,
-                        ..Numbers::default()
-                    };
-                    let share = Allowance::share(numbers, l.usd_per_day, shard.0, shards);
+                    let numbers = numbers_of(l);
+                    let share = Allowance::share(numbers, budget_of(l), shard.0, shards);
                     Rc::new(RefCell::new(share))
+                })
+                .collect(),
+            keys: config
+                .client_keys
+                .iter()
+                .map(|key| {
+                    let l = &key.rights.limits;
+                    let numbers = numbers_of(l);
+                    (*l != TenantLimits::default()).then(|| {
+                        let share = Allowance::share(numbers, budget_of(l), shard.0, shards);
+                        Rc::new(RefCell::new(share))
+                    })
                 })
                 .collect(),
             pools: config
@@ -400,6 +421,13 @@ impl Epoch {
                 self.tenants[new] = Rc::clone(&from.tenants[old]);
             }
         }
+        for (new, key) in self.config.client_keys.iter().enumerate() {
+            let mut old = from.config.client_keys.iter();
+            let same = old.position(|k| k.name == key.name && k.rights.limits == key.rights.limits);
+            if let Some(old) = same {
+                self.keys[new].clone_from(&from.keys[old]);
+            }
+        }
         self.inherit_closed(from);
         self.servers.inherit(&from.servers);
         self.forecast
@@ -460,6 +488,43 @@ impl Epoch {
     fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
         self.place(endpoint, pool)
             .map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
+    }
+
+    /// Takes hold of what a tenant and its key may use, or says why not.
+    pub fn admit(&self, who: Who, ask: Ask, now: Now) -> Result<Admitted, Refusal> {
+        let (instant, wall) = (now.instant, now.wall);
+        let key = match &self.keys[who.1.0 as usize] {
+            Some(key) => Some(key.borrow_mut().admit(ask, instant, wall)?),
+            None => None,
+        };
+        match self.tenant(who.0).admit(ask, instant, wall) {
+            Ok(tenant) => Ok(Admitted { tenant, key }),
+            Err(refusal) => {
+                if let (Some(held), Some(key)) = (key, &self.keys[who.1.0 as usize]) {
+                    key.borrow_mut()
+                        .settle(held, None, NanoUsd::ZERO, instant, wall);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Gives back what `admit` took, for what was used and spent.
+    pub fn settle(&self, who: Who, held: Admitted, used: Option<Used>, cost: NanoUsd, now: Now) {
+        let (instant, wall) = (now.instant, now.wall);
+        self.tenant(who.0)
+            .settle(held.tenant, used, cost, instant, wall);
+        if let (Some(held), Some(key)) = (held.key, &self.keys[who.1.0 as usize]) {
+            key.borrow_mut().settle(held, used, cost, instant, wall);
+        }
+    }
+
+    /// Adds the cost of what outlasted its hold.
+    pub fn charge(&self, who: Who, cost: NanoUsd, now: Now) {
+        self.tenant(who.0).charge(cost, now.wall);
+        if let Some(key) = &self.keys[who.1.0 as usize] {
+            key.borrow_mut().charge(cost, now.wall);
+        }
     }
 
     /// The tenant's standing.
@@ -681,6 +746,22 @@ impl Epoch {
     pub fn kill_key(&mut self, key: KeyId, closed: Closed) {
         let dead = &mut self.dead[key.0 as usize];
         *dead = Some(dead.map_or(closed, |known| known.and(closed)));
+    }
+}
+
+fn numbers_of(limits: &TenantLimits) -> Numbers {
+    Numbers {
+        requests: limits.rpm,
+        tokens: limits.tpm.map(|tokens| tokens.0),
+        concurrent: limits.concurrent,
+        ..Numbers::default()
+    }
+}
+
+fn budget_of(limits: &TenantLimits) -> Budget {
+    Budget {
+        day: limits.usd_per_day,
+        month: limits.usd_per_month,
     }
 }
 

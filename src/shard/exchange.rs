@@ -5,13 +5,13 @@ use crate::base::{
     NanoUsd, Now, PoolId, Str, TenantId, WallTime, must,
 };
 use crate::canon::{Controls, DialectName, Fault, FaultClass, Request};
-use crate::config::{Config, LogLevel, OnDisconnect, Timeouts};
-use crate::policy::capacity::{Ask, Reservation, Used};
+use crate::config::{Config, LogLevel, OnDisconnect, Rights, Timeouts};
+use crate::policy::capacity::{Ask, Used};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::provider::CallHead;
 use crate::protocol::provider::hints::Hints;
 use crate::shard::cached;
-use crate::shard::desk::{Desk, Hold};
+use crate::shard::desk::{Admitted, Desk, Hold, Who};
 use crate::shard::forecast::{Foreseen, Reading};
 use crate::shard::hedge::Rival;
 use crate::shard::input::Slices;
@@ -81,7 +81,7 @@ pub(super) struct Exchange {
     pub steered: Steered,
     /// Its body as it was last written for another dialect.
     pub written: Option<Box<Written>>,
-    pub tenant_hold: Option<Reservation>,
+    pub tenant_hold: Option<Admitted>,
     pub tally: Tally,
     /// The row of the last attempt that ended, until it is known whether another follows.
     pub row: Option<Box<LedgerRow>>,
@@ -485,6 +485,18 @@ impl Exchange {
     #[must_use]
     pub fn carries(&self) -> bool {
         self.video.as_ref().is_some_and(|case| case.carries())
+    }
+
+    /// Whose limits it counts against.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        (self.tenant, self.client_key)
+    }
+
+    /// What its key may do.
+    #[must_use]
+    pub fn rights(&self) -> &Rights {
+        &self.config.client_keys[self.client_key.0 as usize].rights
     }
 
     #[must_use]

@@ -10,7 +10,7 @@ use crate::protocol::dialect::responses::socket::{
     self, Body, ClientMessage, Create, Kept, said_in_response,
 };
 use crate::protocol::dialect::{Closing, Encoder, Opening};
-use crate::shard::admit::find_model;
+use crate::shard::admit::{find_model, may_use};
 use crate::shard::exchange::Happening;
 use crate::shard::lanes::{Lanes, Outcome, Store, Turn};
 use crate::shard::socket::{Asking, Kind, SocketSession};
@@ -211,10 +211,11 @@ impl Shard {
             return Err(Fault::invalid("model", "model is missing"));
         }
         // A key that a reload took away prepares nothing.
+        let model = find_model(&config, &create.model, now.wall)?;
         if let Some(key) = self.session(client).and_then(|session| session.key()) {
-            self.desk.client_key(&key)?;
+            let key = self.desk.client_key(&key, now.wall)?;
+            may_use(&config, key, &create.model, model)?;
         }
-        find_model(&config, &create.model, now.wall)?;
         let opening = Opening {
             id: self.desk.name_exchange(),
             created: now.wall.seconds(),

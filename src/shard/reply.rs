@@ -1,6 +1,6 @@
 //! What answers without a provider: the catalogue, and refusals before there is an exchange.
 
-use crate::base::{ClientId, EndpointId, Str, WallTime};
+use crate::base::{ClientId, ClientKeyId, EndpointId, Str, WallTime};
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config::{Config, Model};
 use crate::protocol::dialect;
@@ -86,14 +86,15 @@ pub(super) fn retry_after(fault: &Fault) -> Vec<(&'static str, Str)> {
 pub(super) fn models(
     client: ClientId,
     dialect: DialectName,
-    config: &Config,
+    (config, key): (&Config, ClientKeyId),
     now: WallTime,
     out: &mut Vec<Output>,
 ) {
+    let rights = &config.client_keys[key.0 as usize].rights;
     let offered: Vec<&Model> = config
         .models
         .iter()
-        .filter(|m| offered(m, config, now))
+        .filter(|m| offered(m, config, now) && rights.allow_model(&m.name))
         .collect();
     let list: Vec<Value> = offered.iter().map(|m| entry(m, dialect, config)).collect();
     let ends = (
@@ -118,7 +119,7 @@ pub(super) fn models(
 pub(super) fn model(
     client: ClientId,
     dialect: DialectName,
-    config: &Config,
+    (config, key): (&Config, ClientKeyId),
     name: &str,
     id: &str,
     now: WallTime,
@@ -128,7 +129,11 @@ pub(super) fn model(
         .model_names
         .get(name)
         .map(|id| &config.models[id.0 as usize])
-        .filter(|m| offered(m, config, now));
+        .filter(|m| offered(m, config, now))
+        .filter(|m| {
+            let rights = &config.client_keys[key.0 as usize].rights;
+            rights.allow_model(name) || rights.allow_model(&m.name)
+        });
     match known {
         Some(model) => answer(client, dialect, &entry(model, dialect, config), out),
         None => {

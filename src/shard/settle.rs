@@ -682,18 +682,12 @@ impl Exchange {
     pub fn settled(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
         self.write_row(desk, true, out);
         if let Some(hold) = self.tenant_hold.take() {
-            let mut allowance = desk.epoch(self.epoch).tenant(self.tenant);
-            allowance.settle(
-                hold,
-                self.tally.used,
-                self.tally.cost,
-                now.instant,
-                now.wall,
-            );
+            let epoch = desk.epoch(self.epoch);
+            epoch.settle(self.who(), hold, self.tally.used, self.tally.cost, now);
         } else if self.tally.cost > NanoUsd::ZERO {
             // What it held was given back before its cost was known.
-            let mut allowance = desk.epoch(self.epoch).tenant(self.tenant);
-            allowance.charge(self.tally.cost, now.wall);
+            let epoch = desk.epoch(self.epoch);
+            epoch.charge(self.who(), self.tally.cost, now);
         }
         if std::mem::take(&mut self.tally.counted_as_retrying) {
             desk.retrying = desk.retrying.saturating_sub(1);

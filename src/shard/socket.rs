@@ -276,7 +276,7 @@ impl Shard {
     /// A wrong key ends the connection: who guesses pays a handshake a guess.
     fn socket_auth(&mut self, now: Now, client: ClientId, key: &str, out: &mut Vec<Output>) {
         let hash = key_hash(key.as_bytes());
-        match self.desk.client_key(&hash) {
+        match self.desk.client_key(&hash, now.wall) {
             Ok(_) => {}
             Err(fault) => {
                 self.desk.meters.unauthenticated += 1;
@@ -357,7 +357,7 @@ impl Shard {
         asking: Asking,
     ) -> Result<ExchangeId, Fault> {
         let client = asking.client;
-        let key = self.desk.client_key(&asking.key)?;
+        let key = self.desk.client_key(&asking.key, now.wall)?;
         self.desk
             .may_begin(self.exchanges.len(), self.exchanges.is_full())?;
         let opened = Opened {

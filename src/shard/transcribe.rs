@@ -9,7 +9,6 @@ use crate::protocol::dialect::splice::Peek;
 use crate::protocol::dialect::transcripts;
 use crate::protocol::provider::CallHead;
 use crate::shard::Headers;
-use crate::shard::admit::find_model;
 use crate::shard::exchange::{Attempt, Exchange, ModelIdOrNone};
 use crate::shard::input::Slices;
 use crate::shard::relay::Relay;
@@ -22,7 +21,7 @@ impl Exchange {
 
     pub(super) fn understand_transcript(&mut self) -> Result<(), Fault> {
         let asked = self.transcript_asked()?;
-        let model = find_model(&self.config, &asked.model, self.begun.wall)?;
+        let model = self.model_named(&asked.model)?;
         self.asked.model = ModelIdOrNone(Some(model));
         self.asked.peek = Peek {
             model: asked.model,

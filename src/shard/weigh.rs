@@ -225,6 +225,9 @@ impl Exchange {
     fn preference(&self, endpoint: EndpointId, config: &config::Endpoint) -> Option<u16> {
         let provider = &self.config.providers[config.provider.0 as usize].name;
         let preference = self.controls.providers.preference(provider)?;
+        if !self.rights().allow_provider(provider) {
+            return None;
+        }
         let follows = match &self.video {
             Some(case) if !case.may_ask(endpoint) => return None,
             Some(case) => case.follows(),

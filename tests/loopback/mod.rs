@@ -30,6 +30,8 @@ mod lanes;
 mod books;
 /// Clients that leave, and clients that do not read.
 mod leaving;
+/// Client keys at run time.
+mod keys;
 /// Draining, reloading, breaking, starting again.
 mod life;
 /// Clients that mean harm.

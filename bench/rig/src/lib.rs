@@ -48,3 +48,5 @@ pub mod shard;
 pub mod ledger;
 /// Aligned columns for people.
 pub mod table;
+/// The decision by the piece.
+pub mod micro;

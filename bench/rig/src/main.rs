@@ -3,7 +3,7 @@
 #![allow(clippy::print_stderr, reason = "errors are for people at a terminal")]
 
 use clap::{Parser, Subcommand};
-use rig::{compare, echo, fake, ledger, load, shard};
+use rig::{compare, echo, fake, ledger, load, micro, shard};
 use std::process::ExitCode;
 
 /// Measures Stokehold on one machine. Loopback only; every command ends by itself.
@@ -24,6 +24,8 @@ enum Command {
     Load(load::Args),
     /// Step the pure part of the router alone, for counting instructions
     Shard(shard::Args),
+    /// Pieces of the decision by themselves: nanoseconds and instructions
+    Micro(micro::Args),
     /// Write the ledger alone, and tell rows a second and CPU a row
     Ledger(ledger::Args),
     /// Measure the router beside nginx and beside nothing
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Echo(args) => echo::main(&args),
         Command::Load(args) => load::main(&args),
         Command::Shard(args) => shard::main(&args),
+        Command::Micro(args) => micro::main(&args),
         Command::Ledger(args) => ledger::main(&args),
         Command::Compare(args) => compare::main(&args),
     };

@@ -43,6 +43,29 @@ fn nothing_is_kept_warm_unless_a_tenant_wants_it() {
 }
 
 #[test]
+fn a_keys_rights_are_what_the_file_says() {
+    let key = |said: &str| format!("tenants: [{{id: t, keys: [{{id: k, secret: s{said}}}]}}]\n");
+    let free = loaded(&key("")).client_keys.remove(0).rights;
+    assert_eq!(free, Rights::default());
+    assert!(free.allow_model("any") && free.allow_provider("p"));
+    let said = ", models: ['claude-*', m], providers: [p], dialects: [chat], priority: batch, expires: 2027-01-31, limits: {rpm: 3, usd_per_month: 5}";
+    let bound = loaded(&key(said)).client_keys.remove(0).rights;
+    assert!(bound.allow_model("claude-9") && bound.allow_model("m") && !bound.allow_model("mm"));
+    assert!(bound.allow_provider("p") && !bound.allow_provider("q"));
+    assert!(bound.allow_dialect(DialectName::Chat) && !bound.allow_dialect(DialectName::Gemini));
+    assert_eq!(bound.limits.usd_per_month, Some(NanoUsd(5_000_000_000)));
+    assert_eq!(bound.expires, Some(WallTime(1_801_353_600_000_000_000)));
+    for (wrong, named) in [
+        (", dialects: [soap]", "soap"),
+        (", expires: soon", "2027-01-31"),
+        (", priority: high", "batch"),
+    ] {
+        let told = problems(&[("a", &key(wrong))], &[]);
+        assert!(told.len() == 1 && told[0].contains(named), "{told:?}");
+    }
+}
+
+#[test]
 fn who_is_known_to_take_hints_is_given_them() {
     let key = "pools: [{id: p, keys: [{id: k, secret: s}]}]";
     let hints = |of: &str| {

@@ -42,7 +42,6 @@ use crate::protocol::dialect::gemini::cached::{self, Creation, bare_model};
 use crate::protocol::dialect::splice::Peek;
 use crate::protocol::provider::{CacheDeed, Operation, ProviderKind};
 use crate::shard::Output;
-use crate::shard::admit::find_model;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Exchange, ModelIdOrNone, Phase};
 use crate::shard::input::Slices;
@@ -99,9 +98,6 @@ impl Exchange {
 
     /// What a request about a prefix asks for, and where it makes one, of which model.
     pub fn understand_cached(&mut self) -> Result<(), Fault> {
-        let Some(case) = &mut self.cached else {
-            return Err(Fault::new(FaultClass::Internal, "no prefix is spoken of"));
-        };
         match self.task {
             Task::Cached(CacheDeed::Create) => {}
             Task::Cached(CacheDeed::Update) => {
@@ -110,12 +106,15 @@ impl Exchange {
             _ => return Ok(()),
         }
         let creation = cached::read_creation(&self.body, self.begun.wall)?;
-        let model = find_model(&self.config, &creation.model, self.begun.wall)?;
+        let model = self.model_named(&creation.model)?;
         self.asked.model = ModelIdOrNone(Some(model));
         let peek = Peek {
             model: creation.model.clone(),
             stream: false,
             ..creation.peek.clone()
+        };
+        let Some(case) = &mut self.cached else {
+            return Err(Fault::new(FaultClass::Internal, "no prefix is spoken of"));
         };
         case.creation = Some(creation);
         self.can_take(&peek)?;

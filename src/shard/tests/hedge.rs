@@ -67,6 +67,7 @@ fn a_second_call_begins_when_the_time_it_saves_is_worth_its_price() {
     assert_eq!(rig.calls().len(), 0, "one is enough");
 }
 
+/// FIELD-BUGS 54.
 #[test]
 fn who_answers_first_is_told_and_the_other_is_cut_off_with_its_row() {
     for second_wins in [false, true] {

@@ -480,9 +480,9 @@ impl Exchange {
     /// What its tenant's limits hold of an order is given back when it is taken: it is a request that was answered.
     pub(super) fn release_tenant(&mut self, desk: &mut Desk, now: Now) {
         if let Some(hold) = self.tenant_hold.take() {
-            let mut tenant = desk.epoch(self.epoch).tenant(self.tenant);
             let used = Some(Used::default());
-            tenant.settle(hold, used, NanoUsd::ZERO, now.instant, now.wall);
+            let epoch = desk.epoch(self.epoch);
+            epoch.settle(self.who(), hold, used, NanoUsd::ZERO, now);
         }
     }
 

@@ -32,7 +32,6 @@ use crate::protocol::dialect::splice::Peek;
 use crate::protocol::multipart;
 use crate::protocol::provider::{Operation, ProviderKind};
 use crate::shard::ClientHead;
-use crate::shard::admit::find_model;
 use crate::shard::desk::Desk;
 use crate::shard::exchange::{Exchange, ModelIdOrNone};
 use crate::shard::issued::Place;
@@ -249,7 +248,7 @@ impl Exchange {
             .path_model
             .clone()
             .unwrap_or_else(|| case.job.model.clone());
-        let model = find_model(&self.config, &name, self.begun.wall)?;
+        let model = self.model_named(&name)?;
         self.asked.model = ModelIdOrNone(Some(model));
         if !self.config.models[model.0 as usize].gives.video {
             let message = format!("the model `{name}` makes no video");

@@ -95,6 +95,7 @@ pub fn config() -> Config {
             limits: TenantLimits::default(),
             on_disconnect: OnDisconnect::Finish,
             cache_marks: crate::canon::controls::CacheMode::Auto,
+            keep_warm: crate::config::KeepWarm::default(),
             strategy: None,
         }],
         client_keys: vec![],
