@@ -5,7 +5,7 @@
 
 use crate::base::{
     AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, NanoUsd, Now,
-    PoolId, Rng, ShardId, Slab, Str, TenantId,
+    PoolId, Rng, ShardId, Slab, Str, TenantId, Tokens,
 };
 use crate::config::Config;
 use crate::policy::admission::Allowance;
@@ -528,6 +528,14 @@ impl Epoch {
         Hold {
             pool,
             held: SmallVec::new(),
+        }
+    }
+
+    /// So much output has come of a call: it counts as it is produced, where its provider counts so.
+    pub fn produced(&mut self, hold: &mut Hold, so_far: Tokens, now: Instant) {
+        let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
+        for (i, reservation) in &mut hold.held {
+            state.limits[*i as usize].produced(reservation, so_far, now);
         }
     }
 

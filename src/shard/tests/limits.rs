@@ -293,3 +293,32 @@ fn a_limit_that_nobody_configured_is_learned_from_headers() {
         .sum();
     assert_eq!(sent, 2, "two a second");
 }
+
+/// Where a provider counts output as it is produced, so do we; and the end says how much it truly was.
+#[test]
+fn output_counts_as_it_is_produced_and_is_settled_once() {
+    let yaml = one_provider("fireworks", &pool_of("{otpm: 350}"));
+    let mut rig = Rig::new(&yaml);
+    let long = FIRST.replace("\"hi\"", &format!("\"{}\"", "word ".repeat(300)));
+    let first = rig.chat(ASK_STREAM);
+    let call = rig.call();
+    rig.stream(call);
+    rig.say(call, &long);
+    // A little more than all, by estimate.
+    rig.chat(ASK);
+    assert!(
+        rig.calls().is_empty(),
+        "the answer that runs has used it up"
+    );
+    for text in [STOP, USAGE, DONE] {
+        rig.say(call, text);
+    }
+    rig.end(call);
+    let out = rig.take();
+    let calls = out.iter().filter(|o| matches!(o, Output::Call(_)));
+    assert_eq!(calls.count(), 1, "two tokens it was in the end");
+    assert!(
+        out.iter()
+            .any(|o| matches!(o, Output::End { client } if *client == first))
+    );
+}
