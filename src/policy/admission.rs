@@ -1,7 +1,7 @@
 //! What one tenant may do.
 
 use crate::base::{Instant, NanoUsd, WallTime};
-use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used};
+use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Seat, Used};
 use std::time::Duration;
 
 /// One tenant's standing at one shard: its share of the tenant's limits.
@@ -18,6 +18,8 @@ pub struct Allowance {
 pub enum Refusal {
     /// Too many at once, or in a minute.
     Rate { wait: Option<Duration> },
+    /// The instance has room, and this shard must be granted some of it first.
+    Soon { wait: Duration },
     /// The day's money is spent; the wait is until midnight UTC.
     Budget { wait: Duration },
 }
@@ -25,10 +27,10 @@ pub enum Refusal {
 impl Allowance {
     /// `numbers` and `usd_per_day` are the tenant's for the whole instance.
     #[must_use]
-    pub fn share(numbers: Numbers, usd_per_day: Option<NanoUsd>, shard: u16, shards: u16) -> Self {
+    pub fn share(numbers: Numbers, usd_per_day: Option<NanoUsd>, seat: &Seat) -> Self {
         Self {
-            limit: Limit::share(numbers, shard, shards),
-            usd_per_day: usd_per_day.map(|usd| NanoUsd(usd.0 / i64::from(shards))),
+            limit: Limit::leased_share(numbers, seat),
+            usd_per_day: usd_per_day.map(|usd| NanoUsd(usd.0 / i64::from(seat.shards))),
             day: 0,
             spent: NanoUsd::ZERO,
         }
@@ -50,6 +52,7 @@ impl Allowance {
         }
         match self.limit.room(ask, now) {
             Room::Now => Ok(self.limit.reserve(ask, now)),
+            Room::In(wait) if self.limit.only_lease_lacks(ask, now) => Err(Refusal::Soon { wait }),
             Room::In(wait) => Err(Refusal::Rate { wait: Some(wait) }),
             Room::WhenFreed | Room::Never => Err(Refusal::Rate { wait: None }),
         }
@@ -80,6 +83,11 @@ impl Allowance {
         self.spent = NanoUsd((self.spent.0 - cost.0).max(0));
     }
 
+    /// For who looks after its lease.
+    pub fn limit(&mut self) -> &mut Limit {
+        &mut self.limit
+    }
+
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.limit.in_flight()
@@ -102,9 +110,17 @@ const DAY: i64 = 86_400_000_000_000;
 mod tests {
     use super::*;
 
+    const ALONE: Seat = Seat {
+        shard: 0,
+        shards: 1,
+        life: 1,
+        hosts: true,
+        recovers: false,
+    };
+
     #[test]
     fn the_days_money_comes_back_at_midnight() {
-        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), &ALONE);
         let evening = WallTime(DAY * 5 + DAY - 10);
         let held = tenant
             .admit(Ask::default(), Instant(0), evening)
@@ -124,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_charged_later_counts_for_its_day() {
-        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), Some(NanoUsd(100)), &ALONE);
         tenant.charge(NanoUsd(100), WallTime(DAY * 5));
         let refused = tenant.admit(Ask::default(), Instant(0), WallTime(DAY * 5));
         assert!(matches!(refused, Err(Refusal::Budget { .. })));

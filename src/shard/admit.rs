@@ -14,6 +14,7 @@ use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Lanes;
+use crate::shard::line::{Claim, Claims};
 use crate::shard::marks::Steered;
 use crate::shard::paths::{self, Ask, Beside, Line};
 use crate::shard::socket::Kind;
@@ -199,6 +200,7 @@ impl Shard {
                 steered: Steered::default(),
                 written: None,
                 tenant_hold: None,
+                unadmitted: false,
                 tally: Tally::default(),
                 row: None,
                 ticket: None,
@@ -322,8 +324,31 @@ impl Exchange {
     ) -> Phase {
         self.body = body;
         let understood = self.understand(desk).and_then(|()| self.locate(desk));
-        match understood.and_then(|()| self.admit(desk, now)) {
-            Ok(()) => self.route(desk, now, now.instant, out),
+        match understood {
+            Ok(()) => self.enter(desk, now, now.instant, out),
+            Err(fault) => self.refuse(desk, now, &fault, out),
+        }
+    }
+
+    /// Is admitted, and routed; or waits until this shard is granted what its tenant still has.
+    pub fn enter(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        since: Instant,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        self.unadmitted = false;
+        match self.admit(desk, now, since) {
+            Ok(None) => self.route(desk, now, since, out),
+            Ok(Some(until)) => {
+                self.unadmitted = true;
+                let claim = Claim::tenant(self.tenant);
+                self.line_up(desk, until, Claims::from_slice(&[claim]), false);
+                let (of, ask) = ((self.epoch, self.tenant), self.asked.ask);
+                desk.park_at_tenant(self.id, of, ask, since, now.instant);
+                Phase::Waiting { since, until }
+            }
             Err(fault) => self.refuse(desk, now, &fault, out),
         }
     }
@@ -443,18 +468,36 @@ impl Exchange {
         Ok(())
     }
 
-    /// The tenant's own limits.
-    fn admit(&mut self, desk: &mut Desk, now: Now) -> Result<(), Fault> {
-        let admitted =
-            desk.epoch(self.epoch)
-                .tenant(self.tenant)
-                .admit(self.asked.ask, now.instant, now.wall);
+    /// The tenant's own limits: admitted, or to be tried again then.
+    fn admit(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        since: Instant,
+    ) -> Result<Option<Instant>, Fault> {
+        let patience = since + GRANT_TIME;
+        let others = desk
+            .line
+            .is_claimed(Claim::tenant(self.tenant), self.is_batch());
+        if others && now.instant < patience {
+            return Ok(Some(patience));
+        }
+        let admitted = desk
+            .epoch(self.epoch)
+            .admit(self.tenant, self.asked.ask, now);
         match admitted {
             Ok(hold) => {
                 self.tenant_hold = Some(hold);
-                Ok(())
+                Ok(None)
             }
-            Err(Refusal::Rate { wait }) => {
+            Err(Refusal::Soon { wait }) if now.instant < patience => {
+                Ok(Some((now.instant + wait).min(patience)))
+            }
+            Err(refusal @ (Refusal::Rate { .. } | Refusal::Soon { .. })) => {
+                let wait = match refusal {
+                    Refusal::Rate { wait } => wait,
+                    Refusal::Soon { .. } | Refusal::Budget { .. } => None,
+                };
                 let message = "the limits of this tenant are reached";
                 let fault =
                     Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
@@ -535,6 +578,9 @@ impl Exchange {
         }
     }
 }
+
+/// Another shard grants within a millisecond; one that does not is about to begin anew.
+const GRANT_TIME: Duration = Duration::from_secs(1);
 
 /// The model that a client calls so. `Err`: there is none, or its provider has retired it.
 pub(super) fn find_model(

@@ -8,7 +8,7 @@ use crate::base::{
     PoolId, Rng, ShardId, Slab, Str, TenantId, Tokens,
 };
 use crate::config::Config;
-use crate::policy::admission::Allowance;
+use crate::policy::admission::{Allowance, Refusal};
 use crate::policy::capacity::{
     Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, Worth, of_class,
 };
@@ -20,6 +20,7 @@ use crate::shard::decisions::Decisions;
 use crate::shard::forecast::{Caches, Forecast};
 use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::kept::Bill;
+use crate::shard::leases::{Here, Leaseholds, Leases, Scope};
 use crate::shard::line::{Claim, Line};
 use crate::shard::servers::Servers;
 use crate::shard::{LogLine, Mail, Meters, Output, Setup};
@@ -45,6 +46,9 @@ pub(super) struct Desk {
     pub meters: Meters,
     pub attempts: Slab<ExchangeId>,
     pub line: Line,
+    /// What is leased of limits that all shards share.
+    pub leases: Leases,
+    seed: u64,
     pools: u32,
     /// Exchanges in a second or later attempt.
     pub retrying: usize,
@@ -82,7 +86,8 @@ pub(super) struct Epoch {
     /// Shared with the epochs before and after that know the same tenant with the same limits.
     tenants: Vec<Rc<RefCell<Allowance>>>,
     /// Shared likewise.
-    pools: Vec<Rc<RefCell<Pool>>>,
+    pub(super) pools: Vec<Rc<RefCell<Pool>>>,
+    pub(super) leaseholds: Leaseholds,
     /// By endpoint and place of the pool in it: which limits of the pool apply.
     draws: Vec<Vec<SmallVec<[u8; 2]>>>,
     breakers: Vec<Vec<Breaker>>,
@@ -100,10 +105,10 @@ pub(super) struct Epoch {
 
 /// A pool's standing.
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     /// Different for each that ever was.
     number: u32,
-    limits: Vec<Limit>,
+    pub(super) limits: Vec<Limit>,
     /// Calls in flight, counted also where no limit is configured.
     calls: u64,
 }
@@ -136,8 +141,16 @@ impl Desk {
             config,
             id: shard,
             shards,
+            seed,
+            restarts,
             ..
         } = setup;
+        let here = Here {
+            shard,
+            shards,
+            seed,
+            recovers: restarts > 0,
+        };
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
         let cached = Table::new(config.limits.issued_max);
@@ -148,7 +161,8 @@ impl Desk {
             InstanceSecret::new(&setup.secret),
             config.limits.prefixes_max,
         );
-        let epoch = Epoch::new(0, config, (shard, shards), 0, caches.secret());
+        let mut epoch = Epoch::new(0, config, here, 0, caches.secret());
+        epoch.lease(shards);
         Self {
             shard,
             shards,
@@ -160,6 +174,8 @@ impl Desk {
             // An exchange has at most one attempt at a time.
             attempts: Slab::new(exchanges_max),
             line: Line::default(),
+            leases: Leases::default(),
+            seed,
             pools,
             retrying: 0,
             ledger_room,
@@ -182,11 +198,17 @@ impl Desk {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
         self.cached.hold(config.limits.issued_max);
-        let here = (self.shard, self.shards);
+        let here = Here {
+            shard: self.shard,
+            shards: self.shards,
+            seed: self.seed,
+            recovers: false,
+        };
         let secret = self.caches.secret();
         let mut epoch = Epoch::new(self.next_epoch, config, here, self.pools, secret);
         self.pools = self.pools.wrapping_add(pools);
         epoch.inherit(self.newest());
+        epoch.lease(self.shards);
         self.next_epoch = self.next_epoch.wrapping_add(1);
         self.epochs.push(epoch);
         self.calendar_at = Instant::default();
@@ -298,7 +320,7 @@ impl Epoch {
     fn new(
         number: u32,
         config: Arc<Config>,
-        (shard, shards): (ShardId, u16),
+        here: Here,
         first_pool: u32,
         secret: &InstanceSecret,
     ) -> Self {
@@ -321,7 +343,8 @@ impl Epoch {
                         concurrent: l.concurrent,
                         ..Numbers::default()
                     };
-                    let share = Allowance::share(numbers, l.usd_per_day, shard.0, shards);
+                    let seat = here.seat(Scope::of_tenant(tenant), number);
+                    let share = Allowance::share(numbers, l.usd_per_day, &seat);
                     Rc::new(RefCell::new(share))
                 })
                 .collect(),
@@ -329,7 +352,7 @@ impl Epoch {
                 .pools
                 .iter()
                 .zip(first_pool..)
-                .map(|(pool, number)| {
+                .map(|(pool, at)| {
                     let numbers = |l: &crate::config::PoolLimit| Numbers {
                         requests: l.rpm,
                         tokens: count(l.tpm),
@@ -340,14 +363,18 @@ impl Epoch {
                         tokens_day: count(l.tpd),
                         burst: l.burst,
                     };
-                    let twin = |l| Limit::twin(numbers(l), l.rule, shard.0, shards);
+                    let twin = |(i, l): (usize, &crate::config::PoolLimit)| {
+                        let scope = Scope::of_limit(&config, pool, i);
+                        Limit::leased_twin(numbers(l), l.rule, &here.seat(scope, number))
+                    };
                     Rc::new(RefCell::new(Pool {
-                        number,
-                        limits: pool.limits.iter().map(twin).collect(),
+                        number: at,
+                        limits: pool.limits.iter().enumerate().map(twin).collect(),
                         calls: 0,
                     }))
                 })
                 .collect(),
+            leaseholds: Leaseholds::default(),
             draws: config
                 .endpoints
                 .iter()
@@ -371,6 +398,11 @@ impl Epoch {
             places: issued::places(&config),
             config,
         }
+    }
+
+    /// Its limits are leased, as they are now.
+    fn lease(&mut self, shards: u16) {
+        self.leaseholds = Leaseholds::new(&self.config, shards, &self.pools, &self.tenants);
     }
 
     /// Goes on with the pools and tenants that have kept their names and numbers, and with what providers have closed.
@@ -448,7 +480,7 @@ impl Epoch {
             .position(|p| *p == pool)
     }
 
-    fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
+    pub(super) fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
         self.place(endpoint, pool)
             .map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
     }
@@ -456,6 +488,30 @@ impl Epoch {
     /// The tenant's standing.
     pub fn tenant(&self, tenant: TenantId) -> std::cell::RefMut<'_, Allowance> {
         self.tenants[tenant.0 as usize].borrow_mut()
+    }
+
+    /// Takes hold of what `ask` draws on the tenant's limits, or says why not.
+    pub fn admit(&mut self, tenant: TenantId, ask: Ask, now: Now) -> Result<Reservation, Refusal> {
+        let allowance = &mut *self.tenants[tenant.0 as usize].borrow_mut();
+        let admitted = allowance.admit(ask, now.instant, now.wall);
+        let limit = allowance.limit();
+        self.leaseholds.stir_tenant(tenant, limit, now.instant);
+        admitted
+    }
+
+    /// Gives the hold back, for what was used (`None`: nothing was sent) and spent.
+    pub fn settle_tenant(
+        &mut self,
+        tenant: TenantId,
+        held: Reservation,
+        used: Option<Used>,
+        cost: NanoUsd,
+        now: Now,
+    ) {
+        let allowance = &mut *self.tenants[tenant.0 as usize].borrow_mut();
+        allowance.settle(held, used, cost, now.instant, now.wall);
+        let limit = allowance.limit();
+        self.leaseholds.stir_tenant(tenant, limit, now.instant);
     }
 
     pub fn room(&self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Room {
@@ -511,15 +567,14 @@ impl Epoch {
     pub fn hold(&mut self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Hold {
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
         state.calls += 1;
-        let limits = &mut state.limits;
-        Hold {
-            pool,
-            held: self
-                .limits(endpoint, pool)
-                .iter()
-                .map(|i| (*i, limits[*i as usize].reserve(ask, now)))
-                .collect(),
+        let (limits, mut held) = (&mut state.limits, SmallVec::new());
+        let place = self.place(endpoint, pool);
+        for i in place.map_or(&[][..], |place| &self.draws[endpoint.0 as usize][place]) {
+            let limit = &mut limits[*i as usize];
+            held.push((*i, limit.reserve(ask, now)));
+            self.leaseholds.stir(pool, *i, limit, now);
         }
+        Hold { pool, held }
     }
 
     /// A call that no limit counts.
@@ -535,7 +590,9 @@ impl Epoch {
     pub fn produced(&mut self, hold: &mut Hold, so_far: Tokens, now: Instant) {
         let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
         for (i, reservation) in &mut hold.held {
-            state.limits[*i as usize].produced(reservation, so_far, now);
+            let limit = &mut state.limits[*i as usize];
+            limit.produced(reservation, so_far, now);
+            self.leaseholds.stir(hold.pool, *i, limit, now);
         }
     }
 
@@ -543,7 +600,9 @@ impl Epoch {
         let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
         state.calls = state.calls.saturating_sub(1);
         for (i, reservation) in hold.held {
-            state.limits[i as usize].settle(reservation, used, now);
+            let limit = &mut state.limits[i as usize];
+            limit.settle(reservation, used, now);
+            self.leaseholds.stir(hold.pool, i, limit, now);
         }
     }
 
@@ -565,14 +624,15 @@ impl Epoch {
     /// Heeds what a provider says of its limits in its answer to a call at this endpoint, which `hold` was taken for: those of the model's
     /// class where there are such, since what it says of one model must not throttle all others, else those of the whole pool.
     pub fn heed(
-        &self,
+        &mut self,
         endpoint: EndpointId,
         pool: PoolId,
         mut hold: Option<&mut Hold>,
         told: &[(Dimension, Told)],
         now: Instant,
     ) {
-        let drawn = self.limits(endpoint, pool);
+        let place = self.place(endpoint, pool);
+        let drawn = place.map_or(&[][..], |place| &self.draws[endpoint.0 as usize][place]);
         let config = &self.config.pools[pool.0 as usize].limits;
         let of_class = |i: &&u8| !config[**i as usize].models.is_empty();
         let any = drawn.iter().any(|i| of_class(&i));
@@ -584,6 +644,8 @@ impl Epoch {
                 let sent = held.as_mut().map(|(_, reservation)| reservation);
                 state.limits[*i as usize].heed(*dimension, *told, sent, now);
             }
+            let limit = &mut state.limits[*i as usize];
+            self.leaseholds.stir(pool, *i, limit, now);
         }
     }
 
@@ -597,10 +659,13 @@ impl Epoch {
     ) {
         let config = &self.config.pools[pool.0 as usize].limits;
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
-        for i in self.limits(endpoint, pool) {
+        let place = self.place(endpoint, pool);
+        for i in place.map_or(&[][..], |place| &self.draws[endpoint.0 as usize][place]) {
             // As in `close`: what one model was refused for must not slow the others.
             if config[*i as usize].models.iter().any(|class| class != "*") {
-                state.limits[*i as usize].refused(retry_after, told, now);
+                let limit = &mut state.limits[*i as usize];
+                limit.refused(retry_after, told, now);
+                self.leaseholds.stir(pool, *i, limit, now);
             }
         }
     }

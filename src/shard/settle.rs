@@ -663,14 +663,9 @@ impl Exchange {
     pub fn settled(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
         self.write_row(desk, true, out);
         if let Some(hold) = self.tenant_hold.take() {
-            let mut allowance = desk.epoch(self.epoch).tenant(self.tenant);
-            allowance.settle(
-                hold,
-                self.tally.used,
-                self.tally.cost,
-                now.instant,
-                now.wall,
-            );
+            let (used, cost) = (self.tally.used, self.tally.cost);
+            let epoch = desk.epoch(self.epoch);
+            epoch.settle_tenant(self.tenant, hold, used, cost, now);
         } else if self.tally.cost > NanoUsd::ZERO {
             // What it held was given back before its cost was known.
             let mut allowance = desk.epoch(self.epoch).tenant(self.tenant);

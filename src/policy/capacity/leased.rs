@@ -283,11 +283,14 @@ impl Limit {
     pub fn answer(&mut self, word: &Word, now: Instant) -> Option<Reply> {
         let limits = self.limits();
         let lease = self.lease.as_mut()?;
-        lease.host.as_mut()?.central(limits, now);
+        let unheard = lease.host.as_mut()?.central(limits, now).unheard(&word.ask);
         for (passed, dimension) in word.told.iter().zip(DIMENSION) {
             if let Some(Passed { told, since, age }) = *passed {
                 let others = self.others_beside(word.ask.holder, dimension, age);
-                self.correct(dimension, told, since.saturating_add(others), now);
+                // What this ask itself says was spent is taken off when it is heard.
+                let unheard = i128::from(unheard[dimension as usize]);
+                let since = i128::from(since) + i128::from(others) - unheard;
+                self.correct(dimension, told, since, now);
             }
         }
         if let Some(refused) = word.refused {
@@ -305,6 +308,7 @@ impl Limit {
         for d in 0..DIMENSIONS {
             self.gauges[d].recent.drew(drawn[d].wrapping_sub(seen[d]));
         }
+        self.replicate(&reply, now);
         Some(reply)
     }
 
@@ -324,6 +328,13 @@ impl Limit {
         if reply.holder != lease.holder.id() || !lease.holder.hear(reply, now) {
             return false;
         }
+        self.replicate(reply, now);
+        true
+    }
+
+    /// Takes what the instance has left, less what is not told yet of here, for what is in the buckets.
+    fn replicate(&mut self, reply: &Reply, now: Instant) {
+        let Some(lease) = &self.lease else { return };
         let (hosts, unsaid) = (lease.hosts(), lease.holder.unsaid());
         for (d, limit) in reply.limits.iter().enumerate() {
             let Some((rate, burst)) = limit else { continue };
@@ -336,7 +347,6 @@ impl Limit {
             let left = i128::from(reply.left[d]) - i128::from(unsaid[d]) * 1_000;
             bucket.set_thousandths(left, now);
         }
-        true
     }
 
     /// Does something to the buckets that changes what can be granted.

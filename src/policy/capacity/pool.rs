@@ -196,6 +196,20 @@ impl Limit {
     /// Whether `ask` could be reserved at `now`.
     #[must_use]
     pub fn room(&self, ask: Ask, now: Instant) -> Room {
+        let room = self.room_of_all(ask, now);
+        match &self.lease {
+            Some(lease) => room.max(lease.room(self.wants(ask), now)),
+            None => room,
+        }
+    }
+
+    /// Whether all shards together have room, and only this one has not leased enough of it.
+    #[must_use]
+    pub fn only_lease_lacks(&self, ask: Ask, now: Instant) -> bool {
+        self.lease.is_some() && self.room_of_all(ask, now) == Room::Now
+    }
+
+    fn room_of_all(&self, ask: Ask, now: Instant) -> Room {
         let mut room = match self.concurrent {
             Some(0) => return Room::Never,
             Some(most) if self.in_flight >= most => Room::WhenFreed,
@@ -204,9 +218,6 @@ impl Limit {
         };
         let wants = self.wants(ask);
         let [_, tokens, ..] = wants;
-        if let Some(lease) = &self.lease {
-            room = room.max(lease.room(wants, now));
-        }
         for (gauge, want) in self.gauges.iter().zip(wants) {
             if let Some(bucket) = &gauge.bucket {
                 room = room.max(bucket.room(want, now));
@@ -430,10 +441,10 @@ impl Limit {
             Some(lease) if lease.hosts() => {
                 let age = sent_at.map_or(Duration::ZERO, |(_, at)| now - at);
                 let others = self.others_within(dimension, age);
-                self.correct(dimension, told, since.saturating_add(others), now);
+                self.correct(dimension, told, i128::from(since) + i128::from(others), now);
             }
             Some(_) => self.pass_on(dimension, told, since, sent_at, now),
-            None => self.correct(dimension, told, since, now),
+            None => self.correct(dimension, told, i128::from(since), now),
         }
         if let Some(held) = sent {
             // Output goes on being produced.
@@ -466,14 +477,14 @@ impl Limit {
     }
 
     /// Takes what the provider said for true, less `since` that was drawn after what it answered was sent.
-    pub(super) fn correct(&mut self, dimension: Dimension, told: Told, since: u64, now: Instant) {
+    pub(super) fn correct(&mut self, dimension: Dimension, told: Told, since: i128, now: Instant) {
         match self.lease {
             Some(_) => self.as_host(now, |limit| limit.believe(dimension, told, since, now)),
             None => self.believe(dimension, told, since, now),
         }
     }
 
-    fn believe(&mut self, dimension: Dimension, told: Told, since: u64, now: Instant) {
+    fn believe(&mut self, dimension: Dimension, told: Told, since: i128, now: Instant) {
         if let Some(limit) = told.limit.filter(|_| self.learns) {
             self.heed_limit(dimension, limit, told, now);
         }
@@ -492,7 +503,7 @@ impl Limit {
             0 => remaining.saturating_sub(rounding / 2),
             _ => remaining,
         };
-        let to = i128::from(least / u64::from(self.share.shards.max(1))) - i128::from(since);
+        let to = i128::from(least / u64::from(self.share.shards.max(1))) - since;
         bucket.lower(to, now);
         // Of output nobody can say how much of what is under way was counted.
         if self.learns && dimension != Dimension::Output {

@@ -132,6 +132,16 @@ impl Central {
         self.refill(now);
     }
 
+    /// What an ask will be found to have spent that is not taken off yet.
+    #[must_use]
+    pub fn unheard(&self, ask: &Ask) -> Amounts {
+        let same = |lease: &&Lease| lease.number == ask.lease && ask.epoch == self.epoch;
+        let Some(lease) = self.leases.get(&ask.holder).filter(same) else {
+            return [0; DIMENSIONS];
+        };
+        std::array::from_fn(|d| (ask.spent[d] - lease.spent[d]).max(0).unsigned_abs())
+    }
+
     /// All that holders said they spent since the beginning, for who learns from it.
     #[must_use]
     pub fn drawn(&self) -> Amounts {

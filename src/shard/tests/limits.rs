@@ -86,31 +86,6 @@ fn a_limit_of_one_model_closes_that_model_only() {
     }
 }
 
-/// Two shards see one provider's count: neither may take all of what is left.
-#[test]
-fn what_is_left_is_shared_between_shards() {
-    let pool = pool_of("{rpm: 1000}");
-    let mut rig = Rig::of(&one_provider("openai", &pool), 4);
-    rig.chat(ASK);
-    let call = rig.call();
-    rig.up(
-        call,
-        200,
-        &[
-            ("content-type", "application/json"),
-            ("x-ratelimit-remaining-requests", "8"),
-        ],
-    );
-    rig.say(call, WHOLE);
-    rig.end(call);
-    let mut sent = 0;
-    for _ in 0..8 {
-        rig.chat(ASK);
-        sent += rig.calls().len();
-    }
-    assert_eq!(sent, 2, "a quarter of eight");
-}
-
 #[test]
 fn a_probe_whose_client_cancels_lets_the_next_one_probe() {
     let yaml = one_provider("openai", POOL)

@@ -12,6 +12,7 @@ mod field;
 mod kept;
 mod keys;
 mod lanes;
+mod leases;
 mod ledger;
 mod limits;
 mod marks;
@@ -103,6 +104,7 @@ impl Rig {
             shards,
             seed: 7,
             secret: [7; 32],
+            restarts: 0,
         };
         let start = 1_000_000_000_000;
         Self {

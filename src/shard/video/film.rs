@@ -184,7 +184,10 @@ impl Exchange {
         let room = epoch.room(attempt.endpoint, attempt.pool, Draw::default(), now.instant);
         match room {
             Room::Now if ready => {}
-            Room::In(wait) => return self.film_on(attempt, now, wait.clamp(SOON, poll.max(SOON))),
+            Room::In(wait) => {
+                epoch.wish((attempt.endpoint, attempt.pool), now.instant);
+                return self.film_on(attempt, now, wait.clamp(SOON, poll.max(SOON)));
+            }
             _ => return self.film_on(attempt, now, poll),
         }
         if let Some(case) = &mut self.video {
@@ -480,9 +483,9 @@ impl Exchange {
     /// What its tenant's limits hold of an order is given back when it is taken: it is a request that was answered.
     pub(super) fn release_tenant(&mut self, desk: &mut Desk, now: Now) {
         if let Some(hold) = self.tenant_hold.take() {
-            let mut tenant = desk.epoch(self.epoch).tenant(self.tenant);
             let used = Some(Used::default());
-            tenant.settle(hold, used, NanoUsd::ZERO, now.instant, now.wall);
+            let epoch = desk.epoch(self.epoch);
+            epoch.settle_tenant(self.tenant, hold, used, NanoUsd::ZERO, now);
         }
     }
 
