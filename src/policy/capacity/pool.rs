@@ -117,10 +117,13 @@ impl Limit {
     /// The same as `share`, leased from what all shards together have.
     #[must_use]
     pub fn leased_share(of: Numbers, seat: &Seat) -> Self {
-        Self {
-            learns: false,
-            ..Self::leased_twin(of, Rule::OURS, seat)
+        let mut limit = Self::leased_twin(of, Rule::OURS, seat);
+        limit.learns = false;
+        // Where no rate is limited nothing is leased; a provider's may turn out to be.
+        if limit.gauges.iter().all(|gauge| gauge.bucket.is_none()) {
+            limit.lease = None;
         }
+        limit
     }
 
     /// The same as `twin`, leased likewise. What is counted at once or by the day is split: a place that a broken shard had, or a day's
