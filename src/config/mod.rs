@@ -385,7 +385,7 @@ pub struct Pool {
 }
 
 /// A provider's limit over a class of models. `None` is unlimited or unknown.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct PoolLimit {
     /// Model names with `*` for any run of characters; matched against the endpoint's name and the model's.
     pub models: Vec<String>,

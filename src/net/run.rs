@@ -11,7 +11,7 @@ use super::spare::Spare;
 use super::tls::Origins;
 use super::upstream::Calls;
 use super::wheel::{Sleep, Wheel};
-use crate::base::{Budget, Instant, Now};
+use crate::base::{Budget, Instant, Now, ShardId};
 use crate::config::{Config, Limits};
 use crate::shard::{Gossip, Input, Mail, Output, Shard};
 use std::cell::{Cell, RefCell};
@@ -53,6 +53,9 @@ pub type Resolving = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>>>>;
 /// Asks whoever resolves names. Never blocks.
 pub type Resolve = Rc<dyn Fn(&str) -> Resolving>;
 
+/// Takes a letter to one other shard, or to all.
+pub type Tell = Box<dyn FnMut(Option<ShardId>, Gossip)>;
+
 /// What a core is made of.
 pub struct Setup {
     /// The node keeps its own handle, to read meters between steps.
@@ -64,7 +67,7 @@ pub struct Setup {
     /// Takes mail to the I/O core; must not step the core.
     pub post: Box<dyn FnMut(Mail)>,
     /// Takes letters to the other shards; must not step the core.
-    pub tell: Box<dyn FnMut(Gossip)>,
+    pub tell: Tell,
     /// The shard panicked: its state can no longer be believed. The core takes no further step; the node makes a new one.
     pub on_broken: Box<dyn FnOnce()>,
 }
@@ -109,7 +112,7 @@ pub struct Inner<R: Runtime> {
     broken: Cell<bool>,
     on_broken: Cell<Option<Box<dyn FnOnce()>>>,
     post: RefCell<Box<dyn FnMut(Mail)>>,
-    tell: RefCell<Box<dyn FnMut(Gossip)>>,
+    tell: RefCell<Tell>,
     alarm: RefCell<Sleep>,
     armed: Cell<Instant>,
     steps: Cell<u64>,
@@ -273,7 +276,8 @@ impl<R: Runtime> Core<R> {
             Output::Pause { attempt } => self.calls.pause(attempt, true),
             Output::Resume { attempt } => self.calls.pause(attempt, false),
             Output::Post(mail) => (self.post.borrow_mut())(mail),
-            Output::Tell(gossip) => (self.tell.borrow_mut())(gossip),
+            Output::Tell(gossip) => (self.tell.borrow_mut())(None, gossip),
+            Output::TellOne { shard, gossip } => (self.tell.borrow_mut())(Some(shard), gossip),
         }
     }
 

@@ -300,6 +300,7 @@ impl<R: Runtime> Shift<R> {
             shards: config.server.shards,
             seed: shared.seed ^ (u64::from(life.shard.0) << 48) ^ (u64::from(life.restarts) << 32),
             secret: shared.secret,
+            restarts: life.restarts,
         })));
         if let Some(known) = &shared.prefixes {
             shard.borrow_mut().restore(known, clock());
@@ -316,7 +317,7 @@ impl<R: Runtime> Shift<R> {
                 origins,
                 resolve: resolve(shared.resolver.clone()),
                 post: Box::new(move |mail| post.borrow_mut().post(mail)),
-                tell: Box::new(move |gossip| tell.tell(gossip)),
+                tell: Box::new(move |to, gossip| tell.tell(to, gossip)),
                 on_broken: on_broken(Rc::clone(&shard), Rc::clone(&lanes), Rc::clone(&broken)),
             },
         );
@@ -663,9 +664,13 @@ impl MeshPlace {
         }))
     }
 
-    fn tell(&self, gossip: Gossip) {
+    /// To one shard, or to all others.
+    fn tell(&self, to: Option<ShardId>, gossip: Gossip) {
         if let Some(end) = &*self.0.end.borrow() {
-            for other in end.others() {
+            for other in end
+                .others()
+                .filter(|other| to.is_none_or(|to| to == *other))
+            {
                 // A full box loses it: gossip saves a call, no more.
                 let _ = end.try_send(other, gossip.clone());
             }

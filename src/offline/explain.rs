@@ -136,6 +136,7 @@ impl Desk {
                 shards: 1,
                 seed: 0,
                 secret: [0; 32],
+                restarts: 0,
             }),
             now: Now {
                 instant: Instant(1_000_000_000_000),

@@ -1,7 +1,7 @@
 //! What one tenant may do.
 
 use crate::base::{Instant, NanoUsd, WallTime};
-use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Used};
+use crate::policy::capacity::{Ask, Limit, Numbers, Reservation, Room, Seat, Used};
 use std::time::Duration;
 
 /// One tenant's standing at one shard: its share of the tenant's limits.
@@ -27,6 +27,8 @@ pub struct Budget {
 pub enum Refusal {
     /// Too many at once, or in a minute.
     Rate { wait: Option<Duration> },
+    /// The instance has room, and this shard must be granted some of it first.
+    Soon { wait: Duration },
     /// The money of the day or of the month is spent; the wait is until midnight UTC, or until the first of the next month.
     Budget { wait: Duration },
 }
@@ -34,10 +36,10 @@ pub enum Refusal {
 impl Allowance {
     /// `numbers` and `budget` are the tenant's for the whole instance.
     #[must_use]
-    pub fn share(numbers: Numbers, budget: Budget, shard: u16, shards: u16) -> Self {
-        let share = |usd: NanoUsd| NanoUsd(usd.0 / i64::from(shards));
+    pub fn share(numbers: Numbers, budget: Budget, seat: &Seat) -> Self {
+        let share = |usd: NanoUsd| NanoUsd(usd.0 / i64::from(seat.shards));
         Self {
-            limit: Limit::share(numbers, shard, shards),
+            limit: Limit::leased_share(numbers, seat),
             budget: Budget {
                 day: budget.day.map(share),
                 month: budget.month.map(share),
@@ -72,6 +74,7 @@ impl Allowance {
         }
         match self.limit.room(ask, now) {
             Room::Now => Ok(self.limit.reserve(ask, now)),
+            Room::In(wait) if self.limit.only_lease_lacks(ask, now) => Err(Refusal::Soon { wait }),
             Room::In(wait) => Err(Refusal::Rate { wait: Some(wait) }),
             Room::WhenFreed | Room::Never => Err(Refusal::Rate { wait: None }),
         }
@@ -102,6 +105,11 @@ impl Allowance {
         let less = |spent: NanoUsd| NanoUsd((spent.0 - cost.0).max(0));
         self.spent = less(self.spent);
         self.spent_in_month = less(self.spent_in_month);
+    }
+
+    /// For who looks after its lease.
+    pub fn limit(&mut self) -> &mut Limit {
+        &mut self.limit
     }
 
     #[must_use]
@@ -151,6 +159,14 @@ const DAY: i64 = 86_400_000_000_000;
 mod tests {
     use super::*;
 
+    const ALONE: Seat = Seat {
+        shard: 0,
+        shards: 1,
+        life: 1,
+        hosts: true,
+        recovers: false,
+    };
+
     fn a_day(usd: i64) -> Budget {
         Budget {
             day: Some(NanoUsd(usd)),
@@ -181,7 +197,7 @@ mod tests {
             day: None,
             month: Some(NanoUsd(100)),
         };
-        let mut tenant = Allowance::share(Numbers::default(), budget, 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), budget, &ALONE);
         let on = |day: i64| WallTime(DAY * day);
         tenant.charge(NanoUsd(60), on(20_781));
         assert!(tenant.admit(Ask::default(), Instant(0), on(20_782)).is_ok());
@@ -194,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_days_money_comes_back_at_midnight() {
-        let mut tenant = Allowance::share(Numbers::default(), a_day(100), 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), a_day(100), &ALONE);
         let evening = WallTime(DAY * 5 + DAY - 10);
         let held = tenant
             .admit(Ask::default(), Instant(0), evening)
@@ -214,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_charged_later_counts_for_its_day() {
-        let mut tenant = Allowance::share(Numbers::default(), a_day(100), 0, 1);
+        let mut tenant = Allowance::share(Numbers::default(), a_day(100), &ALONE);
         tenant.charge(NanoUsd(100), WallTime(DAY * 5));
         let refused = tenant.admit(Ask::default(), Instant(0), WallTime(DAY * 5));
         assert!(matches!(refused, Err(Refusal::Budget { .. })));

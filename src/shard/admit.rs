@@ -14,6 +14,7 @@ use crate::shard::desk::Desk;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Lanes;
+use crate::shard::line::{Claim, Claims};
 use crate::shard::marks::Steered;
 use crate::shard::paths::{self, Ask, Beside, Line};
 use crate::shard::socket::Kind;
@@ -216,6 +217,7 @@ impl Shard {
                 steered: Steered::default(),
                 written: None,
                 tenant_hold: None,
+                unadmitted: false,
                 tally: Tally::default(),
                 row: None,
                 ticket: None,
@@ -344,8 +346,31 @@ impl Exchange {
     ) -> Phase {
         self.body = body;
         let understood = self.understand(desk).and_then(|()| self.locate(desk));
-        match understood.and_then(|()| self.admit(desk, now)) {
-            Ok(()) => self.route(desk, now, now.instant, out),
+        match understood {
+            Ok(()) => self.enter(desk, now, now.instant, out),
+            Err(fault) => self.refuse(desk, now, &fault, out),
+        }
+    }
+
+    /// Is admitted, and routed; or waits until this shard is granted what its tenant still has.
+    pub fn enter(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        since: Instant,
+        out: &mut Vec<Output>,
+    ) -> Phase {
+        self.unadmitted = false;
+        match self.admit(desk, now, since) {
+            Ok(None) => self.route(desk, now, since, out),
+            Ok(Some(until)) => {
+                self.unadmitted = true;
+                let claim = Claim::tenant(self.tenant);
+                self.line_up(desk, until, Claims::from_slice(&[claim]), false);
+                let (of, ask) = ((self.epoch, self.who()), self.asked.ask);
+                desk.park_at_door(self.id, of, ask, since, now.instant);
+                Phase::Waiting { since, until }
+            }
             Err(fault) => self.refuse(desk, now, &fault, out),
         }
     }
@@ -470,15 +495,34 @@ impl Exchange {
         Ok(())
     }
 
-    /// The tenant's own limits.
-    fn admit(&mut self, desk: &mut Desk, now: Now) -> Result<(), Fault> {
+    /// The limits of its tenant and of its key: admitted, or to be tried again then.
+    fn admit(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        since: Instant,
+    ) -> Result<Option<Instant>, Fault> {
+        let patience = since + GRANT_TIME;
+        let others = desk
+            .line
+            .is_claimed(Claim::tenant(self.tenant), self.is_batch());
+        if others && now.instant < patience {
+            return Ok(Some(patience));
+        }
         let epoch = desk.epoch(self.epoch);
         match epoch.admit(self.who(), self.asked.ask, now) {
             Ok(hold) => {
                 self.tenant_hold = Some(hold);
-                Ok(())
+                Ok(None)
             }
-            Err(Refusal::Rate { wait }) => {
+            Err(Refusal::Soon { wait }) if now.instant < patience => {
+                Ok(Some((now.instant + wait).min(patience)))
+            }
+            Err(refusal @ (Refusal::Rate { .. } | Refusal::Soon { .. })) => {
+                let wait = match refusal {
+                    Refusal::Rate { wait } => wait,
+                    Refusal::Soon { .. } | Refusal::Budget { .. } => None,
+                };
                 let message = "the limits of this tenant, or of its key, are reached";
                 let fault =
                     Fault::new(FaultClass::RateLimited, message).with_code("rate_limit_exceeded");
@@ -589,6 +633,8 @@ pub(super) fn may_use(
         ..Fault::new(FaultClass::Forbidden, message).with_code("model_not_allowed")
     })
 }
+/// Another shard grants within a millisecond; one that does not is about to begin anew.
+const GRANT_TIME: Duration = Duration::from_secs(1);
 
 /// The model that a client calls so. `Err`: there is none, or its provider has retired it.
 pub(super) fn find_model(

@@ -5,7 +5,7 @@
 
 use crate::base::{
     AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, NanoUsd, Now,
-    PoolId, Rng, ShardId, Slab, Str, TenantId,
+    PoolId, Rng, ShardId, Slab, Str, TenantId, Tokens,
 };
 use crate::config::{Config, TenantLimits};
 use crate::policy::admission::{Allowance, Budget, Refusal};
@@ -21,6 +21,7 @@ use crate::shard::forecast::{Caches, Forecast};
 use crate::shard::issued::{self, Issued, Place, PlaceName};
 use crate::shard::keep_warm::Warmers;
 use crate::shard::kept::Bill;
+use crate::shard::leases::{Here, Leaseholds, Leases, Scope};
 use crate::shard::line::{Claim, Line};
 use crate::shard::servers::Servers;
 use crate::shard::{LogLine, Mail, Meters, Output, Setup};
@@ -46,6 +47,9 @@ pub(super) struct Desk {
     pub meters: Meters,
     pub attempts: Slab<ExchangeId>,
     pub line: Line,
+    /// What is leased of limits that all shards share.
+    pub leases: Leases,
+    seed: u64,
     pools: u32,
     /// Exchanges in a second or later attempt.
     pub retrying: usize,
@@ -89,7 +93,8 @@ pub(super) struct Epoch {
     /// By client key: of those with limits of their own. Shared likewise.
     keys: Vec<Option<Rc<RefCell<Allowance>>>>,
     /// Shared likewise.
-    pools: Vec<Rc<RefCell<Pool>>>,
+    pub(super) pools: Vec<Rc<RefCell<Pool>>>,
+    pub(super) leaseholds: Leaseholds,
     /// By endpoint and place of the pool in it: which limits of the pool apply.
     draws: Vec<Vec<SmallVec<[u8; 2]>>>,
     breakers: Vec<Vec<Breaker>>,
@@ -107,10 +112,10 @@ pub(super) struct Epoch {
 
 /// A pool's standing.
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     /// Different for each that ever was.
     number: u32,
-    limits: Vec<Limit>,
+    pub(super) limits: Vec<Limit>,
     /// Calls in flight, counted also where no limit is configured.
     calls: u64,
 }
@@ -154,8 +159,16 @@ impl Desk {
             config,
             id: shard,
             shards,
+            seed,
+            restarts,
             ..
         } = setup;
+        let here = Here {
+            shard,
+            shards,
+            seed,
+            recovers: restarts > 0,
+        };
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
         let cached = Table::new(config.limits.issued_max);
@@ -166,7 +179,8 @@ impl Desk {
             InstanceSecret::new(&setup.secret),
             config.limits.prefixes_max,
         );
-        let epoch = Epoch::new(0, config, (shard, shards), 0, caches.secret());
+        let mut epoch = Epoch::new(0, config, here, 0, caches.secret());
+        epoch.lease(shards);
         Self {
             shard,
             shards,
@@ -178,6 +192,8 @@ impl Desk {
             // An exchange has at most two attempts at a time, and seldom more than one.
             attempts: Slab::new(exchanges_max.saturating_mul(2)),
             line: Line::default(),
+            leases: Leases::default(),
+            seed,
             pools,
             retrying: 0,
             hedges: 1.0,
@@ -202,11 +218,17 @@ impl Desk {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
         self.cached.hold(config.limits.issued_max);
-        let here = (self.shard, self.shards);
+        let here = Here {
+            shard: self.shard,
+            shards: self.shards,
+            seed: self.seed,
+            recovers: false,
+        };
         let secret = self.caches.secret();
         let mut epoch = Epoch::new(self.next_epoch, config, here, self.pools, secret);
         self.pools = self.pools.wrapping_add(pools);
         epoch.inherit(self.newest());
+        epoch.lease(self.shards);
         self.next_epoch = self.next_epoch.wrapping_add(1);
         self.epochs.push(epoch);
         // Their places are counted by the configuration before.
@@ -321,7 +343,7 @@ impl Epoch {
     fn new(
         number: u32,
         config: Arc<Config>,
-        (shard, shards): (ShardId, u16),
+        here: Here,
         first_pool: u32,
         secret: &InstanceSecret,
     ) -> Self {
@@ -338,28 +360,17 @@ impl Epoch {
                 .iter()
                 .map(|tenant| {
                     let l = &tenant.limits;
-                    let numbers = numbers_of(l);
-                    let share = Allowance::share(numbers, budget_of(l), shard.0, shards);
+                    let seat = here.seat(Scope::of_tenant(tenant), number);
+                    let share = Allowance::share(numbers_of(l), budget_of(l), &seat);
                     Rc::new(RefCell::new(share))
                 })
                 .collect(),
-            keys: config
-                .client_keys
-                .iter()
-                .map(|key| {
-                    let l = &key.rights.limits;
-                    let numbers = numbers_of(l);
-                    (*l != TenantLimits::default()).then(|| {
-                        let share = Allowance::share(numbers, budget_of(l), shard.0, shards);
-                        Rc::new(RefCell::new(share))
-                    })
-                })
-                .collect(),
+            keys: keys_of(&config, here, number),
             pools: config
                 .pools
                 .iter()
                 .zip(first_pool..)
-                .map(|(pool, number)| {
+                .map(|(pool, at)| {
                     let numbers = |l: &crate::config::PoolLimit| Numbers {
                         requests: l.rpm,
                         tokens: count(l.tpm),
@@ -370,14 +381,18 @@ impl Epoch {
                         tokens_day: count(l.tpd),
                         burst: l.burst,
                     };
-                    let twin = |l| Limit::twin(numbers(l), l.rule, shard.0, shards);
+                    let twin = |(i, l): (usize, &crate::config::PoolLimit)| {
+                        let scope = Scope::of_limit(&config, pool, i);
+                        Limit::leased_twin(numbers(l), l.rule, &here.seat(scope, number))
+                    };
                     Rc::new(RefCell::new(Pool {
-                        number,
-                        limits: pool.limits.iter().map(twin).collect(),
+                        number: at,
+                        limits: pool.limits.iter().enumerate().map(twin).collect(),
                         calls: 0,
                     }))
                 })
                 .collect(),
+            leaseholds: Leaseholds::default(),
             draws: config
                 .endpoints
                 .iter()
@@ -401,6 +416,16 @@ impl Epoch {
             places: issued::places(&config),
             config,
         }
+    }
+
+    /// Its limits are leased, as they are now.
+    fn lease(&mut self, shards: u16) {
+        self.leaseholds = Leaseholds::new(
+            &self.config,
+            shards,
+            &self.pools,
+            (&self.tenants, &self.keys),
+        );
     }
 
     /// Goes on with the pools and tenants that have kept their names and numbers, and with what providers have closed.
@@ -485,37 +510,70 @@ impl Epoch {
             .position(|p| *p == pool)
     }
 
-    fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
+    pub(super) fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
         self.place(endpoint, pool)
             .map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
     }
 
     /// Takes hold of what a tenant and its key may use, or says why not.
-    pub fn admit(&self, who: Who, ask: Ask, now: Now) -> Result<Admitted, Refusal> {
-        let (instant, wall) = (now.instant, now.wall);
+    pub fn admit(&mut self, who: Who, ask: Ask, now: Now) -> Result<Admitted, Refusal> {
         let key = match &self.keys[who.1.0 as usize] {
-            Some(key) => Some(key.borrow_mut().admit(ask, instant, wall)?),
+            Some(key) => {
+                let allowance = &mut *key.borrow_mut();
+                let admitted = allowance.admit(ask, now.instant, now.wall);
+                self.leaseholds
+                    .stir_key(who.1, allowance.limit(), now.instant);
+                Some(admitted?)
+            }
             None => None,
         };
-        match self.tenant(who.0).admit(ask, instant, wall) {
+        let admitted = {
+            let allowance = &mut *self.tenants[who.0.0 as usize].borrow_mut();
+            let admitted = allowance.admit(ask, now.instant, now.wall);
+            self.leaseholds
+                .stir_tenant(who.0, allowance.limit(), now.instant);
+            admitted
+        };
+        match admitted {
             Ok(tenant) => Ok(Admitted { tenant, key }),
             Err(refusal) => {
-                if let (Some(held), Some(key)) = (key, &self.keys[who.1.0 as usize]) {
-                    key.borrow_mut()
-                        .settle(held, None, NanoUsd::ZERO, instant, wall);
-                }
+                self.settle_key(who.1, key, None, NanoUsd::ZERO, now);
                 Err(refusal)
             }
         }
     }
 
-    /// Gives back what `admit` took, for what was used and spent.
-    pub fn settle(&self, who: Who, held: Admitted, used: Option<Used>, cost: NanoUsd, now: Now) {
-        let (instant, wall) = (now.instant, now.wall);
-        self.tenant(who.0)
-            .settle(held.tenant, used, cost, instant, wall);
-        if let (Some(held), Some(key)) = (held.key, &self.keys[who.1.0 as usize]) {
-            key.borrow_mut().settle(held, used, cost, instant, wall);
+    /// Gives back what `admit` took, for what was used (`None`: nothing was sent) and spent.
+    pub fn settle(
+        &mut self,
+        who: Who,
+        held: Admitted,
+        used: Option<Used>,
+        cost: NanoUsd,
+        now: Now,
+    ) {
+        {
+            let allowance = &mut *self.tenants[who.0.0 as usize].borrow_mut();
+            allowance.settle(held.tenant, used, cost, now.instant, now.wall);
+            self.leaseholds
+                .stir_tenant(who.0, allowance.limit(), now.instant);
+        }
+        self.settle_key(who.1, held.key, used, cost, now);
+    }
+
+    fn settle_key(
+        &mut self,
+        key: ClientKeyId,
+        held: Option<Reservation>,
+        used: Option<Used>,
+        cost: NanoUsd,
+        now: Now,
+    ) {
+        if let (Some(held), Some(of)) = (held, &self.keys[key.0 as usize]) {
+            let allowance = &mut *of.borrow_mut();
+            allowance.settle(held, used, cost, now.instant, now.wall);
+            self.leaseholds
+                .stir_key(key, allowance.limit(), now.instant);
         }
     }
 
@@ -585,15 +643,14 @@ impl Epoch {
     pub fn hold(&mut self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Hold {
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
         state.calls += 1;
-        let limits = &mut state.limits;
-        Hold {
-            pool,
-            held: self
-                .limits(endpoint, pool)
-                .iter()
-                .map(|i| (*i, limits[*i as usize].reserve(ask, now)))
-                .collect(),
+        let (limits, mut held) = (&mut state.limits, SmallVec::new());
+        let place = self.place(endpoint, pool);
+        for i in place.map_or(&[][..], |place| &self.draws[endpoint.0 as usize][place]) {
+            let limit = &mut limits[*i as usize];
+            held.push((*i, limit.reserve(ask, now)));
+            self.leaseholds.stir(pool, *i, limit, now);
         }
+        Hold { pool, held }
     }
 
     /// A call that no limit counts.
@@ -605,11 +662,23 @@ impl Epoch {
         }
     }
 
+    /// So much output has come of a call: it counts as it is produced, where its provider counts so.
+    pub fn produced(&mut self, hold: &mut Hold, so_far: Tokens, now: Instant) {
+        let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
+        for (i, reservation) in &mut hold.held {
+            let limit = &mut state.limits[*i as usize];
+            limit.produced(reservation, so_far, now);
+            self.leaseholds.stir(hold.pool, *i, limit, now);
+        }
+    }
+
     pub fn release(&mut self, hold: Hold, used: Option<Used>, now: Instant) {
         let state = &mut *self.pools[hold.pool.0 as usize].borrow_mut();
         state.calls = state.calls.saturating_sub(1);
         for (i, reservation) in hold.held {
-            state.limits[i as usize].settle(reservation, used, now);
+            let limit = &mut state.limits[i as usize];
+            limit.settle(reservation, used, now);
+            self.leaseholds.stir(hold.pool, i, limit, now);
         }
     }
 
@@ -631,14 +700,15 @@ impl Epoch {
     /// Heeds what a provider says of its limits in its answer to a call at this endpoint, which `hold` was taken for: those of the model's
     /// class where there are such, since what it says of one model must not throttle all others, else those of the whole pool.
     pub fn heed(
-        &self,
+        &mut self,
         endpoint: EndpointId,
         pool: PoolId,
         mut hold: Option<&mut Hold>,
         told: &[(Dimension, Told)],
         now: Instant,
     ) {
-        let drawn = self.limits(endpoint, pool);
+        let place = self.place(endpoint, pool);
+        let drawn = place.map_or(&[][..], |place| &self.draws[endpoint.0 as usize][place]);
         let config = &self.config.pools[pool.0 as usize].limits;
         let of_class = |i: &&u8| !config[**i as usize].models.is_empty();
         let any = drawn.iter().any(|i| of_class(&i));
@@ -650,6 +720,8 @@ impl Epoch {
                 let sent = held.as_mut().map(|(_, reservation)| reservation);
                 state.limits[*i as usize].heed(*dimension, *told, sent, now);
             }
+            let limit = &mut state.limits[*i as usize];
+            self.leaseholds.stir(pool, *i, limit, now);
         }
     }
 
@@ -663,10 +735,13 @@ impl Epoch {
     ) {
         let config = &self.config.pools[pool.0 as usize].limits;
         let state = &mut *self.pools[pool.0 as usize].borrow_mut();
-        for i in self.limits(endpoint, pool) {
+        let place = self.place(endpoint, pool);
+        for i in place.map_or(&[][..], |place| &self.draws[endpoint.0 as usize][place]) {
             // As in `close`: what one model was refused for must not slow the others.
             if config[*i as usize].models.iter().any(|class| class != "*") {
-                state.limits[*i as usize].refused(retry_after, told, now);
+                let limit = &mut state.limits[*i as usize];
+                limit.refused(retry_after, told, now);
+                self.leaseholds.stir(pool, *i, limit, now);
             }
         }
     }
@@ -747,6 +822,24 @@ impl Epoch {
         let dead = &mut self.dead[key.0 as usize];
         *dead = Some(dead.map_or(closed, |known| known.and(closed)));
     }
+}
+
+/// Of keys with limits of their own. One that was rotated is there twice, with one allowance.
+fn keys_of(config: &Config, here: Here, epoch: u32) -> Vec<Option<Rc<RefCell<Allowance>>>> {
+    let mut known: HashMap<&str, Rc<RefCell<Allowance>>, FixedHasher> = HashMap::default();
+    let keys = config.client_keys.iter().map(|key| {
+        let limits = &key.rights.limits;
+        if *limits == TenantLimits::default() {
+            return None;
+        }
+        let share = known.entry(&key.name).or_insert_with(|| {
+            let seat = here.seat(Scope::of_key(key), epoch);
+            let share = Allowance::share(numbers_of(limits), budget_of(limits), &seat);
+            Rc::new(RefCell::new(share))
+        });
+        Some(Rc::clone(share))
+    });
+    keys.collect()
 }
 
 fn numbers_of(limits: &TenantLimits) -> Numbers {

@@ -82,6 +82,8 @@ pub(super) struct Exchange {
     /// Its body as it was last written for another dialect.
     pub written: Option<Box<Written>>,
     pub tenant_hold: Option<Admitted>,
+    /// Its tenant's limits have room, of which this shard has not been granted enough yet.
+    pub unadmitted: bool,
     pub tally: Tally,
     /// The row of the last attempt that ended, until it is known whether another follows.
     pub row: Option<Box<LedgerRow>>,

@@ -10,6 +10,7 @@ use crate::shard::Output;
 use crate::shard::cached::Held;
 use crate::shard::desk::Desk;
 use crate::shard::issued::{Name, PlaceName};
+use crate::shard::leases::{Letter, Scope};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) enum News {
     },
     /// A provider keeps a prefix, or has said something new of it.
     Cached(Arc<Held>),
+    /// Of a limit that shards share.
+    Lease { scope: Scope, letter: Box<Letter> },
     /// A prefix has ended before its time, and what keeping it cost is written down.
     CacheEnded { name: Name, by: ShardId },
 }
@@ -110,6 +113,9 @@ impl Desk {
                 }
                 return;
             }
+            News::Lease { scope, letter } => {
+                return self.hear_of_lease(now.instant, scope, &letter);
+            }
             News::KeyDead { .. } | News::Limited { .. } => {}
         }
         if self.config().generation != gossip.under {
@@ -134,6 +140,7 @@ impl Desk {
             | News::Warm { .. }
             | News::Paid { .. }
             | News::Cached(_)
+            | News::Lease { .. }
             | News::CacheEnded { .. } => {}
         }
     }

@@ -60,11 +60,21 @@ impl Claim {
         }
     }
 
+    /// Of those whose tenant's limits hold them up.
+    pub fn tenant(tenant: TenantId) -> Self {
+        Self {
+            pool: TENANTS | u32::from(tenant.0),
+            limits: 1,
+        }
+    }
+
     fn meets(self, other: Self) -> bool {
         self.pool == other.pool && self.limits & other.limits != 0
     }
 }
 
+/// Where tenants' numbers begin; pools are counted from zero.
+const TENANTS: u32 = 1 << 30;
 /// Where numbers begin that are no pools', and a bit that all of those have that stand for credentials (`Epoch::credential_claim`).
 const GATES: u32 = 1 << 31;
 const CREDENTIALS: u32 = 1 << 16;
@@ -113,6 +123,13 @@ impl Line {
                 .filter(|w| w.batch <= batch && !w.yields)
                 .any(|w| w.claims.iter().any(|c| c.meets(claim))),
         }
+    }
+
+    /// How many wait for one of these limits.
+    pub fn behind(&self, claim: Claim) -> u64 {
+        let waiting = self.waiting.iter();
+        let waiting = waiting.filter(|w| w.claims.iter().any(|c| c.meets(claim)));
+        waiting.count() as u64
     }
 
     /// An exchange waits no more.

@@ -35,6 +35,8 @@ mod issued;
 /// Answers that a provider keeps: who is asked for them, and when they are billed.
 mod keep_warm;
 mod kept;
+/// Limits that shards share.
+mod leases;
 /// Who waits for headroom, and whose turn it is.
 mod line;
 /// What is asked on a WebSocket of Responses.
@@ -118,6 +120,8 @@ pub struct Setup {
     pub seed: u64,
     /// What fingerprints of prompts are keyed with: the instance's, the same in all its shards and after a restart.
     pub secret: [u8; 32],
+    /// How often this shard was started before in this process: what it has granted then it has forgotten.
+    pub restarts: u32,
 }
 
 impl Shard {
@@ -177,6 +181,10 @@ impl Shard {
         }
         self.look_at_stirred(now, out);
         self.dispatch_waiting(now, out);
+        // A lease that this shard grants itself is there at once; the next is not due before some milliseconds have gone.
+        while self.desk.renew_leases(now.instant, out) {
+            self.dispatch_waiting(now, out);
+        }
         self.look_at_stirred(now, out);
         self.desk.tell_warm(now, out);
         while let Some(line) = self.desk.alarms.pop() {
@@ -189,7 +197,8 @@ impl Shard {
     pub fn next_timer(&self) -> Option<Instant> {
         let end = self.ends.first().map(|(at, _)| *at);
         let ready = self.desk.timers.next().into_iter().chain(end);
-        let ready = ready.chain(self.desk.cached.next());
+        let lease = Some(self.desk.leases.at).filter(|at| *at < Instant::NEVER);
+        let ready = ready.chain(self.desk.cached.next()).chain(lease);
         ready.chain(self.desk.warmers.next()).min()
     }
 
@@ -356,11 +365,13 @@ impl Shard {
 
     /// Lets those whose turn has come try for headroom, each at most once.
     fn dispatch_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.desk.unpark_who_left();
         if !self.desk.line.begin_round(now.instant) {
             return;
         }
         let mut tried: Vec<ExchangeId> = Vec::new();
         while let Some(who) = self.desk.line.next(now.instant, &tried) {
+            self.desk.unpark(who.exchange);
             self.step(who.exchange, Happening::Retry, now, out);
             if self.desk.line.is_waiting(who.exchange) {
                 tried.push(who.exchange);

@@ -1,8 +1,8 @@
 //! Everything a shard can ask for.
 
 use crate::base::{
-    AttemptId, ClientId, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId, Str,
-    TenantId, Tokens, WallTime,
+    AttemptId, ClientId, ClientKeyId, EndpointId, KeyId, ModelId, NanoUsd, OriginId, PoolId,
+    ShardId, Str, TenantId, Tokens, WallTime,
 };
 use crate::canon::{DialectName, FaultClass, Usage};
 use crate::config::{Config, KeySource, LogLevel};
@@ -63,6 +63,11 @@ pub enum Output {
 
     /// To all other shards; may be lost.
     Tell(Gossip),
+    /// To one other shard; may be lost.
+    TellOne {
+        shard: ShardId,
+        gossip: Gossip,
+    },
     /// To the I/O core.
     Post(Mail),
 }

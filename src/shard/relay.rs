@@ -10,7 +10,7 @@
 //! buffers have grown.
 
 use crate::base::{Headers, Str, Tokens};
-use crate::canon::{DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
+use crate::canon::{Delta, DialectName, Event, Fault, FaultClass, Fold, Malformed, Usage};
 use crate::protocol::dialect::numbers::{Named, Sides};
 use crate::protocol::dialect::responses::socket::{self, Said};
 use crate::protocol::dialect::splice::{self, Lift, Pass, lift_whole};
@@ -34,6 +34,9 @@ pub(super) struct Relay {
     pub upstream_id: Str,
     /// Pieces of an answer that came, to estimate its length by when nobody says.
     pieces: u64,
+    /// Bytes of output that came, by a rough count; and how many tokens of it were told to who counts them.
+    words: u64,
+    produced: u64,
     /// Events that went on to the client as they were.
     passed: u64,
     /// The end mark was among what passed.
@@ -252,6 +255,8 @@ impl Relay {
             done: false,
             upstream_id: Str::new(),
             pieces: 0,
+            words: 0,
+            produced: 0,
             passed: 0,
             end_told: false,
             kept: 0,
@@ -351,6 +356,8 @@ impl Relay {
             Meaning::Lift(lift) => {
                 let pass = lift.event(event, &mut self.events).map_err(malformed)?;
                 self.pieces += 1;
+                let words = event.data.len().saturating_sub(envelope(self.provider));
+                self.words += words.max(TOKEN_BYTES) as u64;
                 let goes = matches!(pass, Pass::Forward | Pass::Cut(..));
                 self.passed += u64::from(goes);
                 match (&mut self.down, pass) {
@@ -480,7 +487,10 @@ impl Relay {
             match event {
                 Event::Usage(usage) => self.usage.update(usage),
                 Event::Started { id, .. } => self.upstream_id = id.clone(),
-                Event::BlockDelta { .. } => self.pieces += 1,
+                Event::BlockDelta { delta, .. } => {
+                    self.pieces += 1;
+                    self.words += said(delta).max(TOKEN_BYTES) as u64;
+                }
                 Event::Done => self.done = true,
                 Event::Error(said) => fault = Some((**said).clone()),
                 _ => {}
@@ -547,6 +557,18 @@ impl Relay {
         }
     }
 
+    /// How many tokens of output have come, by estimate, where that is a step more than when this was asked last. Exact is only the end.
+    /// Cost: a comparison a chunk.
+    pub fn produced(&mut self) -> Option<Tokens> {
+        let told = self.usage.output.unwrap_or_default().0;
+        let so_far = told.max(self.words / TOKEN_BYTES as u64);
+        if so_far < self.produced + PRODUCED_STEP {
+            return None;
+        }
+        self.produced = so_far;
+        Some(Tokens(so_far))
+    }
+
     /// The usage to bill, made up where the provider did not say: input by its bytes, output by the pieces that came.
     #[must_use]
     pub fn usage_or_estimate(&self, input: Tokens) -> Usage {
@@ -583,6 +605,38 @@ impl Relay {
         }
     }
 }
+
+/// Bytes of words in a piece of an answer. Signatures and sounds are no words, and counted as a token each.
+fn said(delta: &Delta) -> usize {
+    match delta {
+        Delta::Text(words)
+        | Delta::Thinking(words)
+        | Delta::ToolInput(words)
+        | Delta::Refusal(words) => words.len(),
+        Delta::Signature(_)
+        | Delta::Citation(_)
+        | Delta::Base64(_)
+        | Delta::Transcript(_)
+        | Delta::Other { .. } => 0,
+    }
+}
+
+/// About so many bytes of an event are not the model's words, by what recorded streams look like; reading each event for its words would cost
+/// more than the estimate is worth, since the true usage settles it.
+fn envelope(dialect: DialectName) -> usize {
+    match dialect {
+        DialectName::Messages => 84,
+        DialectName::Responses => 170,
+        DialectName::Chat | DialectName::Completions | DialectName::Gemini => 220,
+        DialectName::Native | DialectName::Converse => 0,
+    }
+}
+
+/// English text has about four bytes a token.
+const TOKEN_BYTES: usize = 4;
+
+/// A provider's bucket of output holds some thousands at least: steps of 64 are as good as single tokens, and seldom.
+const PRODUCED_STEP: u64 = 64;
 
 fn malformed(what: Malformed) -> Fault {
     broken(format!("the provider's answer is {what}"))

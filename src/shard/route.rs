@@ -27,6 +27,9 @@ impl Exchange {
         since: Instant,
         out: &mut Vec<Output>,
     ) -> Phase {
+        if self.unadmitted {
+            return self.enter(desk, now, since, out);
+        }
         if self.kept.is_some() {
             return match self.look_again(desk) {
                 Ok(()) => self.route_kept(desk, now, since, out),
@@ -67,7 +70,10 @@ impl Exchange {
         let any = !affordable.is_empty();
         let gated = affordable.iter().any(|c| c.gate.is_some());
         let claims = match &choice {
-            Choice::Wait { at, .. } => self.claims(desk, &affordable, *at),
+            Choice::Wait { at, .. } => {
+                self.park(desk, &affordable, *at, since, now.instant);
+                self.claims(desk, &affordable, *at)
+            }
             Choice::Go(_) | Choice::Nobody => Claims::new(),
         };
         drop(affordable);
@@ -191,6 +197,22 @@ impl Exchange {
 
     pub(super) fn is_batch(&self) -> bool {
         self.controls.priority == Some(Priority::Batch)
+    }
+
+    /// Says at the places where it would go what it is that lacks there.
+    fn park(
+        &self,
+        desk: &mut Desk,
+        candidates: &[Candidate],
+        at: Option<(EndpointId, PoolId)>,
+        since: Instant,
+        now: Instant,
+    ) {
+        let places = candidates
+            .iter()
+            .filter(|c| at.is_none_or(|at| at == (c.endpoint, c.pool)))
+            .filter(|c| c.gate.is_none());
+        desk.park(self.id, self.epoch, places, since, now);
     }
 
     /// The limits that it waits for: those of one place, where others have room that it does not want.

@@ -141,6 +141,11 @@ impl Exchange {
         }
         let mut said = std::mem::take(&mut desk.scratch);
         let fed = relay.feed(bytes, &mut said);
+        if let Some(so_far) = relay.produced()
+            && let Some(hold) = &mut attempt.hold
+        {
+            desk.epoch(self.epoch).produced(hold, so_far, now.instant);
+        }
         if self.issues {
             self.learn(desk, &attempt, &relay, out);
         }

@@ -189,6 +189,8 @@ pub struct FaultsDrawn {
     pub clock_jumps: bool,
     pub reloads: bool,
     pub crash: bool,
+    /// Letters between shards are late, lost or doubled.
+    pub bad_post: bool,
 }
 
 impl World {
@@ -215,6 +217,7 @@ impl World {
                 clock_jumps: rng.once_in(4),
                 reloads: rng.once_in(3),
                 crash: rng.once_in(8),
+                bad_post: rng.once_in(3),
             }
         };
         let fakes = config
@@ -231,6 +234,7 @@ impl World {
                     shards,
                     seed: rng.bits(),
                     secret: [7; 32],
+                    restarts: 0,
                 }),
                 clients: Slab::new(10_000),
                 calls: BTreeMap::new(),
@@ -500,6 +504,7 @@ impl World {
             shards: self.nodes.len() as u16,
             seed: self.rng.bits(),
             secret: [7; 32],
+            restarts: 1,
         });
         // What was on its way to the old one finds nobody.
         self.events.forget_calls(shard);
@@ -646,6 +651,7 @@ impl World {
             Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
             // Keys of simulated providers do not expire.
             Output::Post(Mail::Log(_) | Mail::Refresh { .. }) => {}
+            Output::TellOne { shard: to, gossip } => self.carry(to, gossip),
             Output::Tell(gossip) => {
                 let at = self.now + Duration::from_micros(100);
                 for other in (0..self.nodes.len()).filter(|other| *other != shard) {
@@ -658,6 +664,28 @@ impl World {
                     );
                 }
             }
+        }
+    }
+
+    /// Letters about leases are late, and some are lost or come twice.
+    fn carry(&mut self, to: ShardId, gossip: shard::Gossip) {
+        let copies = match self.faults.bad_post.then(|| self.rng.below(8)) {
+            Some(0) => 0,
+            Some(1) => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            let late = match self.faults.bad_post {
+                true => self.rng.below(200_000),
+                false => self.rng.below(1_000),
+            };
+            self.events.push(
+                self.now + Duration::from_micros(50 + late),
+                What::In {
+                    shard: usize::from(to.0),
+                    input: Input::Gossip(gossip.clone()),
+                },
+            );
         }
     }
 

@@ -34,6 +34,7 @@ pub fn main(args: &Args) -> anyhow::Result<()> {
             shards: 1,
             seed: 7,
             secret: [7; 32],
+            restarts: 0,
         }),
         now: Now {
             instant: Instant(1_000_000_000_000),

@@ -229,7 +229,7 @@ async fn live<R: Runtime>(runtime: R, socket: TcpListener, options: Options, sha
         origins: Origins::prepare(&origins).expect("good origins"),
         resolve: Rc::new(|_| Box::pin(async { Ok(vec![[127, 0, 0, 1].into()]) })),
         post: Box::new(|_| {}),
-        tell: Box::new(|_| {}),
+        tell: Box::new(|_, _| {}),
         on_broken: Box::new(|| panic!("the brain panicked")),
     };
     let tls = options

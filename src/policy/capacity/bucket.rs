@@ -146,6 +146,12 @@ impl Bucket {
         self.level = self.level.min(to.saturating_mul(UNIT));
     }
 
+    /// There is this much in it, in thousandths of a token.
+    pub fn set_thousandths(&mut self, to: i128, now: Instant) {
+        self.refill(now);
+        self.level = to.saturating_mul(UNIT / 1_000).min(self.full_level());
+    }
+
     /// Comes an eighth of the way up to `to`: what a provider says is left is rounded and already old.
     pub fn lift(&mut self, to: i128, now: Instant) {
         self.refill(now);

@@ -7,7 +7,7 @@ use crate::base::{Instant, Now, WallTime};
 use std::time::Duration;
 
 /// When a provider's day ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DayEnd {
     /// A bucket that refills over the day, without an end (OpenAI says so by its reset times: 8.64 s for one of 10,000).
     #[default]

@@ -2,25 +2,30 @@
 //!
 //! A limit here is a twin of the provider's own: a continuous bucket for each thing that it counts, filled, drawn and corrected by the
 //! provider's own rule, so that what would be refused there waits here. A reservation is taken before a call is made and settled once; a
-//! bucket may go below zero by what an estimate was too low, and is then waited out. Each shard has its share of every limit. In reading
-//! order.
+//! bucket may go below zero by what an estimate was too low, and is then waited out. Where an instance has several shards, each admits by
+//! what it has leased of the instance's limit. In reading order.
 
 pub mod bucket;
 /// Why something is left alone, and until when.
 pub mod closed;
 pub mod day;
 pub mod learn;
+/// A limit that shards share.
+pub mod leased;
 pub mod pool;
 /// What headroom is worth.
 pub mod price;
 pub mod rule;
 
 #[cfg(test)]
+mod leased_tests;
+#[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, Rate};
 pub use closed::{Closed, Why};
 pub use day::DayEnd;
+pub use leased::{Seat, Spoken, Word};
 pub use pool::{Dimension, Limit, Numbers, Reservation, Told};
 pub use price::Worth;
 pub use rule::Rule;

@@ -1,12 +1,13 @@
 //! One limit of a pool: a scope of the provider's, and a class of models, with all that is counted there.
 //!
 //! Drawn and settled by the provider's `Rule`; corrected by what its headers and refusals say. What nobody configured is learned from
-//! them. Knows nothing of who else draws on it: another shard has its own share, made from the same numbers.
+//! them. Who else draws on it is known by the lease (`leased`), where it is shared at all.
 
 use crate::base::{Instant, Now, Tokens};
 use crate::policy::capacity::bucket::{Bucket, Rate, scaled};
 use crate::policy::capacity::day::{Day, DayEnd};
 use crate::policy::capacity::learn::{self, Recent, Start};
+use crate::policy::capacity::leased::{Leased, Refused, Seat};
 use crate::policy::capacity::rule::{Draw, Held, Rule};
 use crate::policy::capacity::{Ask, Room, Used};
 use std::time::Duration;
@@ -50,7 +51,9 @@ pub struct Limit {
     rule: Rule,
     burst: Option<Duration>,
     share: Share,
-    gauges: [Gauge; 4],
+    pub(super) gauges: [Gauge; 4],
+    /// What this shard may draw by, where others draw on the same; `None` where all of it is here.
+    pub(super) lease: Option<Box<Leased>>,
     /// Requests, then tokens.
     days: [Option<Daily>; 2],
     concurrent: Option<u64>,
@@ -71,8 +74,9 @@ pub struct Reservation {
     draw: Draw,
     /// Output that was charged as it came.
     produced: u64,
-    /// What had been drawn of each bucket when this was sent.
+    /// What had been drawn of each bucket when this was sent, and when that was.
     marks: [u64; 4],
+    at: Instant,
     /// What was left was told in its answer, which counts all that it took of that bucket: no more is drawn in the end.
     told: [bool; 4],
 }
@@ -85,13 +89,13 @@ struct Share {
 
 /// One thing that is counted by the minute.
 #[derive(Clone, Debug, Default)]
-struct Gauge {
-    bucket: Option<Bucket>,
+pub(super) struct Gauge {
+    pub bucket: Option<Bucket>,
     configured: Option<Rate>,
     told: Option<Rate>,
     /// The rate that is aimed at: what is known, or learned, before a slow start.
     aim: Rate,
-    recent: Recent,
+    pub recent: Recent,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +114,35 @@ impl Limit {
         }
     }
 
+    /// The same as `share`, leased from what all shards together have.
+    #[must_use]
+    pub fn leased_share(of: Numbers, seat: &Seat) -> Self {
+        let mut limit = Self::leased_twin(of, Rule::OURS, seat);
+        limit.learns = false;
+        // Where no rate is limited nothing is leased; a provider's may turn out to be.
+        if limit.gauges.iter().all(|gauge| gauge.bucket.is_none()) {
+            limit.lease = None;
+        }
+        limit
+    }
+
+    /// The same as `twin`, leased likewise. What is counted at once or by the day is split: a place that a broken shard had, or a day's
+    /// request, flows back to nobody. With one shard there is nobody to lease from, and no need.
+    #[must_use]
+    pub fn leased_twin(of: Numbers, rule: Rule, seat: &Seat) -> Self {
+        let mut limit = Self::twin(of, rule, 0, 1);
+        if seat.shards > 1 {
+            let share = Share {
+                shard: seat.shard,
+                shards: seat.shards,
+            };
+            limit.days = share.days(of, rule);
+            limit.concurrent = of.concurrent.map(|n| share.part(n));
+            limit.lease = Some(Box::new(Leased::new(seat, limit.limits())));
+        }
+        limit
+    }
+
     /// The same of a provider's limit, which counts by `rule` and may turn out to be other than it was thought. What does not divide goes
     /// to the first shards; a shard that has a part of a rate can hold one token at least.
     #[must_use]
@@ -120,10 +153,8 @@ impl Limit {
             burst: of.burst,
             share,
             gauges: Default::default(),
-            days: [
-                of.requests_day.map(|n| Daily::new(share.part(n), rule.day)),
-                of.tokens_day.map(|n| Daily::new(share.part(n), rule.day)),
-            ],
+            lease: None,
+            days: share.days(of, rule),
             concurrent: of.concurrent.map(|n| share.part(n)),
             in_flight: 0,
             closed_until: Instant::default(),
@@ -168,21 +199,34 @@ impl Limit {
     /// Whether `ask` could be reserved at `now`.
     #[must_use]
     pub fn room(&self, ask: Ask, now: Instant) -> Room {
+        let room = self.room_of_all(ask, now);
+        match &self.lease {
+            Some(lease) => room.max(lease.room(self.wants(ask), now)),
+            None => room,
+        }
+    }
+
+    /// Whether all shards together have room, and only this one has not leased enough of it.
+    #[must_use]
+    pub fn only_lease_lacks(&self, ask: Ask, now: Instant) -> bool {
+        self.lease.is_some() && self.room_of_all(ask, now) == Room::Now
+    }
+
+    fn room_of_all(&self, ask: Ask, now: Instant) -> Room {
         let mut room = match self.concurrent {
             Some(0) => return Room::Never,
             Some(most) if self.in_flight >= most => Room::WhenFreed,
             _ if now < self.closed_until => Room::In(self.closed_until - now),
             _ => Room::Now,
         };
-        let draw = self.rule.hold(&ask);
-        // Output may be counted as it is produced: then it is enough that some is left.
-        let wants = [1, draw.tokens, draw.input, draw.output.max(1)];
+        let wants = self.wants(ask);
+        let [_, tokens, ..] = wants;
         for (gauge, want) in self.gauges.iter().zip(wants) {
             if let Some(bucket) = &gauge.bucket {
                 room = room.max(bucket.room(want, now));
             }
         }
-        for (day, want) in self.days.iter().zip([1, draw.tokens]) {
+        for (day, want) in self.days.iter().zip([1, tokens]) {
             if let Some(day) = day {
                 room = room.max(day.room(want, now));
             }
@@ -190,15 +234,34 @@ impl Limit {
         room
     }
 
-    /// Takes hold of `ask`. To be called after `room` said `Now`.
+    /// What has to be there of each. Output may be counted as it is produced: then it is enough that some is left.
+    pub(super) fn wants(&self, ask: Ask) -> [u64; 4] {
+        let draw = self.rule.hold(&ask);
+        [1, draw.tokens, draw.input, draw.output.max(1)]
+    }
+
+    /// Takes hold of `ask`. To be called after `room` said `Now`. A comparison and a subtraction for each thing that is limited, once for
+    /// the bucket and once for the lease; nobody is asked and nothing is allocated.
     pub fn reserve(&mut self, ask: Ask, now: Instant) -> Reservation {
         self.in_flight += 1;
-        self.pace(now);
+        if self.lease.is_none() {
+            self.pace(now);
+        }
         let draw = self.rule.hold(&ask);
         let mut marks = [0; 4];
         let draws = [1, draw.tokens, draw.input, draw.output];
-        for ((gauge, tokens), mark) in self.gauges.iter_mut().zip(draws).zip(&mut marks) {
-            *mark = gauge.draw(tokens, self.learns, now);
+        let mut taken = draws;
+        for (d, gauge) in self.gauges.iter_mut().enumerate() {
+            marks[d] = gauge.draw(draws[d], self.learns, now);
+            match &gauge.bucket {
+                Some(bucket) if self.learns => taken[d] = draws[d].min(bucket.burst()),
+                _ => {}
+            }
+        }
+        match &mut self.lease {
+            Some(lease) => lease.take(taken),
+            // What is leased is counted by who grants it.
+            None => self.note_drawn(draws),
         }
         self.draw_days([1, draw.tokens], now);
         Reservation {
@@ -206,6 +269,7 @@ impl Limit {
             draw,
             produced: 0,
             marks,
+            at: now,
             told: [false; 4],
         }
     }
@@ -218,6 +282,16 @@ impl Limit {
         let more = so_far.0 - held.produced;
         held.produced = so_far.0;
         self.gauges[Dimension::Output as usize].draw(more, false, now);
+        match &mut self.lease {
+            Some(lease) => lease.charge([0, 0, 0, more]),
+            None => self.note_drawn([0, 0, 0, more]),
+        }
+    }
+
+    fn note_drawn(&mut self, draws: [u64; 4]) {
+        for (gauge, tokens) in self.gauges.iter_mut().zip(draws) {
+            gauge.recent.drew(tokens);
+        }
     }
 
     /// Gives the hold back for what was used; `None` for a call that never reached the provider.
@@ -242,8 +316,12 @@ impl Limit {
             owed(draw.input, counted.input),
             owed(draw.output + produced, counted.output),
         ];
-        for ((gauge, back), told) in self.gauges.iter_mut().zip(back).zip(told) {
-            gauge.give(if told { back.max(0) } else { back }, now);
+        let back = std::array::from_fn(|d| if told[d] { back[d].max(0) } else { back[d] });
+        for (gauge, back) in self.gauges.iter_mut().zip(back) {
+            gauge.give(back, now);
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.settle(back);
         }
         for (day, back) in self.days.iter_mut().zip([1 - requests, tokens]) {
             if let Some(day) = day {
@@ -286,6 +364,14 @@ impl Limit {
         if !self.learns {
             return;
         }
+        match &mut self.lease {
+            Some(lease) if !lease.hosts() => lease.hear_refused(Refused { retry_after, told }),
+            Some(_) => self.as_host(now, |limit| limit.refuse(retry_after, told, now)),
+            None => self.refuse(retry_after, told, now),
+        }
+    }
+
+    fn refuse(&mut self, retry_after: Option<Duration>, told: bool, now: Instant) {
         if let Some(ramp) = self.rule.ramp {
             // From when it is open again; where only other limits were closed, from now.
             self.start.again(self.closed_until.max(now));
@@ -350,6 +436,58 @@ impl Limit {
         if dimension == Dimension::Tokens && !self.rule.tokens_told {
             return;
         }
+        let d = dimension as usize;
+        let drawn = self.gauges[d].bucket.as_ref().map_or(0, Bucket::drawn);
+        let sent_at = sent.as_ref().map(|held| (held.marks[d], held.at));
+        let since = sent_at.map_or(0, |(mark, _)| drawn.wrapping_sub(mark));
+        match &self.lease {
+            Some(lease) if lease.hosts() => {
+                let age = sent_at.map_or(Duration::ZERO, |(_, at)| now - at);
+                let others = self.others_within(dimension, age);
+                self.correct(dimension, told, i128::from(since) + i128::from(others), now);
+            }
+            Some(_) => self.pass_on(dimension, told, since, sent_at, now),
+            None => self.correct(dimension, told, i128::from(since), now),
+        }
+        if let Some(held) = sent {
+            // Output goes on being produced.
+            held.told[d] |= self.gauges[d].bucket.is_some()
+                && told.remaining.is_some()
+                && self.learns
+                && dimension != Dimension::Output;
+        }
+    }
+
+    /// A guest obeys at once, and the host hears of it: soon, where it makes much of a difference.
+    fn pass_on(
+        &mut self,
+        dimension: Dimension,
+        told: Told,
+        since: u64,
+        sent: Option<(u64, Instant)>,
+        now: Instant,
+    ) {
+        let Some(lease) = &mut self.lease else { return };
+        lease.hear_told(dimension, told, sent);
+        let bucket = self.gauges[dimension as usize].bucket.as_mut();
+        if let (Some(bucket), Some(remaining)) = (bucket, told.remaining) {
+            let before = bucket.level(now);
+            bucket.lower(i128::from(remaining) - i128::from(since), now);
+            if before - bucket.level(now) > i128::from(bucket.burst() / 16) {
+                lease.press();
+            }
+        }
+    }
+
+    /// Takes what the provider said for true, less `since` that was drawn after what it answered was sent.
+    pub(super) fn correct(&mut self, dimension: Dimension, told: Told, since: i128, now: Instant) {
+        match self.lease {
+            Some(_) => self.as_host(now, |limit| limit.believe(dimension, told, since, now)),
+            None => self.believe(dimension, told, since, now),
+        }
+    }
+
+    fn believe(&mut self, dimension: Dimension, told: Told, since: i128, now: Instant) {
         if let Some(limit) = told.limit.filter(|_| self.learns) {
             self.heed_limit(dimension, limit, told, now);
         }
@@ -368,12 +506,7 @@ impl Limit {
             0 => remaining.saturating_sub(rounding / 2),
             _ => remaining,
         };
-        let since = sent.map_or(0, |held| {
-            // Output goes on being produced.
-            held.told[dimension as usize] |= self.learns && dimension != Dimension::Output;
-            bucket.drawn().wrapping_sub(held.marks[dimension as usize])
-        });
-        let to = i128::from(least / u64::from(self.share.shards.max(1))) - i128::from(since);
+        let to = i128::from(least / u64::from(self.share.shards.max(1))) - since;
         bucket.lower(to, now);
         // Of output nobody can say how much of what is under way was counted.
         if self.learns && dimension != Dimension::Output {
@@ -414,7 +547,7 @@ impl Limit {
     }
 
     /// Comes to `now`: rates grow after clean slots, and a slow start goes on.
-    fn pace(&mut self, now: Instant) {
+    pub(super) fn pace(&mut self, now: Instant) {
         if !self.learns {
             return;
         }
@@ -491,6 +624,11 @@ impl Limit {
 }
 
 impl Share {
+    /// This shard's part of what is counted by the day.
+    fn days(self, of: Numbers, rule: Rule) -> [Option<Daily>; 2] {
+        [of.requests_day, of.tokens_day].map(|n| n.map(|n| Daily::new(self.part(n), rule.day)))
+    }
+
     /// What does not divide goes to the first shards.
     fn part(self, n: u64) -> u64 {
         let shards = u64::from(self.shards.max(1));
@@ -502,7 +640,6 @@ impl Gauge {
     /// Draws, and says what has been drawn in all.
     /// `to_empty`: what is larger than the bucket leaves no debt.
     fn draw(&mut self, tokens: u64, to_empty: bool, now: Instant) -> u64 {
-        self.recent.drew(tokens);
         let Some(bucket) = &mut self.bucket else {
             return 0;
         };

@@ -9,7 +9,7 @@ use crate::policy::capacity::{Ask, Used};
 use std::time::Duration;
 
 /// What is held of the output when a call is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Held {
     /// Output is counted as it is produced; that some is left is enough to begin (Anthropic).
     Nothing,
@@ -23,7 +23,7 @@ pub enum Held {
 }
 
 /// What is counted in the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Counted {
     /// What was really used.
     #[default]
@@ -33,7 +33,7 @@ pub enum Counted {
 }
 
 /// What a call that failed is counted as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Failed {
     /// All that was held stays drawn.
     AsHeld,
@@ -43,7 +43,7 @@ pub enum Failed {
 }
 
 /// How steeply traffic may grow again after a refusal or a long silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ramp {
     /// Where it begins, in thousandths of the limit.
     pub from: u64,
@@ -52,7 +52,7 @@ pub struct Ramp {
 }
 
 /// How a provider counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// What a cache is expected to have is held all the same (Bedrock).
     pub reads_held: bool,

@@ -1,7 +1,7 @@
 //! Who grants.
 
 use crate::base::Instant;
-use crate::policy::lease::{Amounts, Ask, DIMENSIONS, HolderId, Reply, Sums, Terms};
+use crate::policy::lease::{Amounts, Ask, DIMENSIONS, HolderId, Limits, Reply, Sums, Terms};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct Central {
     at: Instant,
     leases: BTreeMap<HolderId, Lease>,
     numbers: u64,
+    /// All that holders said they spent.
+    drawn: Amounts,
     /// After a loss of memory nothing is granted before then: who holds something says so until then, or holds it no more.
     learns_until: Instant,
 }
@@ -54,6 +56,7 @@ impl Central {
             at: now,
             leases: BTreeMap::new(),
             numbers: 0,
+            drawn: [0; DIMENSIONS],
             learns_until: Instant::default(),
         }
     }
@@ -78,13 +81,14 @@ impl Central {
             waits && *who != ask.holder
         });
         let (epoch, time) = (self.epoch, self.terms.lease);
+        let left = self.left();
         let lease = self.leases.get_mut(&ask.holder)?;
         for (d, &give) in give.iter().enumerate() {
             self.level[d] -= units(give);
             lease.granted[d] += signed(give);
             lease.want[d] = lease.want[d].saturating_sub(give);
         }
-        if give.iter().any(|g| *g > 0) {
+        if retry_in.is_none() {
             lease.parked = None;
         }
         Some(Reply {
@@ -98,15 +102,80 @@ impl Central {
             time,
             retry_in,
             recall,
+            limits: self.terms.limits,
+            left,
         })
     }
 
-    /// The provider has no more than this left, of which `under_way` may be counted or not.
-    pub fn heed(&mut self, dimension: usize, remaining: u64, under_way: u64, now: Instant) {
+    /// Goes on under other limits: what flowed until now flowed at the old rates. What is limited anew is full.
+    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        if limits == self.terms.limits {
+            return;
+        }
         self.step(now);
-        let out = self.out()[dimension];
-        let most = i128::from(remaining) - i128::from(out) - i128::from(under_way);
-        self.level[dimension] = self.level[dimension].min(most * UNIT);
+        let out = self.out();
+        for (d, limit) in limits.iter().enumerate() {
+            let Some((_, burst)) = limit else { continue };
+            let most = units(*burst) - i128::from(out[d]) * UNIT;
+            self.level[d] = match self.terms.limits[d] {
+                None => most,
+                Some(_) => self.level[d].min(most),
+            };
+        }
+        self.terms.limits = limits;
+    }
+
+    /// The provider's own count shows so many tokens more or, below zero, less than was thought.
+    pub fn shift(&mut self, dimension: usize, tokens: i128, now: Instant) {
+        self.step(now);
+        self.level[dimension] += tokens * UNIT;
+        self.refill(now);
+    }
+
+    /// What an ask will be found to have spent that is not taken off yet.
+    #[must_use]
+    pub fn unheard(&self, ask: &Ask) -> Amounts {
+        let same = |lease: &&Lease| lease.number == ask.lease && ask.epoch == self.epoch;
+        let Some(lease) = self.leases.get(&ask.holder).filter(same) else {
+            return [0; DIMENSIONS];
+        };
+        std::array::from_fn(|d| (ask.spent[d] - lease.spent[d]).max(0).unsigned_abs())
+    }
+
+    /// All that holders said they spent since the beginning, for who learns from it.
+    #[must_use]
+    pub fn drawn(&self) -> Amounts {
+        self.drawn
+    }
+
+    /// What they spend in a second, but for `holder`.
+    #[must_use]
+    pub fn demand_beside(&self, holder: HolderId) -> Amounts {
+        let mut sum = [0; DIMENSIONS];
+        for lease in self.leases.iter().filter(|(who, _)| **who != holder) {
+            for (sum, demand) in sum.iter_mut().zip(lease.1.demand) {
+                *sum += demand;
+            }
+        }
+        sum
+    }
+
+    /// Who holds something that is not needed at once while somebody waits for more than there is.
+    pub fn hoarders(&self) -> impl Iterator<Item = HolderId> + '_ {
+        let waits = self.leases.values().any(|lease| lease.parked.is_some());
+        let holds = |lease: &&Lease| lease.parked.is_none() && lease.held().iter().any(|h| *h > 0);
+        let leases = self.leases.iter().filter(move |_| waits);
+        leases.filter(move |(_, l)| holds(l)).map(|(who, _)| *who)
+    }
+
+    /// In thousandths, so that a limit of three a minute shows how it comes back.
+    fn left(&self) -> Sums {
+        let (out, mut left) = (self.out(), [0; DIMENSIONS]);
+        for (d, left) in left.iter_mut().enumerate() {
+            let thousandths = self.level[d].div_euclid(UNIT / 1_000) + i128::from(out[d]) * 1_000;
+            *left = i64::try_from(thousandths).unwrap_or(i64::MAX);
+        }
+        left
     }
 
     /// Comes to `now`: leases end, and what was held under them is taken for spent; then the buckets refill, up to what is not out.
@@ -154,6 +223,8 @@ impl Central {
         if same {
             for d in 0..DIMENSIONS {
                 self.level[d] += i128::from(ask.returned[d] - lease.returned[d]) * UNIT;
+                let more = ask.spent[d].saturating_sub(lease.spent[d]).max(0);
+                self.drawn[d] = self.drawn[d].wrapping_add(more.unsigned_abs());
             }
             (lease.spent, lease.returned) = (ask.spent, ask.returned);
             let held = lease.held();
@@ -237,7 +308,7 @@ impl Central {
             }
         }
         // What nobody waits for is there for what is to come.
-        let mut give = self.supply(holder, least, self.free_beside(need, holder));
+        let mut give = self.supply(holder, least, whole(self.free_beside(need, holder)));
         for d in 0..DIMENSIONS {
             give[d] += need[d];
         }
@@ -276,18 +347,18 @@ impl Central {
     }
 
     /// What is there, less what those wait for who came before it. So a large call gets its turn however many small ones there are.
-    fn free_before(&self, holder: HolderId) -> Amounts {
+    fn free_before(&self, holder: HolderId) -> Units {
         let own = self.leases.get(&holder).and_then(|lease| lease.parked);
         let mine = own.map_or((Instant::NEVER, holder), |(since, _)| (since, holder));
         self.free_less([0; DIMENSIONS], |who, since| (since, who) < mine)
     }
 
     /// What is there, less `need`, and less what all others wait for.
-    fn free_beside(&self, need: Amounts, holder: HolderId) -> Amounts {
+    fn free_beside(&self, need: Amounts, holder: HolderId) -> Units {
         self.free_less(need, |who, _| who != holder)
     }
 
-    fn free_less(&self, need: Amounts, counts: impl Fn(HolderId, Instant) -> bool) -> Amounts {
+    fn free_less(&self, need: Amounts, counts: impl Fn(HolderId, Instant) -> bool) -> Units {
         let mut level = self.level;
         let mut less = |amounts: Amounts| {
             for (left, amount) in level.iter_mut().zip(amounts) {
@@ -306,7 +377,7 @@ impl Central {
                 less(lacks);
             }
         }
-        level.map(|l| u64::try_from((l / UNIT).max(0)).unwrap_or(u64::MAX))
+        level
     }
 
     /// The holder's part of `free` by water-filling: everybody gets by demand, and what somebody does not want is for the others.
@@ -332,14 +403,14 @@ impl Central {
     }
 
     /// Until `need` is free.
-    fn time_for(&self, need: Amounts, free: Amounts) -> Duration {
+    fn time_for(&self, need: Amounts, free: Units) -> Duration {
         let mut longest = Duration::ZERO;
         for d in self.limited() {
-            let short = need[d].saturating_sub(free[d]);
-            let Some((rate, _)) = self.terms.limits[d].filter(|_| short > 0) else {
+            let short = units(need[d]) - free[d];
+            let Some((rate, _)) = self.terms.limits[d].filter(|_| need[d] > 0 && short > 0) else {
                 continue;
             };
-            let nanos = units(short) / i128::from(rate.0.max(1)) + 1;
+            let nanos = short / i128::from(rate.0.max(1)) + 1;
             longest = longest.max(Duration::from_nanos(
                 u64::try_from(nanos).unwrap_or(u64::MAX),
             ));
@@ -363,6 +434,13 @@ impl Lease {
         }
         held
     }
+}
+
+type Units = [i128; DIMENSIONS];
+
+/// Whole tokens.
+fn whole(free: Units) -> Amounts {
+    free.map(|units| u64::try_from((units / UNIT).max(0)).unwrap_or(u64::MAX))
 }
 
 fn units(tokens: u64) -> i128 {

@@ -21,8 +21,13 @@ pub struct Holder {
     asked: Option<Asked>,
     number: u64,
     parked: Option<(Amounts, Instant)>,
+    /// How many wait behind it.
+    behind: u64,
+    wish: Amounts,
     retry_at: Instant,
     recall: bool,
+    /// There is something to be said at once.
+    presses: bool,
     demand: Demand,
 }
 
@@ -31,6 +36,7 @@ pub struct Holder {
 struct Asked {
     number: u64,
     at: Instant,
+    answered: bool,
     spent: Sums,
     returned: Sums,
 }
@@ -61,42 +67,70 @@ impl Holder {
             asked: None,
             number: 0,
             parked: None,
+            behind: 0,
+            wish: [0; DIMENSIONS],
             retry_at: Instant::default(),
             recall: false,
+            presses: false,
             demand: Demand::default(),
         }
     }
 
     /// Takes `amounts` if they are held. One that is larger than the whole burst passes when that is held, and is owed.
     pub fn admit(&mut self, amounts: Amounts, now: Instant) -> bool {
-        if now >= self.ends {
-            return false;
+        let fits = self.fits(amounts, now);
+        if fits {
+            self.take(amounts);
         }
-        let (held, need) = (self.held(), self.terms.fitted(amounts));
-        if (0..DIMENSIONS).any(|d| need[d] > 0 && held[d] < signed(need[d])) {
-            return false;
-        }
+        fits
+    }
+
+    /// Whether that much is held; where nothing of it is limited nothing has to be.
+    #[must_use]
+    pub fn fits(&self, amounts: Amounts, now: Instant) -> bool {
+        let need = self.terms.fitted(amounts);
+        let has = |d: usize| need[d] == 0 || self.held_of(d) >= signed(need[d]);
+        (need == [0; DIMENSIONS] || now < self.ends) && (0..DIMENSIONS).all(has)
+    }
+
+    /// Takes `amounts`, whatever is held: for who has asked whether they fit.
+    pub fn take(&mut self, amounts: Amounts) {
+        self.demand.size(amounts);
         self.charge(amounts);
-        self.demand.note(amounts);
-        true
     }
 
-    /// A call could not be admitted and waits since `since`: the one that is to go next. `None`: nobody waits.
-    pub fn park(&mut self, call: Option<(Amounts, Instant)>) {
-        self.parked = call;
+    /// A call could not be admitted and waits since `since`: the one that is to go next, and `behind` it so many others. `None`: nobody
+    /// waits.
+    pub fn park(&mut self, call: Option<(Amounts, Instant)>, behind: u64) {
+        self.parked = call.map(|(amounts, since)| (self.terms.fitted(amounts), since));
+        self.behind = behind;
     }
 
-    /// More was used than was taken for it.
+    /// So much would be of use soon, to nobody who stands in a line.
+    pub fn wish(&mut self, amounts: Amounts) {
+        self.wish = self.terms.fitted(amounts);
+        self.presses = true;
+    }
+
+    /// Somebody waits elsewhere for what is held here; or there is another reason to speak soon.
+    pub fn press(&mut self, recall: bool) {
+        self.recall |= recall;
+        self.presses = true;
+    }
+
+    /// Spent without having been taken before, or more than was. What is not limited is counted too: it may be, one day.
     pub fn charge(&mut self, amounts: Amounts) {
-        for d in self.limited() {
+        for d in 0..DIMENSIONS {
             self.spent[d] = self.spent[d].saturating_add(signed(amounts[d]));
+            self.demand.sum[d] = self.demand.sum[d].saturating_add(amounts[d]);
         }
     }
 
     /// Less was used: it is held again as far as who grants still counts it as held; the rest goes back with the next ask.
     pub fn refund(&mut self, amounts: Amounts) {
-        for d in self.limited() {
+        for d in 0..DIMENSIONS {
             self.spent[d] = self.spent[d].saturating_sub(signed(amounts[d]));
+            self.demand.sum[d] = self.demand.sum[d].saturating_sub(amounts[d]);
             let short = self.said[d] - (self.spent[d] + self.returned[d]);
             self.returned[d] += short.max(0);
         }
@@ -105,11 +139,23 @@ impl Holder {
     /// What it holds; a debt is below zero.
     #[must_use]
     pub fn held(&self) -> Sums {
-        let mut held = self.granted;
-        for (d, sum) in held.iter_mut().enumerate() {
-            *sum -= self.spent[d] + self.returned[d];
-        }
-        held
+        std::array::from_fn(|d| self.held_of(d))
+    }
+
+    fn held_of(&self, d: usize) -> i64 {
+        self.granted[d] - self.spent[d] - self.returned[d]
+    }
+
+    /// Spent since the last ask.
+    #[must_use]
+    pub fn unsaid(&self) -> Sums {
+        let said = self.asked.map_or([0; DIMENSIONS], |asked| asked.spent);
+        std::array::from_fn(|d| self.spent[d] - said[d])
+    }
+
+    #[must_use]
+    pub fn id(&self) -> HolderId {
+        self.id
     }
 
     /// The ask that is due at `now`, if one is.
@@ -118,15 +164,19 @@ impl Holder {
             return None;
         }
         self.demand.turn(now);
+        self.presses = false;
+        let wish = std::mem::take(&mut self.wish);
         let waiting = self.parked.map(|(amounts, _)| amounts).unwrap_or_default();
         let (mut want, mut least) = ([0; DIMENSIONS], [0; DIMENSIONS]);
         for d in self.limited() {
-            let held = self.held()[d];
+            let held = self.held_of(d);
             let middling = self.demand.middling[d].ceil() as u64;
             let target = match self.is_idle() {
                 true => 0,
                 false => self.demand.within(d, self.terms.horizon).max(middling),
             };
+            let each = if middling > 0 { middling } else { waiting[d] };
+            let target = target.max(self.behind.saturating_mul(each)).max(wish[d]);
             let keep = match self.recall {
                 true => signed(waiting[d]),
                 false => signed((2 * target).max(waiting[d])),
@@ -138,7 +188,7 @@ impl Holder {
                 };
                 self.returned[d] += held - rest;
             }
-            let spare = self.held()[d].saturating_sub(signed(waiting[d]));
+            let spare = self.held_of(d).saturating_sub(signed(waiting[d]));
             want[d] = target.saturating_sub(spare.max(0).unsigned_abs());
             least[d] = middling.min(want[d]);
         }
@@ -150,6 +200,7 @@ impl Holder {
         self.asked = Some(Asked {
             number: self.number,
             at: now,
+            answered: false,
             spent: self.spent,
             returned: self.returned,
         });
@@ -172,56 +223,90 @@ impl Holder {
         }
     }
 
-    /// What it was told. A new lease is only believed as the answer to the last ask.
-    pub fn hear(&mut self, reply: &Reply, now: Instant) {
-        let Some(asked) = self.asked else { return };
-        if reply.anew {
-            if reply.number != asked.number {
-                return;
+    /// What it was told. A new lease is only believed as the answer to the last ask. True if that is what it is.
+    pub fn hear(&mut self, reply: &Reply, now: Instant) -> bool {
+        let Some(asked) = &mut self.asked else {
+            return false;
+        };
+        let last = reply.number == asked.number;
+        if (reply.lease, reply.epoch) == (self.lease, self.epoch) {
+            for (known, told) in self.granted.iter_mut().zip(reply.granted) {
+                *known = (*known).max(told);
             }
+        } else if reply.anew && last {
             (self.lease, self.epoch) = (reply.lease, reply.epoch);
             for d in 0..DIMENSIONS {
                 self.spent[d] -= asked.spent[d];
                 self.returned[d] -= asked.returned[d];
             }
+            // Counts begin anew at that ask.
+            (asked.spent, asked.returned) = ([0; DIMENSIONS], [0; DIMENSIONS]);
             self.granted = reply.granted;
             self.said = [0; DIMENSIONS];
-        } else if (reply.lease, reply.epoch) == (self.lease, self.epoch) {
-            for (known, told) in self.granted.iter_mut().zip(reply.granted) {
-                *known = (*known).max(told);
-            }
         } else {
-            return;
+            return false;
         }
         self.ends = self.ends.max(reply.asked_at + reply.time);
-        if reply.number == asked.number {
+        if last {
+            asked.answered = true;
+            self.terms.limits = reply.limits;
             self.recall = reply.recall;
             self.retry_at = reply.retry_in.map_or(now, |wait| now + wait);
         }
+        last
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        let Some(asked) = self.asked else { return true };
-        let since = now - asked.at;
-        if since >= self.terms.refresh {
-            return true;
+    /// When it wants to ask next, if nothing is spent meanwhile; never while it has no use for anything and all is said.
+    #[must_use]
+    pub fn due_at(&self) -> Instant {
+        let (refresh, hurries) = (self.terms.refresh, self.presses || self.parked.is_some());
+        let Some(asked) = self.asked else {
+            return match hurries || self.unsaid() != [0; DIMENSIONS] {
+                true => Instant::default(),
+                false => Instant::NEVER,
+            };
+        };
+        match hurries {
+            false if asked.answered && self.rests(&asked) => Instant::NEVER,
+            false => asked.at + refresh,
+            // Lost, or late: not more often than that, whatever presses.
+            true if !asked.answered => asked.at + refresh / 10,
+            true => {
+                let soon = asked.at + refresh / 100;
+                let retry = if self.presses { soon } else { self.retry_at };
+                retry.max(soon).min(asked.at + refresh)
+            }
         }
-        // Not more often than one tenth of that, whatever presses.
-        if since < self.terms.refresh / 10 {
-            return false;
-        }
-        match self.parked {
-            Some(_) => now >= self.retry_at,
-            None => self.is_low(),
-        }
+    }
+
+    /// Whether an ask is due. Some comparisons.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        let tenth = self.terms.refresh / 10;
+        now >= self.due_at()
+            || self.asked.is_some_and(|asked| now >= asked.at + tenth)
+                && self.is_low()
+                && !self.is_idle()
+    }
+
+    /// Nothing is held, nothing is wanted, and who grants knows all of it.
+    fn rests(&self, asked: &Asked) -> bool {
+        let said = (self.spent, self.returned) == (asked.spent, asked.returned);
+        said && self.is_idle() && self.limited().all(|d| self.held_of(d) <= 0)
+    }
+
+    /// Since when the answer to the last ask is waited for.
+    #[must_use]
+    pub fn waits_since(&self) -> Option<Instant> {
+        let asked = self.asked.filter(|asked| !asked.answered);
+        asked.map(|asked| asked.at)
     }
 
     /// Below three tenths of what it wants to hold.
     fn is_low(&self) -> bool {
-        let held = self.held();
         self.limited().any(|d| {
             let target = self.demand.within(d, self.terms.horizon);
-            target > 0 && held[d].saturating_mul(10) < signed(target.saturating_mul(3))
+            target > 0 && self.held_of(d).saturating_mul(10) < signed(target.saturating_mul(3))
         })
     }
 
@@ -240,9 +325,9 @@ impl Holder {
 }
 
 impl Demand {
-    fn note(&mut self, amounts: Amounts) {
+    /// A call was of that size.
+    fn size(&mut self, amounts: Amounts) {
         for (d, &amount) in amounts.iter().enumerate() {
-            self.sum[d] = self.sum[d].saturating_add(amount);
             let (size, middling) = (amount as f64, &mut self.middling[d]);
             *middling = match size {
                 _ if *middling < 1.0 => size,

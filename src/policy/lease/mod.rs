@@ -8,7 +8,9 @@
 //! never admits more. Who carries the messages is not known here.
 //!
 //! Counts in messages are sums over the life of a lease, not differences, so that the next message heals what a lost one said. A lease that is
-//! not renewed ends at its holder before it ends here, since the holder counts its time from when it asked.
+//! not renewed ends at its holder before it ends here, since the holder counts its time from when it asked. Limits may change while they are
+//! leased: who grants says in each reply what they are, and how full the whole is, so that a holder knows what headroom is worth. A holder
+//! that has no use for anything gives all back and asks no more.
 
 mod central;
 mod holder;
@@ -27,6 +29,9 @@ pub const DIMENSIONS: usize = 4;
 
 pub type Amounts = [u64; DIMENSIONS];
 
+/// Rate and burst of each; `None` is not limited.
+pub type Limits = [Option<(Rate, u64)>; DIMENSIONS];
+
 /// Sums over a lease; a debt is below zero.
 pub type Sums = [i64; DIMENSIONS];
 
@@ -37,8 +42,7 @@ pub struct HolderId(pub u64);
 /// What is leased, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// Rate and burst; `None` is not limited.
-    pub limits: [Option<(Rate, u64)>; DIMENSIONS],
+    pub limits: Limits,
     /// A lease that was not renewed for so long has ended.
     pub lease: Duration,
     /// So much of its demand a holder wants to hold.
@@ -50,7 +54,7 @@ pub struct Terms {
 impl Terms {
     /// Two seconds of lease, half a second of demand, five asks a second (ROUTING 5.2: measured with 16 holders).
     #[must_use]
-    pub fn of(limits: [Option<(Rate, u64)>; DIMENSIONS]) -> Self {
+    pub fn of(limits: Limits) -> Self {
         Self {
             limits,
             lease: Duration::from_secs(2),
@@ -113,4 +117,8 @@ pub struct Reply {
     pub retry_in: Option<Duration>,
     /// Others wait for what is not needed at once.
     pub recall: bool,
+    /// What is limited, and by how much.
+    pub limits: Limits,
+    /// What all holders together may still spend, in thousandths.
+    pub left: Sums,
 }

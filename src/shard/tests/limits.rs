@@ -86,31 +86,6 @@ fn a_limit_of_one_model_closes_that_model_only() {
     }
 }
 
-/// Two shards see one provider's count: neither may take all of what is left.
-#[test]
-fn what_is_left_is_shared_between_shards() {
-    let pool = pool_of("{rpm: 1000}");
-    let mut rig = Rig::of(&one_provider("openai", &pool), 4);
-    rig.chat(ASK);
-    let call = rig.call();
-    rig.up(
-        call,
-        200,
-        &[
-            ("content-type", "application/json"),
-            ("x-ratelimit-remaining-requests", "8"),
-        ],
-    );
-    rig.say(call, WHOLE);
-    rig.end(call);
-    let mut sent = 0;
-    for _ in 0..8 {
-        rig.chat(ASK);
-        sent += rig.calls().len();
-    }
-    assert_eq!(sent, 2, "a quarter of eight");
-}
-
 #[test]
 fn a_probe_whose_client_cancels_lets_the_next_one_probe() {
     let yaml = one_provider("openai", POOL)
@@ -292,4 +267,33 @@ fn a_limit_that_nobody_configured_is_learned_from_headers() {
         })
         .sum();
     assert_eq!(sent, 2, "two a second");
+}
+
+/// Where a provider counts output as it is produced, so do we; and the end says how much it truly was.
+#[test]
+fn output_counts_as_it_is_produced_and_is_settled_once() {
+    let yaml = one_provider("fireworks", &pool_of("{otpm: 350}"));
+    let mut rig = Rig::new(&yaml);
+    let long = FIRST.replace("\"hi\"", &format!("\"{}\"", "word ".repeat(300)));
+    let first = rig.chat(ASK_STREAM);
+    let call = rig.call();
+    rig.stream(call);
+    rig.say(call, &long);
+    // A little more than all, by estimate.
+    rig.chat(ASK);
+    assert!(
+        rig.calls().is_empty(),
+        "the answer that runs has used it up"
+    );
+    for text in [STOP, USAGE, DONE] {
+        rig.say(call, text);
+    }
+    rig.end(call);
+    let out = rig.take();
+    let calls = out.iter().filter(|o| matches!(o, Output::Call(_)));
+    assert_eq!(calls.count(), 1, "two tokens it was in the end");
+    assert!(
+        out.iter()
+            .any(|o| matches!(o, Output::End { client } if *client == first))
+    );
 }

@@ -14,6 +14,7 @@ mod kept;
 mod keep_warm;
 mod keys;
 mod lanes;
+mod leases;
 mod ledger;
 mod limits;
 mod marks;
@@ -105,6 +106,7 @@ impl Rig {
             shards,
             seed: 7,
             secret: [7; 32],
+            restarts: 0,
         };
         let start = 1_000_000_000_000;
         Self {

@@ -184,7 +184,10 @@ impl Exchange {
         let room = epoch.room(attempt.endpoint, attempt.pool, Draw::default(), now.instant);
         match room {
             Room::Now if ready => {}
-            Room::In(wait) => return self.film_on(attempt, now, wait.clamp(SOON, poll.max(SOON))),
+            Room::In(wait) => {
+                epoch.wish((attempt.endpoint, attempt.pool), now.instant);
+                return self.film_on(attempt, now, wait.clamp(SOON, poll.max(SOON)));
+            }
             _ => return self.film_on(attempt, now, poll),
         }
         if let Some(case) = &mut self.video {
