@@ -55,7 +55,7 @@ pub(super) enum News {
     /// A provider keeps a prefix, or has said something new of it.
     Cached(Arc<Held>),
     /// Of a limit that shards share.
-    Lease { scope: Scope, letter: Box<Letter> },
+    Lease { scope: Scope, letter: Letter },
     /// A prefix has ended before its time, and what keeping it cost is written down.
     CacheEnded { name: Name, by: ShardId },
 }

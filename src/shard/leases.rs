@@ -30,8 +30,8 @@ pub(super) struct Scope(u64);
 /// Who is told something of a limit, and what.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Letter {
-    Word(Word),
-    Reply(Reply),
+    Word(Box<Word>),
+    Reply(Box<Reply>),
     /// Others wait for what is held.
     Recall,
 }
@@ -214,6 +214,12 @@ impl Leaseholds {
 impl Desk {
     /// Says what is to be said of leases at `now`; true if this shard has granted itself something, and those who wait may try.
     pub fn renew_leases(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
+        // A comparison or two after every input, where there is nothing to look at.
+        let stirred = |epoch: &Epoch| !epoch.leaseholds.stirred.is_empty();
+        let quiet = now < self.leases.at && self.leases.letters.is_empty();
+        if quiet && !self.epochs.iter().any(stirred) {
+            return false;
+        }
         let mut look: SmallVec<[(u32, Scope); 8]> = SmallVec::new();
         for epoch in &mut self.epochs {
             for scope in std::mem::take(&mut epoch.leaseholds.stirred) {
@@ -234,7 +240,6 @@ impl Desk {
         }
         let under = self.config().generation;
         for (shard, scope, letter) in self.leases.letters.drain(..) {
-            let letter = Box::new(letter);
             let news = News::Lease { scope, letter };
             let gossip = Gossip { under, news };
             out.push(Output::TellOne { shard, gossip });
@@ -272,7 +277,7 @@ impl Desk {
             Spoken::Answered => true,
             Spoken::Ask(word) => {
                 let host = of.1.host(self.shards);
-                self.leases.letters.push((host, of.1, Letter::Word(*word)));
+                self.leases.letters.push((host, of.1, Letter::Word(word)));
                 false
             }
         }
@@ -324,7 +329,9 @@ impl Desk {
                 };
                 if let Some(reply) = reply {
                     let to = ShardId(shard_of(reply.holder));
-                    self.leases.letters.push((to, scope, Letter::Reply(reply)));
+                    self.leases
+                        .letters
+                        .push((to, scope, Letter::Reply(Box::new(reply))));
                 }
                 self.call_back(scope, hoarders);
             }

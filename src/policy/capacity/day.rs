@@ -4,6 +4,8 @@
 //! moment of that clock in between. A calendar that jumps back gives nothing back; one that jumps on begins the new day.
 
 use crate::base::{Instant, Now, WallTime};
+use crate::policy::capacity::Room;
+use crate::policy::capacity::bucket::{Bucket, Rate};
 use std::time::Duration;
 
 /// When a provider's day ends.
@@ -26,6 +28,13 @@ pub struct Day {
     /// Which day it is, counted where the provider is; `None` while nobody told.
     number: Option<i64>,
     ends_at: Instant,
+}
+
+/// A day's limit, whichever way it comes back.
+#[derive(Clone, Debug)]
+pub enum Daily {
+    Rolling(Bucket),
+    Fixed(Day),
 }
 
 impl Day {
@@ -92,6 +101,45 @@ impl Day {
     }
 }
 
+impl Daily {
+    pub fn new(most: u64, end: DayEnd) -> Self {
+        match end {
+            DayEnd::Rolling => {
+                let rate = Rate(Rate::per_minute(most).0 / MINUTES_A_DAY);
+                Self::Rolling(Bucket::new(rate, most))
+            }
+            DayEnd::Utc | DayEnd::Pacific => Self::Fixed(Day::new(most, end)),
+        }
+    }
+
+    pub fn room(&self, want: u64, now: Instant) -> Room {
+        match self {
+            Self::Rolling(bucket) => bucket.room(want, now),
+            Self::Fixed(day) => match day.wait(want, now) {
+                Duration::ZERO => Room::Now,
+                wait => Room::In(wait),
+            },
+        }
+    }
+
+    /// Gives back or, below zero, takes.
+    pub fn give(&mut self, tokens: i128, now: Instant) {
+        let size = u64::try_from(tokens.unsigned_abs()).unwrap_or(u64::MAX);
+        match self {
+            Self::Rolling(bucket) => bucket.add(tokens, now),
+            Self::Fixed(day) if tokens < 0 => day.take(size, now),
+            Self::Fixed(day) => day.give(size, now),
+        }
+    }
+
+    pub fn emptiness(&self, now: Instant) -> u64 {
+        match self {
+            Self::Rolling(bucket) => bucket.emptiness(now),
+            Self::Fixed(day) => day.emptiness(now),
+        }
+    }
+}
+
 impl DayEnd {
     /// The number of the day that `wall` is in, where the provider is, and how long that day still lasts.
     #[must_use]
@@ -147,6 +195,7 @@ fn year_of(day: i64) -> i64 {
         .unwrap_or(guess)
 }
 
+pub(super) const MINUTES_A_DAY: u64 = 1_440;
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 const DAY_TIME: Duration = Duration::from_secs(86_400);

@@ -9,6 +9,7 @@ pub mod bucket;
 /// Why something is left alone, and until when.
 pub mod closed;
 pub mod day;
+mod gauge;
 pub mod learn;
 /// A limit that shards share.
 pub mod leased;

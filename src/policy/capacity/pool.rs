@@ -5,8 +5,9 @@
 
 use crate::base::{Instant, Now, Tokens};
 use crate::policy::capacity::bucket::{Bucket, Rate, scaled};
-use crate::policy::capacity::day::{Day, DayEnd};
-use crate::policy::capacity::learn::{self, Recent, Start};
+use crate::policy::capacity::day::{Daily, MINUTES_A_DAY};
+use crate::policy::capacity::gauge::Gauge;
+use crate::policy::capacity::learn::{self, Start};
 use crate::policy::capacity::leased::{Leased, Refused, Seat};
 use crate::policy::capacity::rule::{Draw, Held, Rule};
 use crate::policy::capacity::{Ask, Room, Used};
@@ -85,23 +86,6 @@ pub struct Reservation {
 struct Share {
     shard: u16,
     shards: u16,
-}
-
-/// One thing that is counted by the minute.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Gauge {
-    pub bucket: Option<Bucket>,
-    configured: Option<Rate>,
-    told: Option<Rate>,
-    /// The rate that is aimed at: what is known, or learned, before a slow start.
-    aim: Rate,
-    pub recent: Recent,
-}
-
-#[derive(Clone, Debug)]
-enum Daily {
-    Rolling(Bucket),
-    Fixed(Day),
 }
 
 impl Limit {
@@ -636,86 +620,6 @@ impl Share {
     }
 }
 
-impl Gauge {
-    /// Draws, and says what has been drawn in all.
-    /// `to_empty`: what is larger than the bucket leaves no debt.
-    fn draw(&mut self, tokens: u64, to_empty: bool, now: Instant) -> u64 {
-        let Some(bucket) = &mut self.bucket else {
-            return 0;
-        };
-        match to_empty {
-            true => bucket.draw_to_empty(tokens, now),
-            false => bucket.draw(tokens, now),
-        }
-        bucket.drawn()
-    }
-
-    fn give(&mut self, tokens: i128, now: Instant) {
-        if let Some(bucket) = self.bucket.as_mut().filter(|_| tokens != 0) {
-            bucket.add(tokens, now);
-        }
-    }
-
-    /// Begins a new slot if it is time; true if the rate has changed by it.
-    fn turn(&mut self, now: Instant) -> bool {
-        let Some(ended) = self.recent.turn(now) else {
-            return false;
-        };
-        if self.bucket.is_none() {
-            return false;
-        }
-        let grown = learn::grown(self.aim, ended, self.most());
-        std::mem::replace(&mut self.aim, grown) != grown
-    }
-
-    /// The most that is known to be allowed.
-    fn most(&self) -> Option<Rate> {
-        match (self.configured, self.told) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-}
-
-impl Daily {
-    fn new(most: u64, end: DayEnd) -> Self {
-        match end {
-            DayEnd::Rolling => {
-                let rate = Rate(Rate::per_minute(most).0 / MINUTES_A_DAY);
-                Self::Rolling(Bucket::new(rate, most))
-            }
-            DayEnd::Utc | DayEnd::Pacific => Self::Fixed(Day::new(most, end)),
-        }
-    }
-
-    fn room(&self, want: u64, now: Instant) -> Room {
-        match self {
-            Self::Rolling(bucket) => bucket.room(want, now),
-            Self::Fixed(day) => match day.wait(want, now) {
-                Duration::ZERO => Room::Now,
-                wait => Room::In(wait),
-            },
-        }
-    }
-
-    /// Gives back or, below zero, takes.
-    fn give(&mut self, tokens: i128, now: Instant) {
-        let size = u64::try_from(tokens.unsigned_abs()).unwrap_or(u64::MAX);
-        match self {
-            Self::Rolling(bucket) => bucket.add(tokens, now),
-            Self::Fixed(day) if tokens < 0 => day.take(size, now),
-            Self::Fixed(day) => day.give(size, now),
-        }
-    }
-
-    fn emptiness(&self, now: Instant) -> u64 {
-        match self {
-            Self::Rolling(bucket) => bucket.emptiness(now),
-            Self::Fixed(day) => day.emptiness(now),
-        }
-    }
-}
-
 /// Whether a limit is one of the day: OpenAI's headers name one limit of requests, of the minute or of the day, and a time until all is
 /// back. What is gone, by that time, is the rate at which it comes back.
 fn is_daily(limit: u64, told: &Told) -> bool {
@@ -728,7 +632,6 @@ fn is_daily(limit: u64, told: &Told) -> bool {
     gone > 0 && full_in.as_nanos() > by_minute * 100 && full_in > Duration::from_secs(5)
 }
 
-const MINUTES_A_DAY: u64 = 1_440;
 /// Calls that are refused within one slot were sent before anybody could know.
 const ONE_REFUSAL: Duration = Duration::from_secs(10);
 /// Fewer requests than these in a minute say nothing about a limit.

@@ -120,17 +120,17 @@ impl Holder {
 
     /// Spent without having been taken before, or more than was. What is not limited is counted too: it may be, one day.
     pub fn charge(&mut self, amounts: Amounts) {
-        for d in 0..DIMENSIONS {
-            self.spent[d] = self.spent[d].saturating_add(signed(amounts[d]));
-            self.demand.sum[d] = self.demand.sum[d].saturating_add(amounts[d]);
+        for (d, amount) in amounts.into_iter().enumerate() {
+            self.spent[d] = self.spent[d].saturating_add(signed(amount));
+            self.demand.sum[d] = self.demand.sum[d].saturating_add(amount);
         }
     }
 
     /// Less was used: it is held again as far as who grants still counts it as held; the rest goes back with the next ask.
     pub fn refund(&mut self, amounts: Amounts) {
-        for d in 0..DIMENSIONS {
-            self.spent[d] = self.spent[d].saturating_sub(signed(amounts[d]));
-            self.demand.sum[d] = self.demand.sum[d].saturating_sub(amounts[d]);
+        for (d, amount) in amounts.into_iter().enumerate() {
+            self.spent[d] = self.spent[d].saturating_sub(signed(amount));
+            self.demand.sum[d] = self.demand.sum[d].saturating_sub(amount);
             let short = self.said[d] - (self.spent[d] + self.returned[d]);
             self.returned[d] += short.max(0);
         }
