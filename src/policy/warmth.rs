@@ -208,6 +208,7 @@ mod tests {
         min_tokens: Tokens(100),
         ttl: Duration::from_secs(300),
         refreshes: true,
+        long_protects: false,
     };
 
     struct Prompt {

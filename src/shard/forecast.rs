@@ -96,7 +96,7 @@ pub(super) struct Foreseen {
     pub best: Tokens,
 }
 
-/// Conversations and heads that a shard's doorkeeper knows: 2 MiB, taken with the first prompt that could be marked.
+/// Conversations and heads that a shard's doorkeeper knows: 2.5 MiB, taken with the first prompt that could be marked.
 const KEEPER_RECORDS: usize = 65_536;
 /// Families of prompts whose rates a shard knows: 128 KiB.
 const RATES: usize = 4_096;

@@ -4,13 +4,12 @@
 //! ends, what a provider tells: the headers' remainder, and the bill.
 
 use super::book::Prices;
-use super::cache::{Hit, Life, Rules, Semantics};
+use super::cache::{Hit, Rules, Semantics};
 use super::endpoint::Served;
-use super::lifetime::Lifetime;
 use super::limit::Allowance;
 use super::policy::{Asked, Choice, Idle, Marks, Policy, Pools};
 use crate::base::{EndpointId, FixedHasher, Instant, NanoUsd, PoolId, TokenPrice, Tokens};
-use crate::canon::{CacheMark, CacheTtl, ElementKind};
+use crate::canon::CacheTtl;
 use crate::config::Routing;
 use crate::policy::bill::Price;
 use crate::policy::candidate::Candidate;
@@ -20,10 +19,9 @@ use crate::policy::capacity::{
 use crate::policy::choose::{self, Weighing, choose};
 use crate::policy::cost::{Prospect, futures};
 use crate::policy::estimate::{FirstToken, Lengths, Pace};
-use crate::policy::fingerprint::{
-    At, BYTES_PER_TOKEN, Blocks, Boundary, Fingerprint, InstanceSecret, ScopeKey,
-};
+use crate::policy::fingerprint::{Blocks, Boundary, InstanceSecret, ScopeKey};
 use crate::policy::health::Steadiness;
+use crate::policy::marks::{self, MARKS_MAX, Offer};
 use crate::policy::prefix::{self, Begun, Matching};
 use crate::policy::warmth::{Expected, Warmth};
 use std::cmp::Reverse;
@@ -31,13 +29,18 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+/// Prompts as a router reads them.
+mod reading;
+pub use reading::Marking;
+use reading::{Reader, Reading};
+
 /// What a shard would know and do.
 pub struct Ours {
     weighing: Weighing,
     headroom: u64,
     price: Price,
     rules: prefix::Rules,
-    lifetime: Lifetime,
+    reader: Reader,
     warmth: Warmth,
     places: Vec<Place>,
     lengths: Lengths,
@@ -49,10 +52,8 @@ pub struct Ours {
     /// What the last choice was about, for what follows it.
     chosen: Option<Chosen>,
     turn: u64,
-    /// Since when requests wait, by their place in the trace.
-    waiting: HashMap<usize, Instant, FixedHasher>,
-    /// Positions of the ends of elements, by block: what a router reads from the prompt, and a trace does not tell.
-    ends: HashMap<u64, u32, FixedHasher>,
+    /// Since when requests wait and how they were read, by their place in the trace.
+    waiting: HashMap<usize, (Instant, Reading), FixedHasher>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +75,6 @@ struct Chosen {
     endpoint: usize,
     expected: Expected,
     ask: Ask,
-    bounds: Vec<Boundary>,
 }
 
 /// A request that is under way.
@@ -102,7 +102,7 @@ impl Ours {
         (rules, block_tokens): (&Rules, u32),
         allowance: &Allowance,
         prices: &Prices,
-        lifetime: Lifetime,
+        marking: Marking,
     ) -> Self {
         let secret = InstanceSecret::new(&[9; 32]);
         let place = |n: usize| Place {
@@ -125,7 +125,7 @@ impl Ours {
             headroom: (routing.headroom * 1_000.0) as u64,
             price: price(prices),
             rules: cache_rules(rules, block_tokens),
-            lifetime,
+            reader: Reader::new(marking),
             warmth: Warmth::new(1 << 20),
             places: (0..pools).map(place).collect(),
             lengths: Lengths::default(),
@@ -135,7 +135,6 @@ impl Ours {
             chosen: None,
             turn: 0,
             waiting: HashMap::default(),
-            ends: HashMap::default(),
         }
     }
 
@@ -273,72 +272,22 @@ impl Ours {
         });
         found
     }
-
-    fn bounds(&self, asked: &Asked<'_>) -> Vec<Boundary> {
-        let prompt = &asked.ask.request.prompt;
-        let bound = |blocks: u32, position: u32, mark: Option<CacheMark>, at: At| {
-            let id = prompt.prefix(blocks)?;
-            Some(Boundary {
-                fingerprint: named(id.0, PREFIX),
-                bytes: asked
-                    .ask
-                    .tokens(blocks)
-                    .saturating_mul(BYTES_PER_TOKEN as u32),
-                position: position.try_into().unwrap_or(u16::MAX),
-                at,
-                ends_turn: blocks == prompt.blocks(),
-                mark,
-            })
-        };
-        if let Matching::Blocks(_) = self.rules.matching {
-            let all = 1..=prompt.blocks();
-            return all.filter_map(|n| bound(n, n, None, At::Block)).collect();
-        }
-        let marked = |blocks: u32| asked.ask.marks.iter().find(|mark| mark.blocks == blocks);
-        let ends = 1..=prompt.blocks();
-        let end = |blocks: u32| match marked(blocks) {
-            Some(mark) => {
-                let ttl = match mark.life {
-                    Life::Short => CacheTtl::Minutes5,
-                    Life::Long => CacheTtl::Hours1,
-                };
-                let mark_as = Some(CacheMark { ttl: Some(ttl) });
-                Some((mark.position, mark_as))
-            }
-            // An element ended there when it was sent before.
-            None => {
-                let position = self.ends.get(&prompt.prefix(blocks)?.0)?;
-                Some((*position, None))
-            }
-        };
-        let text = At::Element(ElementKind::Text);
-        let bound = |blocks: u32| {
-            let (position, mark) = end(blocks)?;
-            bound(blocks, position, mark, text)
-        };
-        ends.filter_map(bound).collect()
-    }
-
-    /// Where elements end is known of what was sent.
-    fn remember(&mut self, asked: &Asked<'_>) {
-        for mark in asked.ask.marks {
-            if let Some(id) = asked.ask.request.prompt.prefix(mark.blocks) {
-                self.ends.insert(id.0, mark.position);
-            }
-        }
-    }
 }
 
 impl Policy for Ours {
     fn choose(&mut self, now: Instant, asked: &Asked<'_>, pools: &Pools<'_>) -> Choice {
         self.hear(now);
-        let bounds = self.bounds(asked);
-        let mut weighed = self.candidates(now, asked, pools, &bounds);
+        // Read once, when it comes, as in life: the keeper counts what it sees.
+        let (since, reading) = self
+            .waiting
+            .remove(&asked.index)
+            .unwrap_or_else(|| (now, self.reader.read(asked, &self.rules, now)));
+        let mut weighed = self.candidates(now, asked, pools, &reading.bounds);
+        self.waiting.insert(asked.index, (since, reading));
         for (n, (candidate, _)) in weighed.iter_mut().enumerate() {
             candidate.tried = asked.refused[n];
         }
         let candidates: Vec<Candidate> = weighed.iter().map(|(c, _)| c.clone()).collect();
-        let since = *self.waiting.entry(asked.index).or_insert(now);
         self.weighing.patience = (since + PATIENCE) - now;
         match choose(&candidates, &self.weighing, now) {
             choose::Choice::Go(decision) => {
@@ -350,7 +299,6 @@ impl Policy for Ours {
                     endpoint,
                     expected: weighed[endpoint].1,
                     ask: decision.ask,
-                    bounds,
                 });
                 Choice::Send(endpoint)
             }
@@ -361,25 +309,33 @@ impl Policy for Ours {
 
     fn marks(&mut self, asked: &Asked<'_>, _: &Hit) -> Marks {
         // What the endpoint holds is not ours to see.
-        self.lifetime.marks(asked, &Hit::default())
+        let reading = self.waiting.get(&asked.index);
+        reading.map_or_else(Marks::new, |(_, reading)| reading.marks.clone())
     }
 
     fn served(&mut self, now: Instant, sent: &Asked<'_>, endpoint: usize, served: &Served) {
-        self.waiting.remove(&sent.index);
-        self.remember(sent);
+        let Some((_, reading)) = self.waiting.remove(&sent.index) else {
+            return;
+        };
+        self.reader.sent(sent, &self.rules);
         let Some(chosen) = self.chosen.take().filter(|c| c.endpoint == endpoint) else {
             return;
         };
         self.turn += 1;
         let place = &mut self.places[endpoint];
-        let asked = prefix::Asked {
-            bounds: &chosen.bounds,
+        let mut asked = prefix::Asked {
+            bounds: &reading.bounds,
             scope: place.scope,
             rules: &self.rules,
         };
         let goes_on = self.warmth.goes_on(&asked, &chosen.expected);
         let goes_on = f64::from(u8::from(goes_on));
         self.goes_on += 0.02 * (goes_on - self.goes_on);
+        let found = chosen.expected.cached();
+        let read = asked
+            .bounds
+            .partition_point(|bound| bound.tokens() <= found);
+        asked.bounds = &asked.bounds[..reading.written.max(read)];
         let begun = self.warmth.begin(&asked, now);
         let held = place
             .limit
@@ -421,17 +377,9 @@ impl Policy for Ours {
         }
     }
 
-    fn idle(&mut self, asked: &Asked<'_>, pings: u32) -> Idle {
-        self.lifetime.idle(asked, pings)
-    }
-}
-
-const PREFIX: u64 = 1;
-fn named(id: u64, purpose: u64) -> Fingerprint {
-    let hash = xxh3_128_with_seed(&id.to_le_bytes(), purpose);
-    Fingerprint {
-        chain: hash as u64,
-        tag: (hash >> 64) as u64,
+    fn idle(&mut self, _: &Asked<'_>, _: u32) -> Idle {
+        // Off by default.
+        Idle::Rest
     }
 }
 
@@ -466,6 +414,28 @@ fn cache_rules(rules: &Rules, block_tokens: u32) -> prefix::Rules {
         min_tokens: Tokens(u64::from(rules.minimum_tokens)),
         ttl: rules.lives.short,
         refreshes: true,
+        long_protects: rules.long_protects,
+    }
+}
+
+/// What a cache of these rules and prices offers who marks.
+#[must_use]
+pub fn offer(rules: &Rules, prices: &Prices) -> Offer {
+    let look_back = match rules.semantics {
+        Semantics::Entries { look_back } => look_back.unwrap_or(u32::MAX),
+        Semantics::Exact => 1,
+        Semantics::Blocks | Semantics::Affine { .. } => u32::MAX,
+    };
+    let life = |ttl, write| marks::Life { ttl, write };
+    Offer {
+        marks_max: MARKS_MAX,
+        min_tokens: Tokens(u64::from(rules.minimum_tokens)),
+        look_back: look_back.try_into().unwrap_or(u16::MAX),
+        implicit: false,
+        read: prices.read,
+        short: life(CacheTtl::Minutes5, prices.write_short),
+        long: Some(life(CacheTtl::Hours1, prices.write_long)),
+        long_protects: rules.long_protects,
     }
 }
 

@@ -9,7 +9,7 @@ use super::cache::{Life, Lives, Rules, Semantics};
 use super::endpoint;
 use super::lifetime::{Known, Lifetime};
 use super::limit::Allowance;
-use super::ours::Ours;
+use super::ours::{Marking, Ours, offer};
 use super::row::{Row, Table};
 use super::run::{Outcome, REFERENCE_RATE, Setup, run};
 use super::trace::{Half, Trace, span};
@@ -176,16 +176,10 @@ impl Question {
             let mut setup = self.setup(trace, self.pools, *seed);
             setup.endpoint.allowance = self.allowance(ideal);
             let cache = (&setup.endpoint.cache, trace.block_tokens);
-            let lifetime = Lifetime::Always(Life::Short);
+            let marking = Marking::Always(Life::Short);
             let (allowance, prices) = (&setup.endpoint.allowance, &setup.endpoint.prices);
-            let mut policy = Ours::new(
-                &self.routing,
-                self.pools,
-                cache,
-                allowance,
-                prices,
-                lifetime,
-            );
+            let mut policy =
+                Ours::new(&self.routing, self.pools, cache, allowance, prices, marking);
             run(trace, &setup, &mut policy)
         };
         self.seeds.iter().zip(shared).map(one).collect()
@@ -241,6 +235,7 @@ impl Lifetimes {
             .map(|(name, lifetime)| self.row(trace, name, &lifetime, Half::Test, prices))
             .collect();
         rows.extend(self.by_session(trace, &rows, prices));
+        rows.push(self.ours(trace, prices));
         let best = if self.long_protects {
             CLAIRVOYANT
         } else {
@@ -264,6 +259,45 @@ impl Lifetimes {
         Table { title, rows }
     }
 
+    fn setup(&self, trace: &Trace, half: Half, prices: Prices, seed: u64) -> Setup {
+        Setup {
+            seed,
+            half: Some(half),
+            endpoint: endpoint::Setup {
+                cache: Rules {
+                    lives: self.lives,
+                    long_protects: self.long_protects,
+                    // One pool misses nothing by it, and ROUTING 4.6 leaves it out.
+                    ..rules(trace, None)
+                },
+                prices,
+                ..endpoint::Setup::default()
+            },
+            // Half of the sessions come half as often.
+            requests_per_second: REFERENCE_RATE,
+            ..Setup::default()
+        }
+    }
+
+    /// The production decision, with marks of its own.
+    fn ours(&self, trace: &Trace, prices: Prices) -> Row {
+        let one = |seed: &u64| {
+            let setup = self.setup(trace, Half::Test, prices, *seed);
+            let cache = &setup.endpoint.cache;
+            let mut policy = Ours::new(
+                &config::Routing::default(),
+                1,
+                (cache, trace.block_tokens),
+                &setup.endpoint.allowance,
+                &prices,
+                Marking::Placed(offer(cache, &prices)),
+            );
+            run(trace, &setup, &mut policy)
+        };
+        let outcomes: Vec<Outcome> = self.seeds.iter().map(one).collect();
+        Row::of(OURS, &outcomes, prices)
+    }
+
     fn row(
         &self,
         trace: &Trace,
@@ -273,23 +307,7 @@ impl Lifetimes {
         prices: Prices,
     ) -> Row {
         let one = |seed: &u64| {
-            let setup = Setup {
-                seed: *seed,
-                half: Some(half),
-                endpoint: endpoint::Setup {
-                    cache: Rules {
-                        lives: self.lives,
-                        long_protects: self.long_protects,
-                        // One pool misses nothing by it, and ROUTING 4.6 leaves it out.
-                        ..rules(trace, None)
-                    },
-                    prices,
-                    ..endpoint::Setup::default()
-                },
-                // Half of the sessions come half as often.
-                requests_per_second: REFERENCE_RATE,
-                ..Setup::default()
-            };
+            let setup = self.setup(trace, half, prices, *seed);
             let mut policy = Baseline::new(Routing::RoundRobin, lifetime.clone(), *seed);
             run(trace, &setup, &mut policy)
         };

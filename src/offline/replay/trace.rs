@@ -70,6 +70,8 @@ pub struct Request {
     pub output_tokens: u32,
     /// Leading blocks that sessions with the same tools and system text share; 0 when unknown.
     pub head_blocks: u32,
+    /// A tool's result is what came last.
+    pub is_after_tool: bool,
     /// Content elements up to the end of the prompt, as a provider with a look-back counts them.
     pub position: u32,
 }

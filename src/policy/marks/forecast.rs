@@ -8,8 +8,14 @@ use smallvec::SmallVec;
 pub struct Forecast {
     /// When the next request of the conversation comes.
     pub next: Gaps,
+    /// The same of those after it.
+    pub later: Gaps,
     /// The spot behind which the conversation's longest entry should lie, warm.
     pub warm: Option<usize>,
+    /// The same of its longest entry with the long life.
+    pub base: Option<usize>,
+    /// Tokens that lay in short entries alone, times the probability each time that a pause would outlast these and not a long one; since `base`.
+    pub exposed: f64,
     /// What the last requests ended with was not there in the ones that followed: an entry at the end would never be read.
     pub tail_breaks: bool,
     /// How often new conversations begin with this prompt's heads, in the order of their spots. What was never seen before is not among them.
@@ -24,6 +30,13 @@ impl Gaps {
     #[must_use]
     pub fn within(&self, ttl: CacheTtl) -> f64 {
         self.0[ttl as usize]
+    }
+
+    /// The probability that a pause between the two lifetimes comes before one beyond both, or the end, where requests follow each other so.
+    #[must_use]
+    pub fn pauses(&self, (short, long): (CacheTtl, CacheTtl)) -> f64 {
+        let (soon, late) = (self.within(short), self.within(long));
+        (late - soon) / (1.0 - soon).max(f64::MIN_POSITIVE)
     }
 }
 
@@ -53,12 +66,22 @@ pub enum Class {
     OpeningWithTools,
     /// A person said something in a conversation.
     AfterWords,
+    /// The same, and what was said is much of the prompt: a new text to talk of, or the conversation told anew.
+    AfterMuch,
     /// A program brought a tool's result.
     AfterTool,
 }
 
 impl Class {
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 5;
+
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Opening,
+        Self::OpeningWithTools,
+        Self::AfterWords,
+        Self::AfterMuch,
+        Self::AfterTool,
+    ];
 
     /// What is believed before anything was seen. After an answer that ends a turn 40.5 % of agents' next requests come later than five minutes,
     /// after one that calls a tool 3 % (sessions of a coding agent); of openings without tools few are gone on with.
@@ -67,6 +90,7 @@ impl Class {
             Self::Opening => [0.15, 0.25, 0.28, 0.30, 0.32],
             Self::OpeningWithTools => [0.50, 0.60, 0.65, 0.70, 0.72],
             Self::AfterWords => [0.50, 0.62, 0.70, 0.75, 0.78],
+            Self::AfterMuch => [0.30, 0.40, 0.45, 0.48, 0.50],
             Self::AfterTool => [0.90, 0.93, 0.95, 0.96, 0.97],
         })
     }
@@ -114,5 +138,5 @@ impl Habits {
 
 /// Observations that the prior is worth.
 const BELIEVED: f64 = 4.0;
-/// An observation counts half after 69 others.
-const FADE: f32 = 0.99;
+/// An observation counts half after 230 others.
+const FADE: f32 = 0.997;
