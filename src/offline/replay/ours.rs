@@ -65,6 +65,8 @@ enum Heard {
 struct Place {
     scope: ScopeKey,
     limit: Option<Limit>,
+    /// As the answers' headers name it.
+    input_per_minute: Option<u64>,
     first: FirstToken,
     pace: Pace,
     steady: Steadiness,
@@ -108,6 +110,7 @@ impl Ours {
         let place = |n: usize| Place {
             scope: secret.scope("replay", &n.to_string(), "model"),
             limit: limit(allowance),
+            input_per_minute: allowance.input_per_minute.map(|rate| rate as u64),
             first: FirstToken::default(),
             pace: Pace::default(),
             steady: Steadiness::default(),
@@ -162,8 +165,9 @@ impl Ours {
         place.first.saw(uncached, at - sent.at);
         if let (Some(limit), Some(remaining)) = (&mut place.limit, sent.served.remaining) {
             let told = Told {
+                limit: place.input_per_minute,
                 remaining: Some(remaining),
-                ..Told::default()
+                full_in: sent.served.full_at.map(|full_at| full_at - at),
             };
             limit.heed(Dimension::Input, told, sent.held.as_mut(), at);
         }
