@@ -17,7 +17,7 @@ use crate::policy::capacity::{
     Ask, Dimension, Limit, Numbers, Reservation, Room, Rule, Told, Used, Worth,
 };
 use crate::policy::choose::{self, Weighing, choose};
-use crate::policy::cost::{Prospect, futures};
+use crate::policy::cost::{Prospect, futures, hold};
 use crate::policy::estimate::{FirstToken, Lengths, Pace};
 use crate::policy::fingerprint::{Blocks, Boundary, InstanceSecret, ScopeKey};
 use crate::policy::health::Steadiness;
@@ -52,6 +52,7 @@ pub struct Ours {
     /// What the last choice was about, for what follows it.
     chosen: Option<Chosen>,
     turn: u64,
+    watch: Option<Watch>,
     /// Since when requests wait and how they were read, by their place in the trace.
     waiting: HashMap<usize, (Instant, Reading), FixedHasher>,
 }
@@ -71,6 +72,27 @@ struct Place {
     pace: Pace,
     steady: Steadiness,
     closed_until: Instant,
+}
+
+/// When a belief comes true: from a moment on, how likely an entry of some age is there whose promised life is `life`.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub from: Instant,
+    pub age: Duration,
+    pub life: Duration,
+    pub truth: f64,
+    /// So near is right.
+    pub within: f64,
+    /// Of each place: bills until it was right, those among them that could tell, and whether it has come to be.
+    pub seen: Vec<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub bills: u32,
+    /// Bills of requests that expected an entry at least so old.
+    pub telling: u32,
+    pub is_right: bool,
 }
 
 struct Chosen {
@@ -137,6 +159,7 @@ impl Ours {
             news: BinaryHeap::new(),
             chosen: None,
             turn: 0,
+            watch: None,
             waiting: HashMap::default(),
         }
     }
@@ -174,7 +197,7 @@ impl Ours {
     }
 
     fn ended(&mut self, number: usize, at: Instant) {
-        let Some(sent) = self.sent[number].take() else {
+        let Some(mut sent) = self.sent[number].take() else {
             return;
         };
         let (place, book) = (&mut self.places[sent.place], sent.served.book);
@@ -187,12 +210,38 @@ impl Ours {
             cache_read: Tokens(book.read),
             output,
         };
-        if let (Some(limit), Some(held)) = (&mut place.limit, sent.held) {
+        if let (Some(limit), Some(held)) = (&mut place.limit, sent.held.take()) {
             limit.settle(held, Some(used), at);
         }
-        let read = Tokens(book.read);
-        self.warmth
-            .billed(place.scope, &sent.expected, &sent.begun, read);
+        let (read, scope) = (Tokens(book.read), place.scope);
+        self.warmth.billed(scope, &sent.expected, &sent.begun, read);
+        self.look(&sent, scope);
+    }
+
+    /// Looks at what is believed, where somebody watches it.
+    pub fn watch(&mut self, watch: Watch) {
+        let seen = vec![Seen::default(); self.places.len()];
+        self.watch = Some(Watch { seen, ..watch });
+    }
+
+    #[must_use]
+    pub fn watched(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    fn look(&mut self, sent: &Sent, scope: ScopeKey) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| sent.at >= watch.from) else {
+            return;
+        };
+        let (Some(found), seen) = (sent.expected.found, &mut watch.seen[sent.place]) else {
+            return;
+        };
+        if !seen.is_right {
+            seen.bills += 1;
+            seen.telling += u32::from(found.age >= watch.age);
+            let believed = self.warmth.believed(scope, watch.age, watch.life);
+            seen.is_right = (believed - watch.truth).abs() <= watch.within;
+        }
     }
 
     fn candidates(
@@ -228,6 +277,8 @@ impl Ours {
                 fails: place.steady.fails(now),
                 second: self.weighing.second,
             };
+            let gate = gate(&prospect, &expected, self.weighing.patience);
+            let prospect = gate.map_or(prospect, |(warm, _)| warm);
             let read = prospect.read();
             let ask = Ask {
                 input: Tokens(input.0 - read.0),
@@ -248,6 +299,11 @@ impl Ours {
             let mut room = limit.map_or(Room::Now, |l| l.room(ask, now));
             if now < place.closed_until {
                 room = room.max(Room::In(place.closed_until - now));
+            }
+            if let Some((_, opens_in)) = gate {
+                // Who waits is told when the answer begins that it waits for, if it waits that long.
+                let begins = self.next_answer(n, now).unwrap_or(opens_in);
+                room = room.max(Room::In(begins.min(opens_in)));
             }
             later.push((prospect.turn(NEXT_IS_WARM), prospect.arrival()));
             let candidate = Candidate {
@@ -278,6 +334,36 @@ impl Ours {
     }
 }
 
+impl Ours {
+    /// How long until the next answer of a place begins.
+    fn next_answer(&self, place: usize, now: Instant) -> Option<Duration> {
+        let is = |of: usize| self.sent[of].as_ref().is_some_and(|s| s.place == place);
+        let begins = self.news.iter().filter_map(|Reverse((at, of, heard))| {
+            (*heard == Heard::Begun && is(*of)).then_some(*at - now)
+        });
+        begins.min()
+    }
+}
+
+/// Whether it is cheaper to wait for the first byte of a request that writes what this one could read, and how long: as a shard does.
+fn gate<'p>(
+    prospect: &Prospect<'p>,
+    expected: &Expected,
+    patience: Duration,
+) -> Option<(Prospect<'p>, Duration)> {
+    let pending = expected.pending?;
+    let cached = pending.tokens.min(prospect.input);
+    let warm = Prospect {
+        cached,
+        warm: expected.pending_warm,
+        ..*prospect
+    };
+    let sums = (prospect.terms().0.total(), warm.terms().0.total());
+    let begins = prospect.first.expected(cached);
+    let opens_in = hold(sums, begins, pending.age, prospect.second)?;
+    (opens_in < patience).then_some((warm, opens_in))
+}
+
 impl Policy for Ours {
     fn choose(&mut self, now: Instant, asked: &Asked<'_>, pools: &Pools<'_>) -> Choice {
         self.hear(now);
@@ -286,13 +372,13 @@ impl Policy for Ours {
             .waiting
             .remove(&asked.index)
             .unwrap_or_else(|| (now, self.reader.read(asked, &self.rules, now)));
+        self.weighing.patience = (since + PATIENCE) - now;
         let mut weighed = self.candidates(now, asked, pools, &reading.bounds);
         self.waiting.insert(asked.index, (since, reading));
         for (n, (candidate, _)) in weighed.iter_mut().enumerate() {
             candidate.tried = asked.refused[n];
         }
         let candidates: Vec<Candidate> = weighed.iter().map(|(c, _)| c.clone()).collect();
-        self.weighing.patience = (since + PATIENCE) - now;
         match choose(&candidates, &self.weighing, now) {
             choose::Choice::Go(decision) => {
                 let endpoint = usize::from(decision.endpoint.0);

@@ -50,6 +50,17 @@ pub struct HeadPace {
 }
 
 impl HeadPace {
+    /// Of a head that was never seen, which comes again within the shortest lifetime with probability `p`.
+    #[must_use]
+    pub(super) fn unseen(spot: usize, p: f64) -> Self {
+        let life = CacheTtl::Minutes5.life().as_secs_f64();
+        Self {
+            spot,
+            mean_gap_seconds: -life / (1.0 - p.clamp(1e-6, 1.0 - 1e-6)).ln(),
+            starts: 1,
+        }
+    }
+
     /// The probability that another conversation begins with it within a lifetime, if they come by chance.
     #[must_use]
     pub fn within(&self, ttl: CacheTtl) -> f64 {
@@ -70,10 +81,12 @@ pub enum Class {
     AfterMuch,
     /// A program brought a tool's result.
     AfterTool,
+    /// No request, but how one begins that begins like none before: whether another conversation begins so, as when an agent fans out.
+    NewHead,
 }
 
 impl Class {
-    pub(super) const COUNT: usize = 5;
+    pub(super) const COUNT: usize = 6;
 
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Opening,
@@ -81,6 +94,7 @@ impl Class {
         Self::AfterWords,
         Self::AfterMuch,
         Self::AfterTool,
+        Self::NewHead,
     ];
 
     /// What is believed before anything was seen. After an answer that ends a turn 40.5 % of agents' next requests come later than five minutes,
@@ -90,6 +104,7 @@ impl Class {
             Self::Opening => [0.15, 0.25, 0.28, 0.30, 0.32],
             Self::OpeningWithTools => [0.50, 0.60, 0.65, 0.70, 0.72],
             Self::AfterWords => [0.50, 0.62, 0.70, 0.75, 0.78],
+            Self::NewHead => [0.10, 0.12, 0.15, 0.20, 0.25],
             Self::AfterMuch => [0.30, 0.40, 0.45, 0.48, 0.50],
             Self::AfterTool => [0.90, 0.93, 0.95, 0.96, 0.97],
         })

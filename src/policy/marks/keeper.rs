@@ -56,7 +56,7 @@ struct Record {
     /// Of a head: new conversations, 255 at most. Of a conversation: marks that were not found again, one after another.
     count: u8,
     class: u8,
-    /// Lifetimes of which it is known whether the next request came within them.
+    /// Lifetimes of which it is known whether the next request (of a head, the second conversation) came within them.
     told: u8,
     tenant: u8,
 }
@@ -254,29 +254,36 @@ impl Doorkeeper {
     fn heads(&mut self, arrival: &Arrival<'_>, is_new: bool, tick: u32) -> SmallVec<[HeadPace; 4]> {
         let mut paces = SmallVec::new();
         let heads: SmallVec<[usize; HEADS_MAX]> = arrival.prompt.heads();
+        let bounds = arrival.prompt.bounds;
+        let of = |spot: &usize| Some(bounds.get(*spot)?.fingerprint.chain ^ HEAD);
+        // What changes behind what is known (a date) says nothing of what is new altogether.
+        let knows = |spot: &usize| of(spot).is_some_and(|name| self.position(name).is_some());
+        let is_all_new = !heads.iter().any(knows);
         for spot in heads {
-            let name = arrival
-                .prompt
-                .bounds
-                .get(spot)
-                .map(|b| b.fingerprint.chain ^ HEAD);
-            let Some(name) = name else { continue };
+            let Some(name) = of(&spot) else { continue };
             let Some(at) = self.position(name) else {
                 if is_new {
+                    if is_all_new {
+                        let again = self.gaps(arrival.tenant, Class::NewHead);
+                        paces.push(HeadPace::unseen(spot, again.within(CacheTtl::Minutes5)));
+                    }
                     self.begin(Record {
                         name,
                         seen: tick,
                         count: 1,
-                        told: ALL_TOLD,
+                        told: if is_all_new { 0 } else { ALL_TOLD },
+                        class: Class::NewHead as u8,
+                        tenant: (arrival.tenant as usize % TENANTS) as u8,
                         ..Record::default()
                     });
                 }
                 continue;
             };
-            let record = &mut self.records[at];
             if is_new {
-                record.begins(tick);
+                self.came(at, tick);
+                self.records[at].begins(tick);
             }
+            let record = &mut self.records[at];
             if record.count > 1 {
                 paces.push(HeadPace {
                     spot,
@@ -354,6 +361,8 @@ impl Record {
             _ => self.gap + NEW * (gap - self.gap),
         };
         self.seen = tick;
+        // Only of the first time is it asked whether it comes again.
+        self.told = ALL_TOLD;
         self.count = self.count.saturating_add(1);
     }
 }

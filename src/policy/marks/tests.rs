@@ -571,6 +571,25 @@ fn what_comes_once_pays_nothing_and_what_comes_again_is_marked_from_then_on() {
     assert!(ask(&mut keeper, &shared(1), at(9_000)).is_empty());
 }
 
+/// An agent that fans out, again and again over another text: nobody goes on with its openings, and still the first of each group writes for the rest.
+#[test]
+fn a_tenant_whose_new_instructions_come_again_at_once_has_them_marked_the_first_time() {
+    let mut keeper = Doorkeeper::new(4_096);
+    let (mut now, mut first) = (0, Vec::new());
+    for group in 0..40 {
+        for member in 0..8 {
+            let head = system(&format!("document {group}"), 20_000);
+            let asked = [head, user(&format!("q{group} {member}"), 200)];
+            let marks = ask(&mut keeper, &asked, at(now));
+            if member == 0 {
+                first.push(marks.contains(&0));
+            }
+        }
+        now += 600;
+    }
+    assert!(!first[0] && first[20..].iter().all(|is| *is), "{first:?}");
+}
+
 /// A mark behind what changes each time would never be read (the trap of the timestamp).
 #[test]
 fn instructions_that_change_are_left_out_and_those_before_them_are_marked() {
@@ -704,6 +723,7 @@ fn the_table_stays_as_large_as_it_was_made_and_any_traffic_is_taken() {
         Class::AfterWords,
         Class::AfterMuch,
         Class::AfterTool,
+        Class::NewHead,
     ] {
         let gaps = keeper.gaps(3, class).0;
         assert!(
