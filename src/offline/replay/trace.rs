@@ -238,6 +238,12 @@ impl Trace {
         Ok(self)
     }
 
+    /// Whether its requests have times of their own and no turns: chats. Otherwise agents' sessions, which a run places in time.
+    #[must_use]
+    pub fn is_of_chats(&self) -> bool {
+        self.sessions.iter().all(|session| session.starts.is_some())
+    }
+
     /// Which half of a split by hash a session is in. The same in every run and for every trace that names it so.
     #[must_use]
     pub fn half(&self, session: u32) -> Half {
@@ -299,7 +305,7 @@ pub fn span(range: &Range<u32>) -> Range<usize> {
 }
 
 /// Learned policies learn on one half of the sessions and are judged on the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Half {
     Train,
     Test,
