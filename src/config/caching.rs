@@ -25,6 +25,7 @@ struct Behaviour {
     look_back: u16,
     implicit: bool,
     refreshes: bool,
+    long_protects: bool,
     /// `None`: matches at marks.
     blocks: Option<Tokens>,
     ttl: Duration,
@@ -69,6 +70,7 @@ impl Caching {
             min_tokens: listed.min_tokens,
             ttl: promised.copied().unwrap_or(found.ttl),
             refreshes: found.refreshes,
+            long_protects: found.long_protects,
         })
     }
 }
@@ -78,6 +80,7 @@ impl Behaviour {
         look_back: 1,
         implicit: false,
         refreshes: false,
+        long_protects: false,
         blocks: None,
         ttl: Duration::from_secs(300),
     };
@@ -103,6 +106,7 @@ impl RawCacheRule {
         }
         set(&mut on.implicit, &self.implicit);
         set(&mut on.refreshes, &self.refreshes);
+        set(&mut on.long_protects, &self.long_protects);
         if let Some(blocks) = &self.blocks {
             on.blocks = (blocks.value > 0).then_some(Tokens(blocks.value));
         }

@@ -74,10 +74,15 @@ impl Warmth {
     }
 
     fn warm(&self, scope: ScopeKey, found: &Found) -> f64 {
-        let life = found.life;
+        self.believed(scope, found.age, found.life)
+    }
+
+    /// How likely an entry of `age` is there whose life is `life`.
+    #[must_use]
+    pub fn believed(&self, scope: ScopeKey, age: Duration, life: Duration) -> f64 {
         match self.beliefs.get(&(scope, life.as_secs())) {
-            Some(belief) => belief.warm(found.age, life),
-            None => Belief::new().warm(found.age, life),
+            Some(belief) => belief.warm(age, life),
+            None => Belief::new().warm(age, life),
         }
     }
 
@@ -208,6 +213,7 @@ mod tests {
         min_tokens: Tokens(100),
         ttl: Duration::from_secs(300),
         refreshes: true,
+        long_protects: false,
     };
 
     struct Prompt {

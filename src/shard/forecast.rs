@@ -91,7 +91,7 @@ pub(super) struct Foreseen {
     pub best: Tokens,
 }
 
-/// Conversations and heads that a shard's doorkeeper knows: 2 MiB, taken with the first prompt that could be marked.
+/// Conversations and heads that a shard's doorkeeper knows: 2.5 MiB, taken with the first prompt that could be marked.
 const KEEPER_RECORDS: usize = 65_536;
 /// Families of prompts whose rates a shard knows: 128 KiB.
 const RATES: usize = 4_096;
@@ -127,7 +127,8 @@ impl Caches {
             marks,
             nested,
         };
-        prompt.class()
+        // Of what is asked again all was said before.
+        prompt.class(self.chain.tokens())
     }
 
     /// Names what the prompt that was read last has in common with others that a provider would send to the same machine: its first tokens.

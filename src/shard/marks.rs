@@ -367,10 +367,11 @@ fn offer_of(endpoint: &Endpoint, price: &Price) -> Option<Offer> {
     if !matches!(cache.mode, CacheMode::Breakpoints | CacheMode::Both) {
         return None;
     }
+    let rules = cache.rules?;
     let Matching::Breakpoints {
         look_back,
         implicit,
-    } = cache.rules?.matching
+    } = rules.matching
     else {
         return None;
     };
@@ -403,5 +404,6 @@ fn offer_of(endpoint: &Endpoint, price: &Price) -> Option<Offer> {
             write: write(short).unwrap_or(1.0),
         },
         long: long.map(|(ttl, write)| Life { ttl, write }),
+        long_protects: rules.long_protects,
     })
 }

@@ -1,19 +1,20 @@
 //! `stokehold replay`: a trace through simulated endpoints, the known policies side by side.
 
-use super::reference::{Lifetimes, Question, ROUTINGS};
+use super::reference::{Lifetimes, OURS, Question, ROUTINGS};
 use super::row::Table;
-use super::trace::Trace;
+use super::scenario::{Admission, Drifts, Fanning};
+use super::trace::{Half, Trace};
 use crate::base::NanoUsd;
 use crate::config;
 use anyhow::{Context, ensure};
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The trace: coding-agent sessions, Mooncake requests, or Azure's CSV; plain or gzipped
-    #[arg(long, value_name = "FILE")]
-    trace: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "fan")]
+    trace: Option<PathBuf>,
     /// Pools with a cache and limits each
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pools: u16,
@@ -35,9 +36,24 @@ pub struct Args {
     /// Placements of the sessions in time to add up
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     seeds: u16,
+    /// Only one half of the sessions, split by a hash: what was learned or tuned on the other is judged on it
+    #[arg(long, value_name = "HALF", conflicts_with_all = ["lifetimes", "fan", "drift", "admission", "goals"])]
+    half: Option<Half>,
     /// Compare how long prompts are kept, in one pool without limits, instead of where requests go
-    #[arg(long, conflicts_with_all = ["pools", "limits", "loss"])]
+    #[arg(long, group = "question", conflicts_with_all = ["pools", "limits", "loss"])]
     lifetimes: bool,
+    /// Requests that fan out over a shared beginning, made up: 8 within two seconds, and 100 at once
+    #[arg(long, group = "question", conflicts_with_all = ["trace", "limits", "loss"])]
+    fan: bool,
+    /// Providers that lose entries or cut a lifetime without a word: how soon that is believed
+    #[arg(long, group = "question", conflicts_with_all = ["limits", "loss"])]
+    drift: bool,
+    /// Of a trace of chats: what is worth writing to a cache
+    #[arg(long, group = "question", conflicts_with_all = ["pools", "limits", "loss"])]
+    admission: bool,
+    /// Every goal that the trace can show, each with its figure
+    #[arg(long, group = "question", conflicts_with_all = ["pools", "limits", "loss"])]
+    goals: bool,
     /// Price of a cached token as a multiple of an input token
     #[arg(
         long,
@@ -77,14 +93,10 @@ pub fn run(args: &Args, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
             "{name}: 0 or more, such as 0.01"
         );
     }
-    let trace = Trace::read(&args.trace)?;
-    ensure!(
-        !trace.sizes_only,
-        "{}: tells sizes and times only, so no policy could differ in what it finds cached; take coding-agent sessions or Mooncake \
-         requests",
-        args.trace.display()
-    );
-    let table = args.table(&trace);
+    let table = match &args.trace {
+        None => args.fanning().table(),
+        Some(path) => args.table(&read(path)?),
+    };
     if let Some(path) = &args.html {
         std::fs::write(path, table.page()).with_context(|| path.display().to_string())?;
     }
@@ -97,6 +109,17 @@ pub fn run(args: &Args, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn read(path: &Path) -> anyhow::Result<Trace> {
+    let trace = Trace::read(path)?;
+    ensure!(
+        !trace.sizes_only,
+        "{}: tells sizes and times only, so no policy could differ in what it finds cached; take coding-agent sessions or Mooncake \
+         requests",
+        path.display()
+    );
+    Ok(trace)
+}
+
 impl Args {
     fn routing(&self) -> config::Routing {
         let mut routing = config::Routing::default();
@@ -107,26 +130,96 @@ impl Args {
         routing
     }
 
-    fn table(&self, trace: &Trace) -> Table {
-        let seeds = (1..=u64::from(self.seeds)).collect();
-        if self.lifetimes {
-            let question = Lifetimes {
-                read: self.read_price,
-                long_protects: !self.long_does_not_protect,
-                seeds,
-                ..Lifetimes::default()
-            };
-            return question.table(trace);
-        }
-        let question = Question {
+    fn seeds(&self) -> Vec<u64> {
+        (1..=u64::from(self.seeds)).collect()
+    }
+
+    fn fanning(&self) -> Fanning {
+        Fanning {
             pools: usize::from(self.pools),
-            limits: self.limits,
-            loss: self.loss,
-            seeds,
+            seeds: self.seeds(),
             routing: self.routing(),
+        }
+    }
+
+    fn drifts(&self) -> Drifts {
+        Drifts {
+            pools: usize::from(self.pools),
+            seeds: self.seeds(),
+            routing: self.routing(),
+        }
+    }
+
+    fn lifetimes(&self, long_protects: bool) -> Lifetimes {
+        Lifetimes {
+            read: self.read_price,
+            long_protects,
+            seeds: self.seeds(),
+            ..Lifetimes::default()
+        }
+    }
+
+    fn admission(&self) -> Admission {
+        Admission {
+            routing: self.routing(),
+            ..Admission::default()
+        }
+    }
+
+    fn question(&self, limits: Option<f64>) -> Question {
+        Question {
+            pools: usize::from(self.pools),
+            limits,
+            loss: self.loss,
+            seeds: self.seeds(),
+            routing: self.routing(),
+            half: self.half,
             ..Question::default()
+        }
+    }
+
+    fn table(&self, trace: &Trace) -> Table {
+        match () {
+            () if self.lifetimes => self.lifetimes(!self.long_does_not_protect).table(trace),
+            () if self.drift => self.drifts().table(trace),
+            () if self.admission => self.admission().table(trace),
+            () if self.goals => self.goals(trace),
+            () => self
+                .question(self.limits)
+                .table(trace, &ROUTINGS, &mut progress),
+        }
+    }
+
+    /// All questions with a goal, of each the row that is ours.
+    fn goals(&self, trace: &Trace) -> Table {
+        let routing = |limits| self.question(limits).table(trace, &[], &mut |_, _| {});
+        let tables = match trace.is_of_chats() {
+            true => vec![self.admission().table(trace)],
+            false => vec![
+                routing(None),
+                routing(Some(1.3)),
+                self.lifetimes(true).table(trace),
+                self.lifetimes(false).table(trace),
+                self.drifts().table(trace),
+                self.fanning().table(),
+            ],
         };
-        question.table(trace, &ROUTINGS, &mut progress)
+        let mut all = Table {
+            title: "what is to be shown".to_owned(),
+            ..Table::default()
+        };
+        for table in tables {
+            let ours = table
+                .rows
+                .into_iter()
+                .filter(|row| row.policy.contains(OURS));
+            all.rows.extend(ours.map(|mut row| {
+                row.policy = format!("{}: {}", table.title, row.policy);
+                row
+            }));
+            all.goals.extend(table.goals);
+        }
+        all
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Served {
     pub ended: Instant,
     /// Input tokens that the header says are left, in whole thousands; `None` where input is not limited.
     pub remaining: Option<u64>,
+    /// When the header says that all of it will be back, in whole seconds, rounded up.
+    pub full_at: Option<Instant>,
 }
 
 impl Endpoint {
@@ -180,6 +182,7 @@ impl Endpoint {
             first_byte,
             ended: first_byte + Duration::from_secs_f64(output),
             remaining: self.limits.input_left(now).map(|left| left / 1_000 * 1_000),
+            full_at: self.limits.input_full_at(now).map(whole_second),
         })
     }
 
@@ -231,6 +234,10 @@ impl Endpoint {
         self.cache.lose(ask, &hit);
         hit.missed()
     }
+}
+
+fn whole_second(at: Instant) -> Instant {
+    Instant(at.0.div_ceil(1_000_000_000) * 1_000_000_000)
 }
 
 #[cfg(test)]

@@ -121,6 +121,14 @@ impl Limits {
         Some(bucket.level(now).max(0.0) as u64)
     }
 
+    /// When input will be whole again if nothing else comes, where it is limited.
+    #[must_use]
+    pub fn input_full_at(&self, now: Instant) -> Option<Instant> {
+        let mut buckets = self.buckets.iter();
+        let (_, bucket) = buckets.find(|(dimension, _)| *dimension == Dimension::Input)?;
+        Some(now + bucket.wait(now, bucket.burst))
+    }
+
     /// For each limited dimension, how empty its bucket is (1 − level / burst) and what `need` takes of it.
     pub fn scarcity(&self, now: Instant, need: &Need) -> impl Iterator<Item = (f64, f64)> {
         self.buckets.iter().map(move |(dimension, bucket)| {

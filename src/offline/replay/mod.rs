@@ -27,9 +27,13 @@ pub mod ours;
 pub mod run;
 /// Results side by side.
 pub mod row;
+/// What is to be shown, and whether it is.
+pub mod goal;
 /// A table as a page for a browser.
 mod page;
 /// The rows of ROUTING 4.4, and ours for the same question.
 pub mod reference;
+/// What a trace does not show by itself.
+pub mod scenario;
 /// `stokehold replay`.
 pub mod command;

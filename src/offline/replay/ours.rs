@@ -4,13 +4,12 @@
 //! ends, what a provider tells: the headers' remainder, and the bill.
 
 use super::book::Prices;
-use super::cache::{Hit, Life, Rules, Semantics};
+use super::cache::{Hit, Rules, Semantics};
 use super::endpoint::Served;
-use super::lifetime::Lifetime;
 use super::limit::Allowance;
 use super::policy::{Asked, Choice, Idle, Marks, Policy, Pools};
 use crate::base::{EndpointId, FixedHasher, Instant, NanoUsd, PoolId, TokenPrice, Tokens};
-use crate::canon::{CacheMark, CacheTtl, ElementKind};
+use crate::canon::CacheTtl;
 use crate::config::Routing;
 use crate::policy::bill::Price;
 use crate::policy::candidate::Candidate;
@@ -18,12 +17,11 @@ use crate::policy::capacity::{
     Ask, Dimension, Limit, Numbers, Reservation, Room, Rule, Told, Used, Worth,
 };
 use crate::policy::choose::{self, Weighing, choose};
-use crate::policy::cost::{self, Prospect, futures};
+use crate::policy::cost::{self, Prospect, futures, hold};
 use crate::policy::estimate::{FirstToken, Habit, Pace};
-use crate::policy::fingerprint::{
-    At, BYTES_PER_TOKEN, Blocks, Boundary, Fingerprint, InstanceSecret, ScopeKey,
-};
+use crate::policy::fingerprint::{Blocks, Boundary, InstanceSecret, ScopeKey};
 use crate::policy::health::Steadiness;
+use crate::policy::marks::{self, MARKS_MAX, Offer};
 use crate::policy::prefix::{self, Begun, Matching};
 use crate::policy::warmth::{Expected, Warmth};
 use std::cmp::Reverse;
@@ -31,13 +29,18 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+/// Prompts as a router reads them.
+mod reading;
+pub use reading::Marking;
+use reading::{Reader, Reading};
+
 /// What a shard would know and do.
 pub struct Ours {
     weighing: Weighing,
     headroom: u64,
     price: Price,
     rules: prefix::Rules,
-    lifetime: Lifetime,
+    reader: Reader,
     warmth: Warmth,
     places: Vec<Place>,
     habit: Habit,
@@ -47,10 +50,9 @@ pub struct Ours {
     /// What the last choice was about, for what follows it.
     chosen: Option<Chosen>,
     turn: u64,
-    /// Since when requests wait, by their place in the trace.
-    waiting: HashMap<usize, Instant, FixedHasher>,
-    /// Positions of the ends of elements, by block: what a router reads from the prompt, and a trace does not tell.
-    ends: HashMap<u64, u32, FixedHasher>,
+    watch: Option<Watch>,
+    /// Since when requests wait and how they were read, by their place in the trace.
+    waiting: HashMap<usize, (Instant, Reading), FixedHasher>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,17 +64,39 @@ enum Heard {
 struct Place {
     scope: ScopeKey,
     limit: Option<Limit>,
+    /// As the answers' headers name it.
+    input_per_minute: Option<u64>,
     first: FirstToken,
     pace: Pace,
     steady: Steadiness,
     closed_until: Instant,
 }
 
+/// When a belief comes true: from a moment on, how likely an entry of some age is there whose promised life is `life`.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub from: Instant,
+    pub age: Duration,
+    pub life: Duration,
+    pub truth: f64,
+    /// So near is right.
+    pub within: f64,
+    /// Of each place: bills until it was right, those among them that could tell, and whether it has come to be.
+    pub seen: Vec<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub bills: u32,
+    /// Bills of requests that expected an entry at least so old.
+    pub telling: u32,
+    pub is_right: bool,
+}
+
 struct Chosen {
     endpoint: usize,
     expected: Expected,
     ask: Ask,
-    bounds: Vec<Boundary>,
 }
 
 /// A request that is under way.
@@ -99,12 +123,13 @@ impl Ours {
         (rules, block_tokens): (&Rules, u32),
         allowance: &Allowance,
         prices: &Prices,
-        lifetime: Lifetime,
+        marking: Marking,
     ) -> Self {
         let secret = InstanceSecret::new(&[9; 32]);
         let place = |n: usize| Place {
             scope: secret.scope("replay", &n.to_string(), "model"),
             limit: limit(allowance),
+            input_per_minute: allowance.input_per_minute.map(|rate| rate as u64),
             first: FirstToken::default(),
             pace: Pace::default(),
             steady: Steadiness::default(),
@@ -115,7 +140,7 @@ impl Ours {
             headroom: routing.headroom_permille(),
             price: price(prices),
             rules: cache_rules(rules, block_tokens),
-            lifetime,
+            reader: Reader::new(marking),
             warmth: Warmth::new(1 << 20),
             places: (0..pools).map(place).collect(),
             habit: Habit::default(),
@@ -123,8 +148,8 @@ impl Ours {
             news: BinaryHeap::new(),
             chosen: None,
             turn: 0,
+            watch: None,
             waiting: HashMap::default(),
-            ends: HashMap::default(),
         }
     }
 
@@ -152,15 +177,16 @@ impl Ours {
         place.first.saw(uncached, at - sent.at);
         if let (Some(limit), Some(remaining)) = (&mut place.limit, sent.served.remaining) {
             let told = Told {
+                limit: place.input_per_minute,
                 remaining: Some(remaining),
-                ..Told::default()
+                full_in: sent.served.full_at.map(|full_at| full_at - at),
             };
             limit.heed(Dimension::Input, told, sent.held.as_mut(), at);
         }
     }
 
     fn ended(&mut self, number: usize, at: Instant) {
-        let Some(sent) = self.sent[number].take() else {
+        let Some(mut sent) = self.sent[number].take() else {
             return;
         };
         let (place, book) = (&mut self.places[sent.place], sent.served.book);
@@ -173,12 +199,38 @@ impl Ours {
             cache_read: Tokens(book.read),
             output,
         };
-        if let (Some(limit), Some(held)) = (&mut place.limit, sent.held) {
+        if let (Some(limit), Some(held)) = (&mut place.limit, sent.held.take()) {
             limit.settle(held, Some(used), at);
         }
-        let read = Tokens(book.read);
-        self.warmth
-            .billed(place.scope, &sent.expected, &sent.begun, read);
+        let (read, scope) = (Tokens(book.read), place.scope);
+        self.warmth.billed(scope, &sent.expected, &sent.begun, read);
+        self.look(&sent, scope);
+    }
+
+    /// Looks at what is believed, where somebody watches it.
+    pub fn watch(&mut self, watch: Watch) {
+        let seen = vec![Seen::default(); self.places.len()];
+        self.watch = Some(Watch { seen, ..watch });
+    }
+
+    #[must_use]
+    pub fn watched(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    fn look(&mut self, sent: &Sent, scope: ScopeKey) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| sent.at >= watch.from) else {
+            return;
+        };
+        let (Some(found), seen) = (sent.expected.found, &mut watch.seen[sent.place]) else {
+            return;
+        };
+        if !seen.is_right {
+            seen.bills += 1;
+            seen.telling += u32::from(found.age >= watch.age);
+            let believed = self.warmth.believed(scope, watch.age, watch.life);
+            seen.is_right = (believed - watch.truth).abs() <= watch.within;
+        }
     }
 
     fn candidates(
@@ -214,6 +266,8 @@ impl Ours {
                 fails: place.steady.fails(now),
                 second: self.weighing.second,
             };
+            let gate = gate(&prospect, &expected, self.weighing.patience);
+            let prospect = gate.map_or(prospect, |(warm, _)| warm);
             let read = prospect.read();
             let ask = Ask {
                 input: Tokens(input.0 - read.0),
@@ -234,6 +288,11 @@ impl Ours {
             let mut room = limit.map_or(Room::Now, |l| l.room(ask, now));
             if now < place.closed_until {
                 room = room.max(Room::In(place.closed_until - now));
+            }
+            if let Some((_, opens_in)) = gate {
+                // Who waits is told when the answer begins that it waits for, if it waits that long.
+                let begins = self.next_answer(n, now).unwrap_or(opens_in);
+                room = room.max(Room::In(begins.min(opens_in)));
             }
             later.push((prospect.turn(cost::NEXT_IS_WARM), prospect.arrival()));
             let candidate = Candidate {
@@ -262,73 +321,53 @@ impl Ours {
         });
         found
     }
+}
 
-    fn bounds(&self, asked: &Asked<'_>) -> Vec<Boundary> {
-        let prompt = &asked.ask.request.prompt;
-        let bound = |blocks: u32, position: u32, mark: Option<CacheMark>, at: At| {
-            let id = prompt.prefix(blocks)?;
-            Some(Boundary {
-                fingerprint: named(id.0, PREFIX),
-                bytes: asked
-                    .ask
-                    .tokens(blocks)
-                    .saturating_mul(BYTES_PER_TOKEN as u32),
-                position: position.try_into().unwrap_or(u16::MAX),
-                at,
-                ends_turn: blocks == prompt.blocks(),
-                mark,
-            })
-        };
-        if let Matching::Blocks(_) = self.rules.matching {
-            let all = 1..=prompt.blocks();
-            return all.filter_map(|n| bound(n, n, None, At::Block)).collect();
-        }
-        let marked = |blocks: u32| asked.ask.marks.iter().find(|mark| mark.blocks == blocks);
-        let ends = 1..=prompt.blocks();
-        let end = |blocks: u32| match marked(blocks) {
-            Some(mark) => {
-                let ttl = match mark.life {
-                    Life::Short => CacheTtl::Minutes5,
-                    Life::Long => CacheTtl::Hours1,
-                };
-                let mark_as = Some(CacheMark { ttl: Some(ttl) });
-                Some((mark.position, mark_as))
-            }
-            // An element ended there when it was sent before.
-            None => {
-                let position = self.ends.get(&prompt.prefix(blocks)?.0)?;
-                Some((*position, None))
-            }
-        };
-        let text = At::Element(ElementKind::Text);
-        let bound = |blocks: u32| {
-            let (position, mark) = end(blocks)?;
-            bound(blocks, position, mark, text)
-        };
-        ends.filter_map(bound).collect()
+impl Ours {
+    /// How long until the next answer of a place begins.
+    fn next_answer(&self, place: usize, now: Instant) -> Option<Duration> {
+        let is = |of: usize| self.sent[of].as_ref().is_some_and(|s| s.place == place);
+        let begins = self.news.iter().filter_map(|Reverse((at, of, heard))| {
+            (*heard == Heard::Begun && is(*of)).then_some(*at - now)
+        });
+        begins.min()
     }
+}
 
-    /// Where elements end is known of what was sent.
-    fn remember(&mut self, asked: &Asked<'_>) {
-        for mark in asked.ask.marks {
-            if let Some(id) = asked.ask.request.prompt.prefix(mark.blocks) {
-                self.ends.insert(id.0, mark.position);
-            }
-        }
-    }
+/// Whether it is cheaper to wait for the first byte of a request that writes what this one could read, and how long: as a shard does.
+fn gate<'p>(
+    prospect: &Prospect<'p>,
+    expected: &Expected,
+    patience: Duration,
+) -> Option<(Prospect<'p>, Duration)> {
+    let pending = expected.pending?;
+    let cached = pending.tokens.min(prospect.input);
+    let warm = Prospect {
+        cached,
+        warm: expected.pending_warm,
+        ..*prospect
+    };
+    let sums = (prospect.terms().0.total(), warm.terms().0.total());
+    let begins = prospect.first.expected(cached);
+    let opens_in = hold(sums, begins, pending.age, prospect.second)?;
+    (opens_in < patience).then_some((warm, opens_in))
 }
 
 impl Policy for Ours {
     fn choose(&mut self, now: Instant, asked: &Asked<'_>, pools: &Pools<'_>) -> Choice {
         self.hear(now);
-        let bounds = self.bounds(asked);
-        let mut weighed = self.candidates(now, asked, pools, &bounds);
+        // Read once, when it comes, as in life: the keeper counts what it sees.
+        let (since, reading) = self
+            .waiting
+            .remove(&asked.index)
+            .unwrap_or_else(|| (now, self.reader.read(asked, &self.rules, now)));
+        self.weighing.patience = (since + PATIENCE) - now;
+        let mut weighed = self.candidates(now, asked, pools, &reading.bounds);
+        self.waiting.insert(asked.index, (since, reading));
         for (n, (candidate, _)) in weighed.iter_mut().enumerate() {
             candidate.tried = asked.refused[n];
         }
         let candidates: Vec<Candidate> = weighed.iter().map(|(c, _)| c.clone()).collect();
-        let since = *self.waiting.entry(asked.index).or_insert(now);
-        self.weighing.patience = (since + PATIENCE) - now;
         match choose(&candidates, &self.weighing, now) {
             choose::Choice::Go(decision) => {
                 let endpoint = usize::from(decision.endpoint.0);
@@ -339,7 +378,6 @@ impl Policy for Ours {
                     endpoint,
                     expected: weighed[endpoint].1,
                     ask: decision.ask,
-                    bounds,
                 });
                 Choice::Send(endpoint)
             }
@@ -350,24 +388,32 @@ impl Policy for Ours {
 
     fn marks(&mut self, asked: &Asked<'_>, _: &Hit) -> Marks {
         // What the endpoint holds is not ours to see.
-        self.lifetime.marks(asked, &Hit::default())
+        let reading = self.waiting.get(&asked.index);
+        reading.map_or_else(Marks::new, |(_, reading)| reading.marks.clone())
     }
 
     fn served(&mut self, now: Instant, sent: &Asked<'_>, endpoint: usize, served: &Served) {
-        self.waiting.remove(&sent.index);
-        self.remember(sent);
+        let Some((_, reading)) = self.waiting.remove(&sent.index) else {
+            return;
+        };
+        self.reader.sent(sent, &self.rules);
         let Some(chosen) = self.chosen.take().filter(|c| c.endpoint == endpoint) else {
             return;
         };
         self.turn += 1;
         let place = &mut self.places[endpoint];
-        let asked = prefix::Asked {
-            bounds: &chosen.bounds,
+        let mut asked = prefix::Asked {
+            bounds: &reading.bounds,
             scope: place.scope,
             rules: &self.rules,
         };
         let goes_on = self.warmth.goes_on(&asked, &chosen.expected);
         self.habit.saw_begin(goes_on);
+        let found = chosen.expected.cached();
+        let read = asked
+            .bounds
+            .partition_point(|bound| bound.tokens() <= found);
+        asked.bounds = &asked.bounds[..reading.written.max(read)];
         let begun = self.warmth.begin(&asked, now);
         let held = place
             .limit
@@ -409,17 +455,9 @@ impl Policy for Ours {
         }
     }
 
-    fn idle(&mut self, asked: &Asked<'_>, pings: u32) -> Idle {
-        self.lifetime.idle(asked, pings)
-    }
-}
-
-const PREFIX: u64 = 1;
-fn named(id: u64, purpose: u64) -> Fingerprint {
-    let hash = xxh3_128_with_seed(&id.to_le_bytes(), purpose);
-    Fingerprint {
-        chain: hash as u64,
-        tag: (hash >> 64) as u64,
+    fn idle(&mut self, _: &Asked<'_>, _: u32) -> Idle {
+        // Off by default.
+        Idle::Rest
     }
 }
 
@@ -454,6 +492,28 @@ fn cache_rules(rules: &Rules, block_tokens: u32) -> prefix::Rules {
         min_tokens: Tokens(u64::from(rules.minimum_tokens)),
         ttl: rules.lives.short,
         refreshes: true,
+        long_protects: rules.long_protects,
+    }
+}
+
+/// What a cache of these rules and prices offers who marks.
+#[must_use]
+pub fn offer(rules: &Rules, prices: &Prices) -> Offer {
+    let look_back = match rules.semantics {
+        Semantics::Entries { look_back } => look_back.unwrap_or(u32::MAX),
+        Semantics::Exact => 1,
+        Semantics::Blocks | Semantics::Affine { .. } => u32::MAX,
+    };
+    let life = |ttl, write| marks::Life { ttl, write };
+    Offer {
+        marks_max: MARKS_MAX,
+        min_tokens: Tokens(u64::from(rules.minimum_tokens)),
+        look_back: look_back.try_into().unwrap_or(u16::MAX),
+        implicit: false,
+        read: prices.read,
+        short: life(CacheTtl::Minutes5, prices.write_short),
+        long: Some(life(CacheTtl::Hours1, prices.write_long)),
+        long_protects: rules.long_protects,
     }
 }
 

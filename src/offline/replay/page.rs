@@ -57,6 +57,9 @@ impl Table {
         for plot in &PLOTS {
             self.plot(plot, &mut page);
         }
+        if !self.goals.is_empty() {
+            listed("Goals", &self.goal_lines(), &mut page);
+        }
         self.figures(&mut page);
         page.push_str("</body></html>\n");
         page
@@ -84,17 +87,21 @@ impl Table {
     }
 
     fn figures(&self, page: &mut String) {
-        page.push_str("<h2>All figures</h2><table>");
-        for (n, line) in self.lines().iter().enumerate() {
-            let cell = if n == 0 { "th" } else { "td" };
-            page.push_str("<tr>");
-            for text in line {
-                let _ = write!(page, "<{cell}>{}</{cell}>", escaped(text));
-            }
-            page.push_str("</tr>");
-        }
-        page.push_str("</table>");
+        listed("All figures", &self.lines(), page);
     }
+}
+
+fn listed(title: &str, lines: &[Vec<String>], page: &mut String) {
+    let _ = write!(page, "<h2>{title}</h2><table>");
+    for (n, line) in lines.iter().enumerate() {
+        let cell = if n == 0 { "th" } else { "td" };
+        page.push_str("<tr>");
+        for text in line {
+            let _ = write!(page, "<{cell}>{}</{cell}>", escaped(text));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</table>");
 }
 
 fn bar(plot: &Plot, row: &Row, top: f64, scale: f64, page: &mut String) {
@@ -166,6 +173,7 @@ tr:nth-child(even) td{background:color-mix(in srgb,var(--ink) 6%,transparent)}</
 mod tests {
     use super::*;
     use crate::offline::replay::book::{Book, Prices};
+    use crate::offline::replay::goal::{Bound, Goal};
     use std::collections::BTreeMap;
 
     fn table() -> Table {
@@ -185,6 +193,7 @@ mod tests {
                 row("others", 100),
                 row(crate::offline::replay::reference::OURS, 900),
             ],
+            goals: vec![Goal::new("a < b", Bound::AtMost(1.0), 2.0)],
         }
     }
 
@@ -196,7 +205,8 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 3);
         assert_eq!(page.matches("class=\"ours\"").count(), 3);
         assert_eq!(page.matches("class=\"other\"").count(), 3);
-        assert_eq!(page.matches("<tr>").count(), 3);
+        assert_eq!(page.matches("<tr>").count(), 3 + 2);
+        assert!(page.contains("<td>a &lt; b</td>") && page.contains("<td>missed</td>"));
         for outside in ["http:", "https:", "src=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }

@@ -7,9 +7,10 @@ use super::baseline::{Baseline, By, Cost, Routing};
 use super::book::Prices;
 use super::cache::{Life, Lives, Rules, Semantics};
 use super::endpoint;
+use super::goal::{Bound, Goal};
 use super::lifetime::{Known, Lifetime};
 use super::limit::Allowance;
-use super::ours::Ours;
+use super::ours::{Marking, Ours, offer};
 use super::row::{Row, Table};
 use super::run::{Outcome, REFERENCE_RATE, Setup, run};
 use super::trace::{Half, Trace, span};
@@ -30,6 +31,8 @@ pub struct Question {
     pub look_back: Option<u32>,
     /// The weights of the production decision.
     pub routing: config::Routing,
+    /// Only these sessions.
+    pub half: Option<Half>,
 }
 
 /// How the production decision is named in tables.
@@ -47,6 +50,7 @@ impl Default for Question {
             loss: 0.0,
             look_back: Some(LOOK_BACK),
             routing: config::Routing::default(),
+            half: None,
         }
     }
 }
@@ -76,16 +80,12 @@ const LONGEST: Duration = Duration::from_secs(4 * 3600);
 const BURST: Duration = Duration::from_secs(60);
 
 /// How the cache of a trace is modelled: entries at marks for agents, blocks for chat.
-fn rules(trace: &Trace, look_back: Option<u32>) -> Rules {
-    let agents = trace
-        .sessions
-        .iter()
-        .any(|session| session.starts.is_none());
+pub(super) fn rules(trace: &Trace, look_back: Option<u32>) -> Rules {
     Rules {
-        semantics: if agents {
-            Semantics::Entries { look_back }
-        } else {
+        semantics: if trace.is_of_chats() {
             Semantics::Blocks
+        } else {
+            Semantics::Entries { look_back }
         },
         ..Rules::default()
     }
@@ -97,6 +97,7 @@ impl Question {
             pools,
             seed,
             longest: Some(LONGEST),
+            half: self.half,
             endpoint: endpoint::Setup {
                 cache: rules(trace, self.look_back),
                 loss: self.loss,
@@ -131,6 +132,7 @@ impl Question {
             .collect();
         told(all - 1, all);
         let ours = Row::of(OURS, &self.ours(trace, &shared), prices).against(&reference);
+        let goals = self.goals(&ours);
         rows.push(ours);
         rows.push(reference);
         told(all, all);
@@ -142,7 +144,30 @@ impl Question {
             self.pools,
             self.seeds.len()
         );
-        Table { title, rows }
+        Table { title, rows, goals }
+    }
+
+    /// What issue 4 asks of eight pools whose caches lose nothing: without limits, and at 1.3 times the need.
+    fn goals(&self, ours: &Row) -> Vec<Goal> {
+        let at_most = |what: &str, most, figure| Goal::new(what, Bound::AtMost(most), figure);
+        match self.limits {
+            _ if self.loss > 0.0 || self.pools != 8 => Vec::new(),
+            None => vec![at_most("no limits: to one shared pool", 1.002, ours.ratio)],
+            Some(limits) if (limits - 1.3).abs() < 1e-9 => vec![
+                at_most("limits at 1.3 × need: to one shared pool", 1.01, ours.ratio),
+                at_most(
+                    "limits at 1.3 × need: wait, 99th of 100, seconds",
+                    0.5,
+                    ours.delay_p99_seconds,
+                ),
+                at_most(
+                    "limits at 1.3 × need: 429s a request",
+                    0.001,
+                    ours.refusals_per_request,
+                ),
+            ],
+            Some(_) => Vec::new(),
+        }
     }
 
     /// One pool without limits or losses: what everything is a ratio to.
@@ -176,16 +201,10 @@ impl Question {
             let mut setup = self.setup(trace, self.pools, *seed);
             setup.endpoint.allowance = self.allowance(ideal);
             let cache = (&setup.endpoint.cache, trace.block_tokens);
-            let lifetime = Lifetime::Always(Life::Short);
+            let marking = Marking::Always(Life::Short);
             let (allowance, prices) = (&setup.endpoint.allowance, &setup.endpoint.prices);
-            let mut policy = Ours::new(
-                &self.routing,
-                self.pools,
-                cache,
-                allowance,
-                prices,
-                lifetime,
-            );
+            let mut policy =
+                Ours::new(&self.routing, self.pools, cache, allowance, prices, marking);
             run(trace, &setup, &mut policy)
         };
         self.seeds.iter().zip(shared).map(one).collect()
@@ -241,6 +260,7 @@ impl Lifetimes {
             .map(|(name, lifetime)| self.row(trace, name, &lifetime, Half::Test, prices))
             .collect();
         rows.extend(self.by_session(trace, &rows, prices));
+        rows.push(self.ours(trace, prices));
         let best = if self.long_protects {
             CLAIRVOYANT
         } else {
@@ -252,6 +272,7 @@ impl Lifetimes {
                 .map(|row| row.against(&reference))
                 .collect();
         }
+        let goals = self.goals(trace, &rows, prices);
         let protects = if self.long_protects {
             "protects"
         } else {
@@ -261,7 +282,77 @@ impl Lifetimes {
             "lifetimes, test half, a read at {}, an hour's entry {protects} its prefix",
             self.read
         );
-        Table { title, rows }
+        Table { title, rows, goals }
+    }
+
+    /// ROUTING 4.5 and issue 4: near who knows the pauses to come, whichever of the two holds. Without relying on what nobody documents, not far from
+    /// who does and knows.
+    fn goals(&self, trace: &Trace, rows: &[Row], prices: Prices) -> Vec<Goal> {
+        let Some(ours) = rows.iter().find(|row| row.policy == OURS) else {
+            return Vec::new();
+        };
+        if self.long_protects {
+            let what = "lifetimes, an hour protects: to the clairvoyant";
+            return vec![Goal::new(what, Bound::AtMost(1.05), ours.ratio)];
+        }
+        let known = Known::of(trace, prices, self.lives);
+        let relies = Self {
+            long_protects: true,
+            ..self.clone()
+        };
+        let best = Lifetime::Clairvoyant(known);
+        let best = relies.row(trace, CLAIRVOYANT, &best, Half::Test, prices);
+        vec![
+            Goal::new(
+                "lifetimes, an hour protects nothing: to clairvoyant pings",
+                Bound::AtMost(1.05),
+                ours.ratio,
+            ),
+            Goal::new(
+                "lifetimes, what is documented alone: to the clairvoyant where an hour protects",
+                Bound::AtMost(1.2),
+                ours.clone().against(&best).ratio,
+            ),
+        ]
+    }
+
+    fn setup(&self, trace: &Trace, half: Half, prices: Prices, seed: u64) -> Setup {
+        Setup {
+            seed,
+            half: Some(half),
+            endpoint: endpoint::Setup {
+                cache: Rules {
+                    lives: self.lives,
+                    long_protects: self.long_protects,
+                    // One pool misses nothing by it, and ROUTING 4.6 leaves it out.
+                    ..rules(trace, None)
+                },
+                prices,
+                ..endpoint::Setup::default()
+            },
+            // Half of the sessions come half as often.
+            requests_per_second: REFERENCE_RATE,
+            ..Setup::default()
+        }
+    }
+
+    /// The production decision, with marks of its own.
+    fn ours(&self, trace: &Trace, prices: Prices) -> Row {
+        let one = |seed: &u64| {
+            let setup = self.setup(trace, Half::Test, prices, *seed);
+            let cache = &setup.endpoint.cache;
+            let mut policy = Ours::new(
+                &config::Routing::default(),
+                1,
+                (cache, trace.block_tokens),
+                &setup.endpoint.allowance,
+                &prices,
+                Marking::Placed(offer(cache, &prices)),
+            );
+            run(trace, &setup, &mut policy)
+        };
+        let outcomes: Vec<Outcome> = self.seeds.iter().map(one).collect();
+        Row::of(OURS, &outcomes, prices)
     }
 
     fn row(
@@ -273,23 +364,7 @@ impl Lifetimes {
         prices: Prices,
     ) -> Row {
         let one = |seed: &u64| {
-            let setup = Setup {
-                seed: *seed,
-                half: Some(half),
-                endpoint: endpoint::Setup {
-                    cache: Rules {
-                        lives: self.lives,
-                        long_protects: self.long_protects,
-                        // One pool misses nothing by it, and ROUTING 4.6 leaves it out.
-                        ..rules(trace, None)
-                    },
-                    prices,
-                    ..endpoint::Setup::default()
-                },
-                // Half of the sessions come half as often.
-                requests_per_second: REFERENCE_RATE,
-                ..Setup::default()
-            };
+            let setup = self.setup(trace, half, prices, *seed);
             let mut policy = Baseline::new(Routing::RoundRobin, lifetime.clone(), *seed);
             run(trace, &setup, &mut policy)
         };

@@ -1,6 +1,7 @@
 //! Results side by side: one row a policy, with what a table prints and what `--json` says.
 
 use super::book::{Book, Prices};
+use super::goal::Goal;
 use super::run::{Outcome, quantile};
 use crate::base::Rng;
 use serde::Serialize;
@@ -184,10 +185,11 @@ fn bounds(mine: &[f64], theirs: &[f64]) -> Option<(f64, f64)> {
 }
 
 /// Rows of one question.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Table {
     pub title: String,
     pub rows: Vec<Row>,
+    pub goals: Vec<Goal>,
 }
 
 impl Table {
@@ -220,25 +222,40 @@ impl Table {
     /// For people: aligned columns.
     #[must_use]
     pub fn text(&self) -> String {
-        let lines = self.lines();
-        let columns = lines[0].len();
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-        let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
         let mut text = format!("{}\n", self.title);
-        for line in &lines {
-            for (column, cell) in line.iter().enumerate() {
-                let pad = " ".repeat(widths[column] - cell.chars().count());
-                // The first column is words, the rest are figures.
-                let _ = if column == 0 {
-                    write!(text, "  {cell}{pad}")
-                } else {
-                    write!(text, "  {pad}{cell}")
-                };
-            }
-            text.truncate(text.trim_end().len());
+        aligned(&self.lines(), &mut text);
+        if !self.goals.is_empty() {
             text.push('\n');
+            aligned(&self.goal_lines(), &mut text);
         }
         text
+    }
+
+    /// The same of the goals.
+    pub(super) fn goal_lines(&self) -> Vec<Vec<String>> {
+        let heading = ["goal", "bound", "figure", "verdict"].map(str::to_owned);
+        let goals = self.goals.iter().map(|goal| goal.cells().to_vec());
+        std::iter::once(heading.to_vec()).chain(goals).collect()
+    }
+}
+
+/// Appends `lines` in columns.
+fn aligned(lines: &[Vec<String>], text: &mut String) {
+    let columns = lines[0].len();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
+    for line in lines {
+        for (column, cell) in line.iter().enumerate() {
+            let pad = " ".repeat(widths[column] - cell.chars().count());
+            // The first column is words, the rest are figures.
+            let _ = if column == 0 {
+                write!(text, "  {cell}{pad}")
+            } else {
+                write!(text, "  {pad}{cell}")
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Request {
     pub output_tokens: u32,
     /// Leading blocks that sessions with the same tools and system text share; 0 when unknown.
     pub head_blocks: u32,
+    /// A tool's result is what came last.
+    pub is_after_tool: bool,
     /// Content elements up to the end of the prompt, as a provider with a look-back counts them.
     pub position: u32,
 }
@@ -236,6 +238,12 @@ impl Trace {
         Ok(self)
     }
 
+    /// Whether its requests have times of their own and no turns: chats. Otherwise agents' sessions, which a run places in time.
+    #[must_use]
+    pub fn is_of_chats(&self) -> bool {
+        self.sessions.iter().all(|session| session.starts.is_some())
+    }
+
     /// Which half of a split by hash a session is in. The same in every run and for every trace that names it so.
     #[must_use]
     pub fn half(&self, session: u32) -> Half {
@@ -297,7 +305,7 @@ pub fn span(range: &Range<u32>) -> Range<usize> {
 }
 
 /// Learned policies learn on one half of the sessions and are judged on the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Half {
     Train,
     Test,

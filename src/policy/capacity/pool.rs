@@ -42,7 +42,7 @@ pub struct Numbers {
 pub struct Told {
     pub limit: Option<u64>,
     pub remaining: Option<u64>,
-    /// Until it is full again.
+    /// From now until it is full again.
     pub full_in: Option<Duration>,
 }
 
@@ -490,7 +490,9 @@ impl Limit {
             0 => remaining.saturating_sub(rounding / 2),
             _ => remaining,
         };
-        let to = i128::from(least / u64::from(self.share.shards.max(1))) - since;
+        let shards = u64::from(self.share.shards.max(1));
+        let left = i128::from(least / shards).max(left_by_time(&told, shards));
+        let to = left - since;
         bucket.lower(to, now);
         // Of output nobody can say how much of what is under way was counted.
         if self.learns && dimension != Dimension::Output {
@@ -630,6 +632,16 @@ fn is_daily(limit: u64, told: &Told) -> bool {
     // Nanoseconds that the missing would take at `limit` a minute; a day has 1,440 of them, and what lies between is rounding.
     let by_minute = gone * 60_000_000_000 / u128::from(limit.max(1));
     gone > 0 && full_in.as_nanos() > by_minute * 100 && full_in > Duration::from_secs(5)
+}
+
+/// One share of what is left by when all will be back. That is a moment, where `remaining` is of the one at which the call was let in: a long prompt's
+/// answer begins seconds later, and what flowed since is there again. Where a provider tells a time from then on instead, this says the same again.
+fn left_by_time(told: &Told, shards: u64) -> i128 {
+    let (Some(limit), Some(full_in)) = (told.limit, told.full_in) else {
+        return i128::MIN;
+    };
+    let missing = Rate::per_minute(limit).within(full_in);
+    (i128::from(limit) - i128::from(missing)).div_euclid(i128::from(shards))
 }
 
 /// Calls that are refused within one slot were sent before anybody could know.

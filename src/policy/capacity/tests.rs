@@ -246,6 +246,42 @@ fn rounded_numbers_are_taken_for_the_least_they_may_mean() {
     assert_ne!(limit.room(input(1_235), at(0)), Room::Now);
 }
 
+/// The header is of the moment at which the call was let in, and is heard when its answer begins.
+#[test]
+fn what_flowed_since_a_call_was_let_in_is_not_forgotten_where_the_header_names_a_moment() {
+    let numbers = Numbers {
+        input: Some(60_000),
+        ..Numbers::default()
+    };
+    let heard_at_10 = |full_in| {
+        let mut limit = Limit::twin(numbers, Rule::OURS, 0, 1);
+        let mut held = limit.reserve(input(30_000), at(0));
+        let told = Told {
+            limit: Some(60_000),
+            remaining: Some(30_000),
+            full_in: Some(Duration::from_secs(full_in)),
+        };
+        limit.heed(Dimension::Input, told, Some(&mut held), at(10_000));
+        let fits = |tokens| limit.room(input(tokens), at(10_000)) == Room::Now;
+        let fits = (0..=60)
+            .rev()
+            .map(|k| k * 1_000)
+            .find(|tokens| fits(*tokens));
+        limit.settle(held, None, at(10_000));
+        fits
+    };
+    assert_eq!(
+        heard_at_10(20),
+        Some(40_000),
+        "full at 30 s, a thousand each"
+    );
+    assert_eq!(
+        heard_at_10(30),
+        Some(30_000),
+        "counted from then on: no more"
+    );
+}
+
 #[test]
 fn an_unknown_limit_is_what_the_headers_say_and_a_known_one_no_more_than_that() {
     let told = Told {

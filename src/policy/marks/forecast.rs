@@ -9,8 +9,14 @@ use std::time::Duration;
 pub struct Forecast {
     /// When the next request of the conversation comes.
     pub next: Gaps,
+    /// The same of those after it.
+    pub later: Gaps,
     /// The spot behind which the conversation's longest entry should lie, warm.
     pub warm: Option<usize>,
+    /// The same of its longest entry with the long life.
+    pub base: Option<usize>,
+    /// Tokens that lay in short entries alone, times the probability each time that a pause would outlast these and not a long one; since `base`.
+    pub exposed: f64,
     /// What the last requests ended with was not there in the ones that followed: an entry at the end would never be read.
     pub tail_breaks: bool,
     /// How often new conversations begin with this prompt's heads, in the order of their spots. What was never seen before is not among them.
@@ -47,6 +53,13 @@ impl Gaps {
         }
         before.1
     }
+
+    /// The probability that a pause between the two lifetimes comes before one beyond both, or the end, where requests follow each other so.
+    #[must_use]
+    pub fn pauses(&self, (short, long): (CacheTtl, CacheTtl)) -> f64 {
+        let (soon, late) = (self.within(short), self.within(long));
+        (late - soon) / (1.0 - soon).max(f64::MIN_POSITIVE)
+    }
 }
 
 /// A head, and how long it takes from one new conversation that begins with it to the next.
@@ -56,12 +69,30 @@ pub struct HeadPace {
     pub mean_gap_seconds: f64,
     /// New conversations seen, this one included.
     pub starts: u8,
+    /// Of a head that was never seen there is no pace: what came of others like it.
+    pub others: Option<Gaps>,
 }
 
 impl HeadPace {
-    /// The probability that another conversation begins with it within a lifetime, if they come by chance.
+    /// Of a head that was never seen: others like it came again so.
+    #[must_use]
+    pub(super) fn unseen(spot: usize, others: Gaps) -> Self {
+        let life = CacheTtl::Minutes5;
+        let p = others.within(life).clamp(1e-6, 1.0 - 1e-6);
+        Self {
+            spot,
+            mean_gap_seconds: -life.life().as_secs_f64() / (1.0 - p).ln(),
+            starts: 1,
+            others: Some(others),
+        }
+    }
+
+    /// The probability that another conversation begins with it within a lifetime; where its pace is known, if they come by chance.
     #[must_use]
     pub fn within(&self, ttl: CacheTtl) -> f64 {
+        if let Some(others) = self.others {
+            return others.within(ttl);
+        }
         1.0 - (-ttl.life().as_secs_f64() / self.mean_gap_seconds.max(1.0)).exp()
     }
 }
@@ -75,12 +106,25 @@ pub enum Class {
     OpeningWithTools,
     /// A person said something in a conversation.
     AfterWords,
+    /// The same, and what was said is much of the prompt: a new text to talk of, or the conversation told anew.
+    AfterMuch,
     /// A program brought a tool's result.
     AfterTool,
+    /// No request, but how one begins that begins like none before: whether another conversation begins so, as when an agent fans out.
+    NewHead,
 }
 
 impl Class {
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 6;
+
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Opening,
+        Self::OpeningWithTools,
+        Self::AfterWords,
+        Self::AfterMuch,
+        Self::AfterTool,
+        Self::NewHead,
+    ];
 
     /// What is believed before anything was seen. After an answer that ends a turn 40.5 % of agents' next requests come later than five minutes,
     /// after one that calls a tool 3 % (sessions of a coding agent); of openings without tools few are gone on with.
@@ -89,6 +133,8 @@ impl Class {
             Self::Opening => [0.15, 0.25, 0.28, 0.30, 0.32],
             Self::OpeningWithTools => [0.50, 0.60, 0.65, 0.70, 0.72],
             Self::AfterWords => [0.50, 0.62, 0.70, 0.75, 0.78],
+            Self::NewHead => [0.10, 0.12, 0.15, 0.20, 0.25],
+            Self::AfterMuch => [0.30, 0.40, 0.45, 0.48, 0.50],
             Self::AfterTool => [0.90, 0.93, 0.95, 0.96, 0.97],
         })
     }
@@ -136,5 +182,5 @@ impl Habits {
 
 /// Observations that the prior is worth.
 const BELIEVED: f64 = 4.0;
-/// An observation counts half after 69 others.
-const FADE: f32 = 0.99;
+/// An observation counts half after 230 others.
+const FADE: f32 = 0.997;

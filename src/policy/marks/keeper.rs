@@ -6,7 +6,7 @@
 
 use super::forecast::{Class, Forecast, Gaps, Habits, HeadPace};
 use super::{HEADS_MAX, Offer, Placed, Prompt, place};
-use crate::base::Instant;
+use crate::base::{Instant, Tokens};
 use crate::canon::CacheTtl;
 use crate::policy::fingerprint::{Boundary, Fingerprint};
 use smallvec::SmallVec;
@@ -36,7 +36,7 @@ pub struct Arrival<'a> {
     pub is_retry: bool,
 }
 
-/// 32 bytes.
+/// 40 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     name: u64,
@@ -46,14 +46,31 @@ struct Record {
     until: u32,
     /// Of a conversation: what its last mark stood behind.
     mark: u32,
-    /// Of a head: mean time between new conversations, seconds.
+    /// Of a conversation: what its last prompt ended with.
+    end: u32,
+    /// Of a conversation: what its last long mark stood behind, and until when that entry should be warm.
+    base: u32,
+    base_until: u32,
+    /// Of a head: mean time between new conversations, seconds. Of a conversation: `Forecast::exposed`.
     gap: f32,
     /// Of a head: new conversations, 255 at most. Of a conversation: marks that were not found again, one after another.
     count: u8,
     class: u8,
-    /// Lifetimes of which it is known whether the next request came within them.
+    /// Lifetimes of which it is known whether the next request (of a head, the second conversation) came within them.
     told: u8,
     tenant: u8,
+}
+
+/// What is known of a conversation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The spots behind which its longest entry lies, and its longest long one.
+    warm: Option<usize>,
+    base: Option<usize>,
+    exposed: f64,
+    /// Its ends change.
+    breaks: bool,
+    is_new: bool,
 }
 
 const WAYS: usize = 4;
@@ -66,7 +83,7 @@ const NEW: f32 = 0.3;
 const HEAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Doorkeeper {
-    /// Holds at most `capacity` records of 32 bytes: one a conversation and up to eight a head. Memory is taken with the first arrival.
+    /// Holds at most `capacity` records of 40 bytes: one a conversation and up to eight a head. Memory is taken with the first arrival.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -99,14 +116,35 @@ impl Doorkeeper {
         }
         let tick = tick(now);
         self.sweep(tick);
-        let class = arrival.prompt.class();
-        let (warm, breaks, is_new) = self.conversation(arrival, class, tick);
+        let class = arrival.prompt.class(self.known(arrival));
+        let known = self.conversation(arrival, class, tick);
+        let on = match arrival.prompt.is_of_an_agent() {
+            true => Class::AfterTool,
+            false => Class::AfterWords,
+        };
         Forecast {
             next: self.gaps(arrival.tenant, class),
-            warm,
-            tail_breaks: breaks,
-            heads: self.heads(arrival, is_new && !arrival.is_retry, tick),
+            later: self.gaps(arrival.tenant, on),
+            warm: known.warm,
+            base: known.base,
+            exposed: known.exposed,
+            tail_breaks: known.breaks,
+            heads: self.heads(arrival, known.is_new && !arrival.is_retry, tick),
         }
+    }
+
+    /// How much of the prompt the conversation's last one was.
+    fn known(&self, arrival: &Arrival<'_>) -> Tokens {
+        let bounds = arrival.prompt.bounds;
+        let Some(at) = self.position(arrival.conversation.chain) else {
+            return Tokens::ZERO;
+        };
+        let was = self.records[at];
+        let is = |bound: &&Boundary| [was.end, was.mark].contains(&short_name(bound));
+        bounds
+            .iter()
+            .rfind(is)
+            .map_or(Tokens::ZERO, Boundary::tokens)
     }
 
     /// When the next request of a tenant comes after one of a class.
@@ -136,34 +174,54 @@ impl Doorkeeper {
             return;
         };
         let life = ttl.unwrap_or(offer.short.ttl).life();
-        let until = tick(now).saturating_add(seconds(life));
-        if let Some(record) = self.find(arrival.conversation.chain) {
-            (record.until, record.mark) = (until, short_name(bound));
+        let (until, name) = (tick(now).saturating_add(seconds(life)), short_name(bound));
+        let is_long = offer.long.is_some_and(|long| ttl == Some(long.ttl));
+        let Some(at) = self.position(arrival.conversation.chain) else {
+            return;
+        };
+        let next = self.class_gaps(self.records[at]);
+        let record = &mut self.records[at];
+        (record.until, record.mark) = (until, name);
+        if is_long {
+            (record.base, record.base_until, record.gap) = (name, until, 0.0);
+            return;
         }
+        let is_base = |b: &&Boundary| tick(now) < record.base_until && short_name(b) == record.base;
+        let base = prompt.bounds.iter().rfind(is_base);
+        let base = base.map_or(Tokens::ZERO, Boundary::tokens);
+        record.gap += offer.exposure(&next, bound.tokens().0.saturating_sub(base.0)) as f32;
     }
 
-    /// Which of its spots is warm, whether its ends change, and whether it was never seen.
-    fn conversation(
-        &mut self,
-        arrival: &Arrival<'_>,
-        class: Class,
-        tick: u32,
-    ) -> (Option<usize>, bool, bool) {
+    fn class_gaps(&self, of: Record) -> Gaps {
+        let class = Class::ALL[usize::from(of.class) % Class::COUNT];
+        self.gaps(of.tenant.into(), class)
+    }
+
+    /// What is known of the conversation, before this request and with it.
+    fn conversation(&mut self, arrival: &Arrival<'_>, class: Class, tick: u32) -> Known {
         let prompt = arrival.prompt;
         let tenant = (arrival.tenant as usize % TENANTS) as u8;
+        let end = prompt.bounds.last().map_or(0, short_name);
         let Some(at) = self.position(arrival.conversation.chain) else {
             self.begin(Record {
                 name: arrival.conversation.chain,
                 seen: tick,
                 class: class as u8,
                 tenant,
+                end,
                 ..Record::default()
             });
-            return (None, false, true);
+            return Known {
+                is_new: true,
+                ..Known::default()
+            };
         };
         let was = self.records[at];
-        let marked = |bound: &Boundary| short_name(bound) == was.mark;
-        let found = prompt.bounds.iter().rposition(marked);
+        let behind = |mark: u32| {
+            let marked = |bound: &Boundary| short_name(bound) == mark;
+            prompt.bounds.iter().rposition(marked)
+        };
+        let found = behind(was.mark);
         let is_marked = was.until > 0;
         if !arrival.is_retry {
             self.came(at, tick);
@@ -176,42 +234,62 @@ impl Doorkeeper {
                 (false, _) => was.count,
             };
             (record.seen, record.class, record.told) = (tick, class as u8, 0);
+            record.end = end;
         }
+        let base = behind(was.base).filter(|_| tick < was.base_until);
         let warm = found.filter(|_| is_marked && tick < was.until);
-        (warm, self.records[at].count >= BREAKS, false)
+        if warm.is_none() {
+            // The pause has come: what lay in short entries is gone, and counts anew once it is written again.
+            self.records[at].gap = 0.0;
+        }
+        Known {
+            warm: warm.or(base),
+            base,
+            exposed: self.records[at].gap.into(),
+            breaks: self.records[at].count >= BREAKS,
+            is_new: false,
+        }
     }
 
     fn heads(&mut self, arrival: &Arrival<'_>, is_new: bool, tick: u32) -> SmallVec<[HeadPace; 4]> {
         let mut paces = SmallVec::new();
         let heads: SmallVec<[usize; HEADS_MAX]> = arrival.prompt.heads();
+        let bounds = arrival.prompt.bounds;
+        let of = |spot: &usize| Some(bounds.get(*spot)?.fingerprint.chain ^ HEAD);
+        // What changes behind what is known (a date) says nothing of what is new altogether.
+        let knows = |spot: &usize| of(spot).is_some_and(|name| self.position(name).is_some());
+        let is_all_new = !heads.iter().any(knows);
         for spot in heads {
-            let name = arrival
-                .prompt
-                .bounds
-                .get(spot)
-                .map(|b| b.fingerprint.chain ^ HEAD);
-            let Some(name) = name else { continue };
+            let Some(name) = of(&spot) else { continue };
             let Some(at) = self.position(name) else {
                 if is_new {
+                    if is_all_new {
+                        let again = self.gaps(arrival.tenant, Class::NewHead);
+                        paces.push(HeadPace::unseen(spot, again));
+                    }
                     self.begin(Record {
                         name,
                         seen: tick,
                         count: 1,
-                        told: ALL_TOLD,
+                        told: if is_all_new { 0 } else { ALL_TOLD },
+                        class: Class::NewHead as u8,
+                        tenant: (arrival.tenant as usize % TENANTS) as u8,
                         ..Record::default()
                     });
                 }
                 continue;
             };
-            let record = &mut self.records[at];
             if is_new {
-                record.begins(tick);
+                self.came(at, tick);
+                self.records[at].begins(tick);
             }
+            let record = &mut self.records[at];
             if record.count > 1 {
                 paces.push(HeadPace {
                     spot,
                     mean_gap_seconds: f64::from(record.gap).max(1.0),
                     starts: record.count,
+                    others: None,
                 });
             }
         }
@@ -260,11 +338,6 @@ impl Doorkeeper {
         }
     }
 
-    fn find(&mut self, name: u64) -> Option<&mut Record> {
-        let at = self.position(name)?;
-        self.records.get_mut(at)
-    }
-
     fn position(&self, name: u64) -> Option<usize> {
         let is = |at: &usize| {
             let record = self.records.get(*at);
@@ -289,6 +362,8 @@ impl Record {
             _ => self.gap + NEW * (gap - self.gap),
         };
         self.seen = tick;
+        // Only of the first time is it asked whether it comes again.
+        self.told = ALL_TOLD;
         self.count = self.count.saturating_add(1);
     }
 }

@@ -43,6 +43,8 @@ pub struct Offer {
     pub short: Life,
     /// What it may ask for instead.
     pub long: Option<Life>,
+    /// A long entry outlives the short ones it was written on top of: `prefix::Rules`.
+    pub long_protects: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,26 +101,74 @@ impl Offer {
             .map(|(_, span)| span)
     }
 
-    /// The same for the end of a prompt of `whole` tokens of which `new` are written now. Where both lifetimes would do: the long one if
-    /// q·(w − r)·whole > (w_long − w)·new, with q the probability that the next request comes after the short life and within the long.
-    fn for_tail(&self, next: &Gaps, whole: Tokens, new: Tokens) -> Option<Span> {
-        let soon = next.within(self.short.ttl);
-        let short = self.pays(soon, self.short.write);
+    /// The same for the end of a conversation's prompt.
+    fn for_tail(&self, tail: &Tail<'_>) -> Option<Span> {
+        let next = &tail.forecast.next;
+        let short = self.pays(next.within(self.short.ttl), self.short.write);
         let Some(long) = self.long else {
             return short.then_some(Span::Short);
         };
-        let late = next.within(long.ttl);
-        let saved = (late - soon) * (self.short.write - self.read) * whole.0 as f64;
-        let extra = (long.write - self.short.write) * new.0 as f64;
+        let (is_had, is_worth) = match self.long_protects {
+            true => (true, self.is_exposed(tail, long)),
+            false => (!tail.is_short_lived(), self.is_paused(tail.forecast, long)),
+        };
         if short {
-            Some(if saved > extra {
+            let span = if is_had && is_worth {
                 Span::Long
             } else {
                 Span::Short
-            })
-        } else {
-            self.pays(late, long.write).then_some(Span::Long)
+            };
+            return Some(span);
         }
+        let late = next.within(long.ttl);
+        (is_had && self.pays(late, long.write)).then_some(Span::Long)
+    }
+
+    /// Where a long entry protects all before it: how much of the prompt has lain in short ones alone, times how likely a pause was that only long
+    /// ones outlive, summed over the requests since the last long entry, against the price of one now. A long mark serves the requests after it
+    /// too, so this one need not earn it alone; and it is cheap where little is new, so the sum waits for that. At the first it is ROUTING 1.6's
+    /// q·(w − r)·R > (w_long − w)·D.
+    fn is_exposed(&self, tail: &Tail<'_>, long: Life) -> bool {
+        let exposed =
+            tail.forecast.exposed + self.exposure(&tail.forecast.next, tail.beyond_base());
+        exposed * (self.short.write - self.read) > (long.write - self.short.write) * tail.new as f64
+    }
+
+    /// Of one request: the tokens that only short entries hold, times the probability that the next comes too late for these and in time for long ones.
+    fn exposure(&self, next: &Gaps, tokens: u64) -> f64 {
+        let late = self.long.map_or(0.0, |long| next.within(long.ttl));
+        (late - next.within(self.short.ttl)) * tokens as f64
+    }
+
+    /// Where it protects nothing, entries are long from the beginning or not at all: each token costs (w_long − w) more from now on, or, when a pause
+    /// comes before the conversation ends, (w_long − r) to be written anew. What it grows by until then is in both.
+    fn is_paused(&self, forecast: &Forecast, long: Life) -> bool {
+        let lives = (self.short.ttl, long.ttl);
+        let (next, later) = (&forecast.next, &forecast.later);
+        let soon = next.within(lives.0);
+        let pauses = next.within(lives.1) - soon + soon * later.pauses(lives);
+        pauses * (long.write - self.read) > long.write - self.short.write
+    }
+}
+
+/// The end of a conversation's prompt, in tokens.
+struct Tail<'a> {
+    forecast: &'a Forecast,
+    whole: u64,
+    /// Up to where the latest long entry goes; 0 without.
+    base: u64,
+    /// What is written now.
+    new: u64,
+}
+
+impl Tail<'_> {
+    fn beyond_base(&self) -> u64 {
+        self.whole.saturating_sub(self.base)
+    }
+
+    /// What it goes on from is in a short entry.
+    fn is_short_lived(&self) -> bool {
+        self.forecast.warm.is_some() && self.forecast.warm != self.forecast.base
     }
 }
 
@@ -191,9 +241,28 @@ impl Places<'_> {
         wanted.extend(tail);
         let heads = self.heads();
         wanted.extend(heads.iter().take(1).copied());
+        // The long entry is what is left after a pause, if a mark looks back so far.
+        let base = self
+            .forecast
+            .base
+            .filter(|base| self.is_free(*base) && self.is_far(*base));
+        wanted.extend(base.map(|base| (base, Span::Long)));
         wanted.extend(stable);
         wanted.extend(heads.iter().skip(1).copied());
+        wanted.extend(self.free_head(&heads, tail));
         wanted
+    }
+
+    /// The end of the instructions, where what follows is written anyway: a mark on the way costs nothing more, and the next conversation that begins
+    /// so may read from there.
+    fn free_head(&self, heads: &Wanted, tail: Option<(usize, Span)>) -> Option<(usize, Span)> {
+        let (_, span) = tail.filter(|_| heads.is_empty() && self.forecast.warm.is_none())?;
+        let is_clients = |s: &Spot| s.mark.is_some();
+        if self.prompt.spots[..self.heads_end()].iter().any(is_clients) {
+            return None;
+        }
+        let last = self.prompt.heads().last().copied()?;
+        self.is_free(last).then_some((last, span))
     }
 
     /// The end of the newest turn, or of the one before where that is said anew each time; unless its entry is not worth writing, or the client
@@ -207,13 +276,15 @@ impl Places<'_> {
         if newest.iter().any(|s| s.mark.is_some()) || !self.is_free(tail) {
             return None;
         }
-        let whole = self.tokens(tail);
-        let read = self
-            .forecast
-            .warm
-            .map_or(Tokens::ZERO, |at| self.tokens(at));
-        let new = Tokens(whole.0.saturating_sub(read.0));
-        let span = self.offer.for_tail(&self.forecast.next, whole, new)?;
+        let of = |spot: Option<usize>| spot.map_or(0, |at| self.tokens(at).0);
+        let whole = self.tokens(tail).0;
+        let end = Tail {
+            forecast: self.forecast,
+            whole,
+            base: of(self.forecast.base),
+            new: whole.saturating_sub(of(self.forecast.warm)),
+        };
+        let span = self.offer.for_tail(&end)?;
         Some((tail, span))
     }
 
@@ -366,13 +437,12 @@ impl Places<'_> {
 const OFTENER: f64 = 0.8;
 
 impl<'a> Prompt<'a> {
-    /// What kind of request it is.
+    /// What kind of request it is, of which `known` tokens were said before.
     #[must_use]
-    pub fn class(&self) -> Class {
+    pub fn class(&self, known: Tokens) -> Class {
         let spots = self.spots;
-        let is_tool = |s: &Spot| s.kind == ElementKind::Tool;
         if !spots.iter().any(|s| s.is_models) {
-            return match spots.iter().any(is_tool) {
+            return match self.has_tools() {
                 true => Class::OpeningWithTools,
                 false => Class::Opening,
             };
@@ -380,8 +450,24 @@ impl<'a> Prompt<'a> {
         let newest = spots.iter().rfind(|s| !s.is_models);
         match newest.map(|s| s.kind) {
             Some(ElementKind::ToolResult) => Class::AfterTool,
-            _ => Class::AfterWords,
+            _ if self.is_mostly_known(known) => Class::AfterWords,
+            _ => Class::AfterMuch,
         }
+    }
+
+    fn is_mostly_known(&self, known: Tokens) -> bool {
+        let whole = self.bounds.last().map_or(Tokens::ZERO, Boundary::tokens);
+        known.0 * 10 >= whole.0 * 7
+    }
+
+    fn has_tools(&self) -> bool {
+        self.spots.iter().any(|s| s.kind == ElementKind::Tool)
+    }
+
+    /// A program goes on with it rather than a person.
+    fn is_of_an_agent(&self) -> bool {
+        let uses = |s: &Spot| matches!(s.kind, ElementKind::ToolCall | ElementKind::ToolResult);
+        self.has_tools() || self.spots.iter().any(uses)
     }
 
     /// Spots that many conversations may share: the end of the tools, and each instruction ahead of the conversation, the last of them.

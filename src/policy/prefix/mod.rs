@@ -134,16 +134,22 @@ impl Index {
         let tick = tick(now);
         self.store.expire(tick, EXPIRED_EACH);
         let (mut begun, rules) = (Begun::default(), asked.rules);
-        let read = self.lookup(asked, now, true).map(|found| found.name);
-        if let Some(name) = read {
-            self.touch(name, rules, tick);
+        let read = self.lookup(asked, now, true);
+        if let Some(found) = &read {
+            self.touch(found.name, rules, tick);
         }
+        // What depends on another entry lives no longer than that, unless the provider is known to say otherwise.
+        let mut least = read.map_or(Duration::MAX, |found| found.life);
         rules::writes(rules, asked.bounds, &mut |bound, is_head| {
             if rules.cached(bound.tokens()) == Tokens::ZERO {
                 return;
             }
             let name = bound.fingerprint.within(asked.scope);
-            let life = rules.life(bound.mark.and_then(|mark| mark.ttl));
+            let mut life = rules.life(bound.mark.and_then(|mark| mark.ttl));
+            if !rules.long_protects {
+                least = least.min(life);
+                life = least;
+            }
             let ends = tick.saturating_add(ticks(life));
             self.write(name, bound, ends, tick, rules.refreshes, is_head);
             begun.0.push(name);

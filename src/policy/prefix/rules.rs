@@ -18,6 +18,9 @@ pub struct Rules {
     pub ttl: Duration,
     /// A read begins the life again, from the start of its request.
     pub refreshes: bool,
+    /// An entry of a long life outlives the shorter-lived ones it was written on top of, with all that lies before it. Not documented: ROUTING 1.6,
+    /// probe A.
+    pub long_protects: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ fn claude() -> Rules {
         min_tokens: Tokens(1_024),
         ttl: Duration::from_secs(300),
         refreshes: true,
+        long_protects: true,
     }
 }
 
@@ -37,6 +38,7 @@ fn blocks() -> Rules {
         min_tokens: Tokens(1_024),
         ttl: Duration::from_secs(600),
         refreshes: true,
+        long_protects: true,
     }
 }
 
@@ -130,6 +132,30 @@ fn the_life_of_an_entry_is_what_its_mark_asked_for_over_pauses_of_1_6_11_and_61_
             let tokens = read(&index, &asked(&longer, &rules), pause * 60);
             assert_eq!(tokens > 0, warm, "{ttl:?} after {pause} minutes");
         }
+    }
+}
+
+/// ROUTING 1.6: that an hour's entry outlives the five minutes it lies on is not documented, so it is believed only where the configuration says so.
+#[test]
+fn a_long_mark_on_a_short_prefix_lives_as_long_as_is_known_of_the_provider() {
+    let hour = Some(CacheTtl::Hours1);
+    for (long_protects, first, still) in
+        [(true, None, 3_072), (false, None, 0), (false, hour, 3_072)]
+    {
+        let rules = Rules {
+            long_protects,
+            ..claude()
+        };
+        let mut index = Index::new(100);
+        let bounds = prompt(&[1, 2], &[(1, first)]);
+        sent(&mut index, &asked(&bounds, &rules), 0);
+        let longer = prompt(&[1, 2, 3], &[(2, hour)]);
+        sent(&mut index, &asked(&longer, &rules), 60);
+        assert_eq!(
+            read(&index, &asked(&longer, &rules), 600),
+            still,
+            "{long_protects} {first:?}"
+        );
     }
 }
 

@@ -151,12 +151,12 @@ fn who_marks_is_said_by_the_request_else_by_its_tenant() {
         r#""content":"task 1","cache_control":{"type":"ephemeral","ttl":"1h"}}]"#,
     );
     for (tenant, header, counts) in [
-        ("", None, (2, 1)),
+        ("", None, (3, 1)),
         ("", Some("client"), (0, 1)),
         ("", Some("off"), (0, 0)),
         ("cache_marks: client,", None, (0, 1)),
         ("cache_marks: off,", None, (0, 0)),
-        ("cache_marks: off,", Some("auto"), (2, 1)),
+        ("cache_marks: off,", Some("auto"), (3, 1)),
     ] {
         let mut rig = Rig::new(&one("anthropic", "", CLAUDE, tenant));
         let header: Vec<_> = header

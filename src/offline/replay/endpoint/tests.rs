@@ -21,6 +21,7 @@ fn prompt(first: u64, blocks: u32, position: u32) -> Request {
         prompt_tokens: blocks * 64,
         output_tokens: 100,
         head_blocks: 0,
+        is_after_tool: false,
         position,
     }
 }

@@ -40,6 +40,7 @@ fn push(trace: &mut Trace, begins: Duration, input: u32, output: u32) {
         prompt_tokens: input,
         output_tokens: output,
         head_blocks: 0,
+        is_after_tool: false,
         position: 1,
     });
     trace.streams.push(Stream {

@@ -199,6 +199,7 @@ impl Reader {
             prompt_tokens: asked.input,
             output_tokens: asked.output,
             head_blocks,
+            is_after_tool: asked.input_types.iter().any(|kind| kind == "tool_result"),
             position,
         })
     }

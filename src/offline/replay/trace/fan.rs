@@ -87,6 +87,7 @@ impl Fan {
             prompt_tokens: (head.blocks + own.blocks) * BLOCK_TOKENS,
             output_tokens: self.output_tokens,
             head_blocks: head.blocks,
+            is_after_tool: false,
             position: 2,
         });
         trace.streams.push(Stream {

@@ -86,6 +86,7 @@ fn request(line: &Line) -> Result<(u64, Request), String> {
         prompt_tokens: line.input_length,
         output_tokens: line.output_length,
         head_blocks: 1.min(prompt.blocks()),
+        is_after_tool: false,
         position: prompt.blocks(),
         prompt,
     };
