@@ -276,13 +276,20 @@ fn no_window_has_more_over_all_shards_than_the_limit_allows() {
     assert!(served > 4_000, "{served} calls: too few to say anything");
 }
 
-/// Zipf over four shards at 0.95 of the limit, many small calls and few large ones: as much as one bucket for all, where even parts have
-/// four fifths of it. Measured: 1.000, 1.001 and 0.998 of one bucket at 100, 10 and 2 calls a second, with 33, 32 and 20 letters a second.
+/// Zipf over four shards at 0.95 and 1.2 of the limit, in many calls and in few, small and large: as much as by one bucket for all, where even
+/// parts serve four fifths of it. Measured: 0.998 to 1.001 of one bucket with 20 to 33 letters a second; at 1.2, where somebody always waits,
+/// 0.996 to 1.003 with 140 to 222.
 #[test]
 fn a_load_askew_is_served_as_by_one_bucket() {
-    for (seed, a_second) in [(1, 100), (2, 10), (3, 2)] {
+    for (seed, a_second, load) in [
+        (1, 100, 95),
+        (2, 10, 95),
+        (3, 2, 95),
+        (4, 100, 120),
+        (5, 5, 120),
+    ] {
         let mean = 10_500;
-        let numbers = tokens(a_second * mean * 60 * 9 / 10 * 100 / 95);
+        let numbers = tokens(a_second * mean * 60 * 9 / 10 * 100 / load);
         let mut worlds = [true, false].map(|l| World::new(seed, numbers, Rule::OURS, GOOD, l));
         let mut one = Limit::twin(numbers, Rule::OURS, 0, 1);
         let mut line: VecDeque<u64> = VecDeque::new();
@@ -335,8 +342,8 @@ fn a_load_askew_is_served_as_by_one_bucket() {
             "{a_second} a second: leased {leased:.3}, split {split:.3} of one bucket; p99 wait {p99} ms, {words:.0} letters a second"
         );
         assert!(leased >= 0.95, "{told}");
-        assert!(split < 0.85, "{told}");
-        assert!(words < 250.0, "{told}");
+        assert!(load > 100 || split < 0.85, "{told}");
+        assert!(words < if load > 100 { 400.0 } else { 80.0 }, "{told}");
     }
 }
 
