@@ -26,6 +26,8 @@ use store::{Entry, NEVER, Store, Tick};
 pub struct Index {
     store: Store,
     news: VecDeque<Fingerprint>,
+    /// Heads that were told as being written, and were not.
+    gone: Vec<Fingerprint>,
 }
 
 /// A prompt at one place: its boundaries, the scope of the cache there, and that cache's rules.
@@ -64,9 +66,17 @@ pub struct Head {
     pub expires: WallTime,
     /// The end of tools or instructions, which many conversations share.
     pub is_shared: bool,
+    /// False while the request that writes it has no answer yet: whoever hears of it may wait for that. Its end is near then, in case the word of
+    /// how it ended is lost; one that has ended was written by nobody.
+    pub is_warm: bool,
 }
 
 const HEAD: u8 = 1;
+/// Another shard writes it, and nobody here.
+const ELSEWHERE: u8 = 2;
+
+/// What another shard is said to write is waited for no longer than so.
+const PENDING_MAX: Duration = Duration::from_secs(20);
 
 /// Boundaries looked at from the end of a prompt on: a turn of an agent adds two to twelve.
 const NEAR: usize = 24;
@@ -81,6 +91,7 @@ impl Index {
         Self {
             store: Store::new(capacity),
             news: VecDeque::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -181,6 +192,9 @@ impl Index {
             };
             entry.writers = entry.writers.saturating_sub(1);
             if entry.writers == 0 && entry.warm_at == NEVER {
+                if entry.flags & HEAD != 0 && self.gone.len() < NEWS_MAX {
+                    self.gone.push(*name);
+                }
                 self.store.remove(*name);
             }
         }
@@ -204,29 +218,48 @@ impl Index {
     /// Whether anything has become warm since `news` was called last.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.news.is_empty()
+        !self.news.is_empty() || !self.gone.is_empty()
     }
 
-    /// Prefixes that have become warm since the last call, at most 256; more are lost, which costs another shard one turn.
+    /// Prefixes that have become warm since the last call, and heads that are being written or are not any more; at most 256 of each. More are lost,
+    /// which costs another shard one turn.
     pub fn news(&mut self, now: Now) -> Vec<Head> {
         let names = std::mem::take(&mut self.news);
         let told = |name: &Fingerprint| {
             let entry = self.store.get(*name)?;
+            let is_warm = entry.warm_at != NEVER;
+            let expires = match is_warm {
+                true => wall(entry.expires, now),
+                false => now.wall + PENDING_MAX,
+            };
             Some(Head {
                 name: *name,
                 tokens: Tokens(entry.tokens.into()),
                 touched: wall(entry.touched, now),
-                expires: wall(entry.expires, now),
+                expires,
                 is_shared: entry.flags & HEAD != 0,
+                is_warm,
             })
         };
-        names.iter().filter_map(told).collect()
+        let gone = |name: Fingerprint| Head {
+            name,
+            tokens: Tokens::ZERO,
+            touched: now.wall,
+            expires: now.wall,
+            is_shared: true,
+            is_warm: false,
+        };
+        let gone = self.gone.drain(..).map(gone);
+        names.iter().filter_map(told).chain(gone).collect()
     }
 
     /// What another shard knows of a prefix. Its life is taken over where it is longer than what is known here.
     pub fn hear(&mut self, head: &Head, now: Now) {
         let (expires, touched) = (unwall(head.expires, now), unwall(head.touched, now));
         let tick = tick(now.instant);
+        if !head.is_warm {
+            return self.hear_pending(head, touched, expires, tick);
+        }
         if expires <= tick {
             return;
         }
@@ -237,6 +270,22 @@ impl Index {
             if head.is_shared { HEAD } else { 0 },
             tick,
         );
+    }
+
+    /// A head that another shard writes, or does not any more.
+    fn hear_pending(&mut self, head: &Head, touched: Tick, expires: Tick, tick: Tick) {
+        let known = self.store.get(head.name);
+        let is_over = expires <= tick;
+        match known.map(|entry| entry.flags & ELSEWHERE != 0 && entry.warm_at == NEVER) {
+            Some(true) if is_over => drop(self.store.remove(head.name)),
+            None if !is_over => {
+                let entry = self.store.insert(head.name, small(head.tokens), expires);
+                entry.writers = 1;
+                entry.flags = HEAD | ELSEWHERE;
+                (entry.touched, entry.expires) = (touched, expires);
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn keep_warm(
@@ -251,6 +300,9 @@ impl Index {
             Some(entry) => entry,
             None => self.store.insert(name, tokens, expires),
         };
+        if entry.flags & ELSEWHERE != 0 {
+            (entry.flags, entry.writers) = (entry.flags & !ELSEWHERE, 0);
+        }
         entry.flags |= flags;
         entry.warm_at = entry.warm_at.min(tick);
         if expires >= entry.expires {
@@ -283,12 +335,20 @@ impl Index {
         if is_dead {
             entry.warm_at = NEVER;
         }
+        if entry.flags & ELSEWHERE != 0 {
+            // Whatever becomes of that, this one is written here.
+            (entry.flags, entry.writers) = (entry.flags & !ELSEWHERE, 0);
+        }
         let is_new = entry.warm_at == NEVER;
+        let is_told = is_new && is_head && entry.writers == 0;
         if is_new || (refreshes && ends > entry.expires) {
             (entry.touched, entry.expires) = (tick, ends.max(entry.expires));
         }
         entry.writers = entry.writers.saturating_add(1);
         entry.flags |= if is_head { HEAD } else { 0 };
+        if is_told && self.news.len() < NEWS_MAX {
+            self.news.push_back(name);
+        }
     }
 }
 

@@ -516,11 +516,18 @@ fn what_becomes_warm_is_told_once_and_heard_by_another_shard() {
         wall: WallTime(0) + Duration::from_secs(s),
     };
     let begun = index.begin(&asked(&bounds, &rules), at(0));
-    assert!(index.news(now(0)).is_empty());
+    let written = index.news(now(0));
+    assert!(
+        written.len() == 1 && written[0].is_shared && !written[0].is_warm,
+        "its head, which others may wait for: {written:?}"
+    );
     index.warm(&begun, at(1));
     let news = index.news(now(1));
     // Its three ends.
-    assert_eq!(news.len(), 3);
+    assert!(
+        news.len() == 3 && news.iter().all(|head| head.is_warm),
+        "{news:?}"
+    );
     assert!(!index.has_news() && index.news(now(1)).is_empty());
     let mut other = Index::new(1_000);
     let head = news.iter().find(|head| head.is_shared).expect("the head");
@@ -531,6 +538,49 @@ fn what_becomes_warm_is_told_once_and_heard_by_another_shard() {
     let late = now(700);
     other.hear(head, late);
     assert_eq!(read(&other, &asked(&fan, &rules), 701), 0);
+}
+
+#[test]
+fn a_head_that_another_shard_writes_is_pending_here_until_it_says_how_that_ended() {
+    let (rules, now) = (blocks(), |s| Now {
+        instant: at(s),
+        wall: WallTime(0) + Duration::from_secs(s),
+    });
+    let (bounds, fan) = (prompt(&[1, 2, 3], &[]), prompt(&[1, 7, 8], &[]));
+    let pends = |index: &Index, s: u64| {
+        let found = index.lookup(&asked(&fan, &rules), at(s), false);
+        found.is_some_and(|found| !found.is_warm)
+    };
+    for fails in [false, true] {
+        let (mut one, mut two) = (Index::new(1_000), Index::new(1_000));
+        let begun = one.begin(&asked(&bounds, &rules), at(0));
+        let told = |one: &mut Index, two: &mut Index, s: u64| {
+            let news = one.news(now(s));
+            news.iter().for_each(|head| two.hear(head, now(s)));
+            news.len()
+        };
+        assert_eq!(told(&mut one, &mut two, 0), 1);
+        assert!(pends(&two, 1) && read(&two, &asked(&fan, &rules), 1) == 0);
+        match fails {
+            true => one.failed(&begun),
+            false => one.warm(&begun, at(2)),
+        }
+        told(&mut one, &mut two, 2);
+        assert!(!pends(&two, 3));
+        let warm = if fails { 0 } else { 1_024 };
+        assert_eq!(read(&two, &asked(&fan, &rules), 3), warm);
+    }
+    // The word of its end is lost; and who writes it here waits for nobody there.
+    let (mut one, mut two) = (Index::new(1_000), Index::new(1_000));
+    one.begin(&asked(&bounds, &rules), at(0));
+    let head = one.news(now(0))[0];
+    two.hear(&head, now(0));
+    assert!(pends(&two, 19) && !pends(&two, 21));
+    let mut three = Index::new(1_000);
+    three.hear(&head, now(0));
+    let begun = three.begin(&asked(&fan, &rules), at(1));
+    three.failed(&begun);
+    assert!(!pends(&three, 2));
 }
 
 #[test]

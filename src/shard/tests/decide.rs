@@ -472,6 +472,40 @@ fn when_a_leader_fails_the_next_one_leads() {
     assert_eq!(rig.calls().len(), 6);
 }
 
+/// Requests that fan out come in at every core.
+#[test]
+fn what_another_shard_is_writing_is_waited_for_as_well() {
+    let yaml = two_pools("anthropic", CLAUDE, "", "");
+    for fails in [false, true] {
+        let (mut one, mut two) = (Rig::at(&yaml, ShardId(0), 2), Rig::at(&yaml, ShardId(1), 2));
+        one.messages(&shared(0));
+        two.now = one.now;
+        let tell = |one: &Rig, two: &mut Rig| {
+            for output in &one.out {
+                if let Output::Tell(gossip) = output {
+                    two.on(Input::Gossip(gossip.clone()));
+                }
+            }
+        };
+        tell(&one, &mut two);
+        let leader = one.call();
+        (1..4).for_each(|n| drop(two.messages(&shared(n))));
+        assert_eq!(two.calls().len(), 0, "they wait for the other core's");
+        if fails {
+            let invalid =
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"no"}}"#;
+            one.refuse(leader, 400, &[], invalid);
+            tell(&one, &mut two);
+            assert_eq!(two.calls().len(), 1, "the next one leads");
+        } else {
+            one.up(leader, 200, &[("content-type", "application/json")]);
+            one.say(leader, &message_with((10, 0, 20_000)));
+            tell(&one, &mut two);
+            assert_eq!(two.calls().len(), 3);
+        }
+    }
+}
+
 #[test]
 fn a_follower_that_leaves_or_is_in_a_hurry_is_not_waited_for() {
     let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
