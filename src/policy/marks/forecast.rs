@@ -64,6 +64,12 @@ impl HeadPace {
     /// The probability that another conversation begins with it within a lifetime, if they come by chance.
     #[must_use]
     pub fn within(&self, ttl: CacheTtl) -> f64 {
+        // What was seen once comes again at once or not at all: nothing is known of longer times.
+        let ttl = if self.starts > 1 {
+            ttl
+        } else {
+            CacheTtl::Minutes5
+        };
         1.0 - (-ttl.life().as_secs_f64() / self.mean_gap_seconds.max(1.0)).exp()
     }
 }
