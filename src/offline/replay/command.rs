@@ -284,6 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn goals_are_told_with_their_figures_and_a_fan_needs_no_trace() {
+        let text = said(&["--goals"], false).unwrap();
+        assert!(text.contains("chat: to no cache at all"), "{text}");
+        let json: serde_json::Value =
+            serde_json::from_str(&said(&["--admission"], true).unwrap()).unwrap();
+        assert_eq!(json["goals"][1]["bound"]["at_most"], 1.0);
+        assert_eq!(json["goals"][1]["is_met"], true);
+        assert!(Cli::try_parse_from(["replay", "--fan"]).is_ok());
+        assert!(Cli::try_parse_from(["replay"]).is_err());
+        assert!(said(&["--fan"], false).is_err(), "it is made up");
+    }
+
+    #[test]
     fn wrong_arguments_are_answered_with_what_would_be_right() {
         assert!(
             said(&["--loss", "2"], false)

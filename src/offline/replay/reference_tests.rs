@@ -3,6 +3,7 @@
 //! Ratios must agree within 5 %. The traces hold half of the sessions that those figures are of, one placement there, three here.
 
 use super::*;
+use crate::offline::replay::scenario::{Admission, Drifts, Fanning};
 use std::path::PathBuf;
 
 const AGENTS: &str = "claude_code_sessions_a.jsonl.gz";
@@ -142,7 +143,61 @@ fn routing_under_limits_agrees() {
         "{}",
         ours.refusals_per_request
     );
-    assert!(ours.delay_p99_seconds < 4.0, "{}", ours.delay_p99_seconds);
+    assert!(ours.delay_p99_seconds <= 0.5, "{}", ours.delay_p99_seconds);
+    assert!(table.goals.len() == 3 && table.goals.iter().all(|goal| goal.is_met));
+}
+
+/// A part of the sessions: what is asked of each is a few seconds' work.
+fn part(mut trace: Trace) -> Trace {
+    trace.sessions.truncate(80);
+    trace
+}
+
+#[test]
+fn broken_promises_are_believed_within_fifty_bills_that_could_tell() {
+    let Some(trace) = trace(AGENTS) else { return };
+    let drifts = Drifts {
+        pools: 2,
+        seeds: vec![1],
+        routing: config::Routing::default(),
+    };
+    let table = drifts.table(&part(trace));
+    println!("{}", table.text());
+    let told = |what: &str| {
+        let mut goals = table.goals.iter();
+        goals.find(|goal| goal.what.contains(what)).unwrap().is_met
+    };
+    assert!(told("evictions of 2 %") && told("evictions of 10 %") && told("could tell"));
+}
+
+#[test]
+fn of_those_that_come_at_once_one_writes_and_the_others_read() {
+    let fanning = Fanning {
+        pools: 4,
+        seeds: vec![1],
+        routing: config::Routing::default(),
+    };
+    let table = fanning.table();
+    println!("{}", table.text());
+    assert!(table.goals.len() == 3 && table.goals.iter().all(|goal| goal.is_met));
+}
+
+/// The goal of 55 % is missed: see docs/routing.md. A tree fitted to the very half that it is judged on comes to 47 to 50 %.
+#[test]
+fn chats_never_cost_more_than_without_a_cache() {
+    let Some(trace) = trace(CHAT) else { return };
+    for long in [false, true] {
+        let question = Admission {
+            long,
+            ..Admission::default()
+        };
+        let table = question.table(&trace);
+        println!("{}", table.text());
+        assert!(table.row(OURS).unwrap().ratio <= 1.0);
+        assert!(table.row(OURS).unwrap().ratio < table.row("always").unwrap().ratio + 0.01);
+        let saved = 1.0 - table.row("admission oracle").unwrap().ratio;
+        assert!((saved - 0.219).abs() < 0.01, "{saved}");
+    }
 }
 
 /// A provider that loses entries: who sees only what it is told stays near who sees the caches and the buckets.
@@ -225,6 +280,7 @@ fn lifetimes_agree_where_a_long_entry_protects_its_prefix() {
         (CLAIRVOYANT, 1.0),
     ];
     agree(&table, &expected, 0.05);
+    assert!(table.goals.len() == 1 && table.goals[0].is_met);
 }
 
 #[test]
@@ -249,4 +305,8 @@ fn lifetimes_agree_where_it_does_not() {
         adaptive > table.row(SHORT).unwrap().ratio,
         "it pays for hours that it does not get"
     );
+    // Near who knows all and pings is not reached: what pauses are to come cannot be told. As good as an hour always is.
+    assert!(table.row(OURS).unwrap().ratio <= table.row(LONG).unwrap().ratio + 0.005);
+    let documented = &table.goals[1];
+    assert!(documented.is_met, "{documented:?}");
 }

@@ -3,8 +3,8 @@
 //! Each is a table with its goals (issue 4, ROUTING 4.5), by the same policy code as all others.
 
 use super::book::{Book, Prices};
-use super::cache::{Ask, Hit, Life, Lives, Mark, Rules};
-use super::endpoint::{self, Endpoint, Served};
+use super::cache::{Hit, Life, Lives, Mark, Rules};
+use super::endpoint::{self, Served};
 use super::goal::{Bound, Goal};
 use super::limit::Allowance;
 use super::ours::{Marking, Ours, Seen, Watch, offer};
