@@ -38,6 +38,8 @@ mod life;
 mod hostile;
 /// Providers that fail.
 mod faults;
+/// Limits that shards share.
+mod leases;
 /// Prompt caches, and what the provider says was read and written.
 mod caches;
 /// Own servers that are asked how they are.
