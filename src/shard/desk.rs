@@ -5,15 +5,16 @@
 
 use crate::base::{
     AttemptId, ClientKeyId, EndpointId, ExchangeId, FixedHasher, Instant, KeyId, NanoUsd, Now,
-    PoolId, Rng, ShardId, Slab, Str, TenantId, Tokens,
+    PoolId, Rng, ShardId, Slab, Str, Tokens,
 };
-use crate::config::{Config, TenantLimits};
-use crate::policy::admission::{Allowance, Budget, Refusal};
+use crate::config::Config;
+use crate::policy::admission::Allowance;
 use crate::policy::capacity::{
     Ask, Closed, Dimension, Limit, Numbers, Reservation, Room, Told, Used, Why, Worth, of_class,
 };
 use crate::policy::fingerprint::InstanceSecret;
 use crate::policy::health::{Breaker, Patience};
+use crate::shard::allowance;
 use crate::shard::cached::Table;
 use crate::shard::credentials::Credentials;
 use crate::shard::decisions::Decisions;
@@ -89,9 +90,9 @@ pub(super) struct Epoch {
     exchanges: usize,
     keys_by_hash: HashMap<[u8; 32], ClientKeyId, FixedHasher>,
     /// Shared with the epochs before and after that know the same tenant with the same limits.
-    tenants: Vec<Rc<RefCell<Allowance>>>,
+    pub(super) tenants: Vec<Rc<RefCell<Allowance>>>,
     /// By client key: of those with limits of their own. Shared likewise.
-    keys: Vec<Option<Rc<RefCell<Allowance>>>>,
+    pub(super) keys: Vec<Option<Rc<RefCell<Allowance>>>>,
     /// Shared likewise.
     pub(super) pools: Vec<Rc<RefCell<Pool>>>,
     pub(super) leaseholds: Leaseholds,
@@ -126,17 +127,6 @@ pub(super) struct Pool {
 pub(super) struct Hold {
     pool: PoolId,
     held: SmallVec<[(u8, Reservation); 2]>,
-}
-
-/// Who asks.
-pub(super) type Who = (TenantId, ClientKeyId);
-
-/// What an exchange holds of its tenant's limits, and of its key's own.
-#[derive(Debug)]
-#[must_use = "must be settled"]
-pub(super) struct Admitted {
-    tenant: Reservation,
-    key: Option<Reservation>,
 }
 
 /// What is open at a shard; all zero at rest.
@@ -355,17 +345,8 @@ impl Epoch {
             keys_by_hash: keys
                 .map(|(i, key)| (key.sha256, ClientKeyId(i as u32)))
                 .collect(),
-            tenants: config
-                .tenants
-                .iter()
-                .map(|tenant| {
-                    let l = &tenant.limits;
-                    let seat = here.seat(Scope::of_tenant(tenant), number);
-                    let share = Allowance::share(numbers_of(l), budget_of(l), &seat);
-                    Rc::new(RefCell::new(share))
-                })
-                .collect(),
-            keys: keys_of(&config, here, number),
+            tenants: allowance::of_tenants(&config, here, number),
+            keys: allowance::of_keys(&config, here, number),
             pools: config
                 .pools
                 .iter()
@@ -513,81 +494,6 @@ impl Epoch {
     pub(super) fn limits(&self, endpoint: EndpointId, pool: PoolId) -> &[u8] {
         self.place(endpoint, pool)
             .map_or(&[], |place| &self.draws[endpoint.0 as usize][place])
-    }
-
-    /// Takes hold of what a tenant and its key may use, or says why not.
-    pub fn admit(&mut self, who: Who, ask: Ask, now: Now) -> Result<Admitted, Refusal> {
-        let key = match &self.keys[who.1.0 as usize] {
-            Some(key) => {
-                let allowance = &mut *key.borrow_mut();
-                let admitted = allowance.admit(ask, now.instant, now.wall);
-                self.leaseholds
-                    .stir_key(who.1, allowance.limit(), now.instant);
-                Some(admitted?)
-            }
-            None => None,
-        };
-        let admitted = {
-            let allowance = &mut *self.tenants[who.0.0 as usize].borrow_mut();
-            let admitted = allowance.admit(ask, now.instant, now.wall);
-            self.leaseholds
-                .stir_tenant(who.0, allowance.limit(), now.instant);
-            admitted
-        };
-        match admitted {
-            Ok(tenant) => Ok(Admitted { tenant, key }),
-            Err(refusal) => {
-                self.settle_key(who.1, key, None, NanoUsd::ZERO, now);
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Gives back what `admit` took, for what was used (`None`: nothing was sent) and spent.
-    pub fn settle(
-        &mut self,
-        who: Who,
-        held: Admitted,
-        used: Option<Used>,
-        cost: NanoUsd,
-        now: Now,
-    ) {
-        {
-            let allowance = &mut *self.tenants[who.0.0 as usize].borrow_mut();
-            allowance.settle(held.tenant, used, cost, now.instant, now.wall);
-            self.leaseholds
-                .stir_tenant(who.0, allowance.limit(), now.instant);
-        }
-        self.settle_key(who.1, held.key, used, cost, now);
-    }
-
-    fn settle_key(
-        &mut self,
-        key: ClientKeyId,
-        held: Option<Reservation>,
-        used: Option<Used>,
-        cost: NanoUsd,
-        now: Now,
-    ) {
-        if let (Some(held), Some(of)) = (held, &self.keys[key.0 as usize]) {
-            let allowance = &mut *of.borrow_mut();
-            allowance.settle(held, used, cost, now.instant, now.wall);
-            self.leaseholds
-                .stir_key(key, allowance.limit(), now.instant);
-        }
-    }
-
-    /// Adds the cost of what outlasted its hold.
-    pub fn charge(&self, who: Who, cost: NanoUsd, now: Now) {
-        self.tenant(who.0).charge(cost, now.wall);
-        if let Some(key) = &self.keys[who.1.0 as usize] {
-            key.borrow_mut().charge(cost, now.wall);
-        }
-    }
-
-    /// The tenant's standing.
-    pub fn tenant(&self, tenant: TenantId) -> std::cell::RefMut<'_, Allowance> {
-        self.tenants[tenant.0 as usize].borrow_mut()
     }
 
     pub fn room(&self, endpoint: EndpointId, pool: PoolId, ask: Ask, now: Instant) -> Room {
@@ -821,40 +727,6 @@ impl Epoch {
     pub fn kill_key(&mut self, key: KeyId, closed: Closed) {
         let dead = &mut self.dead[key.0 as usize];
         *dead = Some(dead.map_or(closed, |known| known.and(closed)));
-    }
-}
-
-/// Of keys with limits of their own. One that was rotated is there twice, with one allowance.
-fn keys_of(config: &Config, here: Here, epoch: u32) -> Vec<Option<Rc<RefCell<Allowance>>>> {
-    let mut known: HashMap<&str, Rc<RefCell<Allowance>>, FixedHasher> = HashMap::default();
-    let keys = config.client_keys.iter().map(|key| {
-        let limits = &key.rights.limits;
-        if *limits == TenantLimits::default() {
-            return None;
-        }
-        let share = known.entry(&key.name).or_insert_with(|| {
-            let seat = here.seat(Scope::of_key(key), epoch);
-            let share = Allowance::share(numbers_of(limits), budget_of(limits), &seat);
-            Rc::new(RefCell::new(share))
-        });
-        Some(Rc::clone(share))
-    });
-    keys.collect()
-}
-
-fn numbers_of(limits: &TenantLimits) -> Numbers {
-    Numbers {
-        requests: limits.rpm,
-        tokens: limits.tpm.map(|tokens| tokens.0),
-        concurrent: limits.concurrent,
-        ..Numbers::default()
-    }
-}
-
-fn budget_of(limits: &TenantLimits) -> Budget {
-    Budget {
-        day: limits.usd_per_day,
-        month: limits.usd_per_month,
     }
 }
 

@@ -19,6 +19,8 @@ mod output;
 pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
 /// Phase 1: read, authenticate, decode.
 mod admit;
+/// What tenants and their keys may use.
+mod allowance;
 /// Prefixes that a provider keeps under a name: whose they are, where, and what keeping them costs.
 mod cached;
 /// Which key has which credential just now.
@@ -32,8 +34,9 @@ mod desk;
 mod exchange;
 /// What providers keep under names that they gave out, and who can be asked for it.
 mod issued;
-/// Answers that a provider keeps: who is asked for them, and when they are billed.
+/// Asking again before a prompt's cache entry expires.
 mod keep_warm;
+/// Answers that a provider keeps: who is asked for them, and when they are billed.
 mod kept;
 /// Limits that shards share.
 mod leases;
@@ -73,6 +76,7 @@ mod video;
 pub use desk::Standing;
 /// What shards tell each other.
 mod gossip;
+/// A second call beside one that is late.
 mod hedge;
 pub use gossip::Gossip;
 mod meters;

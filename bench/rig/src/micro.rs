@@ -336,6 +336,7 @@ fn live(kind: Kind) -> Live {
         min_tokens: Tokens(1_024),
         ttl: Duration::from_secs(300),
         refreshes: true,
+        long_protects: true,
     };
     let (dialect, cut) = match kind {
         Kind::Marks => (DialectName::Messages, None),

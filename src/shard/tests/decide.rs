@@ -489,7 +489,9 @@ fn what_another_shard_is_writing_is_waited_for_as_well() {
         };
         tell(&one, &mut two);
         let leader = one.call();
-        (1..4).for_each(|n| drop(two.messages(&shared(n))));
+        for n in 1..4 {
+            two.messages(&shared(n));
+        }
         assert_eq!(two.calls().len(), 0, "they wait for the other core's");
         if fails {
             let invalid =
