@@ -122,11 +122,9 @@ impl Reader {
             push(head, 1, ElementKind::System, false);
         }
         let shared = if is_blocks { self.shared(asked) } else { 0 };
-        for blocks in head + 1..last {
-            let known = request
-                .prompt
-                .prefix(blocks)
-                .and_then(|id| self.ends.get(&id.0));
+        let ids = request.prompt.runs().iter().flat_map(|run| run.ids());
+        for (blocks, id) in (1..last).zip(ids).skip(head as usize) {
+            let known = self.ends.get(&id);
             // A turn said anew: up to there it is as it was.
             let is_branch = blocks == shared;
             let Some(position) = known.copied().or(is_branch.then_some(blocks)) else {
