@@ -186,6 +186,7 @@ impl Shard {
                     .cached
                     .map(|wanted| Box::new(cached::Case::new(*wanted))),
                 pin: None,
+                seals: None,
                 issues: false,
                 tenant,
                 client_key: opened.key,
@@ -324,6 +325,9 @@ impl Exchange {
     ) -> Phase {
         self.body = body;
         let understood = self.understand(desk).and_then(|()| self.locate(desk));
+        if understood.is_ok() {
+            self.look_up_seals(desk);
+        }
         match understood.and_then(|()| self.admit(desk, now)) {
             Ok(()) => self.route(desk, now, now.instant, out),
             Err(fault) => self.refuse(desk, now, &fault, out),

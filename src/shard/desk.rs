@@ -57,6 +57,8 @@ pub(super) struct Desk {
     calendar_at: Instant,
     /// Who can be asked for what providers keep.
     pub issued: Issued,
+    /// Who made what only its maker can read.
+    pub signed: Issued,
     /// Prefixes that providers keep under names.
     pub cached: Table,
     /// What was billed of kept answers of late.
@@ -142,6 +144,7 @@ impl Desk {
         } = setup;
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
+        let signed = Issued::new(config.limits.issued_max);
         let cached = Table::new(config.limits.issued_max);
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
@@ -169,6 +172,7 @@ impl Desk {
             draining: false,
             calendar_at: Instant::default(),
             issued,
+            signed,
             cached,
             bills: VecDeque::new(),
             name,
@@ -184,6 +188,7 @@ impl Desk {
     pub fn reload(&mut self, config: Arc<Config>) {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
+        self.signed.hold(config.limits.issued_max);
         self.cached.hold(config.limits.issued_max);
         let here = (self.shard, self.shards);
         let secret = self.caches.secret();

@@ -32,6 +32,8 @@ mod desk;
 mod exchange;
 /// What providers keep under names that they gave out, and who can be asked for it.
 mod issued;
+/// What only its maker can read.
+mod seals;
 /// Answers that a provider keeps: who is asked for them, and when they are billed.
 mod kept;
 /// Who waits for headroom, and whose turn it is.
