@@ -17,6 +17,7 @@ pub struct Controls {
     /// The request is refused rather than expected to cost more.
     pub max_cost: Option<NanoUsd>,
     pub cache: Option<CacheMode>,
+    pub rebind: Option<Rebind>,
     /// Same key, same tenant: the running or finished answer instead of a second one.
     pub idempotency_key: Option<Str>,
 }
@@ -45,6 +46,15 @@ pub enum CacheMode {
     Client,
 }
 
+/// Whether a conversation may go on where what its provider made for itself alone is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebind {
+    /// Without it, where nobody who reads it can be asked.
+    Allow,
+    /// It is refused instead.
+    Never,
+}
+
 /// Providers by the configuration's ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderWishes {
@@ -64,6 +74,7 @@ pub const ON_DISCONNECT: &[(&str, OnDisconnect)] = &[
     ("finish", OnDisconnect::Finish),
     ("cancel", OnDisconnect::Cancel),
 ];
+pub const REBINDS: &[(&str, Rebind)] = &[("allow", Rebind::Allow), ("never", Rebind::Never)];
 pub const CACHE_MODES: &[(&str, CacheMode)] = &[
     ("auto", CacheMode::Auto),
     ("off", CacheMode::Off),
@@ -115,6 +126,9 @@ impl Controls {
                 self.cache =
                     Some(word(value, CACHE_MODES).ok_or_else(|| wrong("auto, off or client"))?);
             }
+            "x-stokehold-rebind" => {
+                self.rebind = Some(word(value, REBINDS).ok_or_else(|| wrong("allow or never"))?);
+            }
             "x-stokehold-deadline" => {
                 self.deadline = Some(duration(value).ok_or_else(|| {
                     wrong("a whole number over 0 with its unit: 1500ms, 30s or 2m")
@@ -134,7 +148,7 @@ impl Controls {
                     name,
                     format!(
                         "unknown header {name}; known are x-stokehold-session, -priority, -deadline, -on-disconnect, -providers, \
-                         -max-cost-usd, -cache"
+                         -max-cost-usd, -cache, -rebind"
                     ),
                 ));
             }
@@ -158,6 +172,7 @@ impl Controls {
             },
             max_cost: self.max_cost.or(other.max_cost),
             cache: self.cache.or(other.cache),
+            rebind: self.rebind.or(other.rebind),
             idempotency_key: self.idempotency_key.or(other.idempotency_key),
         }
     }
@@ -262,6 +277,7 @@ mod tests {
             ("x-stokehold-providers", "allow=a, b; order=b"),
             ("x-stokehold-max-cost-usd", "0.25"),
             ("x-stokehold-cache", "off"),
+            ("x-stokehold-rebind", "never"),
             ("Idempotency-Key", "k"),
         ]);
         let expected = Controls {
@@ -276,6 +292,7 @@ mod tests {
             },
             max_cost: Some(NanoUsd(250_000_000)),
             cache: Some(CacheMode::Off),
+            rebind: Some(Rebind::Never),
             idempotency_key: Some("k".into()),
         };
         assert_eq!(controls, Ok(expected.clone()));
@@ -298,6 +315,7 @@ mod tests {
             ("x-stokehold-max-cost-usd", "-1", "dollars"),
             ("x-stokehold-max-cost-usd", "NaN", "dollars"),
             ("x-stokehold-cache", "on", "auto, off or client"),
+            ("x-stokehold-rebind", "yes", "allow or never"),
             ("x-stokehold-sesion", "a", "known are"),
         ] {
             let fault = Controls::from_headers([(name, value)]).expect_err(name);

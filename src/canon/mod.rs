@@ -17,6 +17,8 @@ mod answer;
 pub use answer::{Answer, AnswerBlock, Fold};
 mod element;
 pub use element::{Element, ElementKind, Spot};
+mod seal;
+pub use seal::{Maker, Seal};
 mod usage;
 pub use usage::Usage;
 mod fault;

@@ -9,6 +9,7 @@ use crate::config::providers::Providers;
 use crate::config::raw::{self, RawRules};
 use crate::config::read::{At, Names};
 use crate::config::resolve::{self, Resolving, next_id};
+use crate::config::seals::Sealing;
 use crate::config::value;
 use crate::config::yaml::Scalar;
 use crate::config::{Endpoint, Gives, Model, Provider, Retired, Takes, Timeouts};
@@ -25,7 +26,7 @@ pub struct Catalogue {
 
 pub fn resolve(
     models: Vec<raw::RawModel>,
-    (prices, caching): (Vec<raw::RawPriceEntry>, Caching),
+    (prices, caching, sealing): (Vec<raw::RawPriceEntry>, Caching, Sealing),
     optional: Vec<At<String>>,
     providers: &Providers,
     timeouts: Timeouts,
@@ -37,6 +38,7 @@ pub fn resolve(
         taken: Names::default(),
         prices,
         caching,
+        sealing,
         optional: optional.into_iter().map(|p| p.value).collect(),
         providers,
         timeouts,
@@ -65,6 +67,7 @@ struct Making<'a> {
     taken: Names,
     prices: Prices,
     caching: Caching,
+    sealing: Sealing,
     /// Providers that may be named though there is none of the name.
     optional: BTreeSet<String>,
     providers: &'a Providers,
@@ -147,6 +150,7 @@ impl Making<'_> {
             retired_from,
             rules,
             cache: listed.cache.clone(),
+            seals: self.sealing.find(known.kind, name),
             price: listed.priced(regional),
         })
     }

@@ -33,6 +33,8 @@ mod entries;
 /// How prompt caches behave.
 mod caching;
 mod rules;
+/// What only its maker can read.
+mod seals;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +49,7 @@ use crate::policy::bill::Price;
 use crate::policy::capacity::{Rule, of_class};
 use crate::policy::choose::{Strategy, Weighing};
 use crate::policy::prefix;
+use crate::policy::seals::SealRule;
 use crate::protocol::dialect::Rules;
 use crate::protocol::provider::{self, ProviderKind};
 use std::collections::BTreeMap;
@@ -494,6 +497,8 @@ pub struct Endpoint {
     pub retired_from: Option<WallTime>,
     pub rules: Rules,
     pub cache: CacheRules,
+    /// What it makes that only it can read, and what it does with others'; `None` where there is no such thing.
+    pub seals: Option<SealRule>,
 }
 
 impl Endpoint {

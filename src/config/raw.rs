@@ -30,6 +30,7 @@ pub struct RawConfig {
     pub prices: Vec<RawPriceEntry>,
     pub limit_rules: Vec<RawLimitRule>,
     pub cache_rules: Vec<RawCacheRule>,
+    pub seal_rules: Vec<RawSealRule>,
     pub models: Vec<RawModel>,
     /// Providers that models may name though nobody has configured them.
     pub optional_providers: Option<Vec<At<String>>>,
@@ -52,6 +53,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         prices: f.list("prices", price_entry),
         limit_rules: f.list("limit_rules", limit_rule),
         cache_rules: f.list("cache_rules", cache_rule),
+        seal_rules: f.list("seal_rules", seal_rule),
         models: f.list("models", model),
         optional_providers: f.texts("optional_providers"),
     }

@@ -12,6 +12,7 @@ use crate::config::providers;
 use crate::config::raw::{self, RawConfig};
 use crate::config::read::{At, Names};
 use crate::config::rules::Rules;
+use crate::config::seals::Sealing;
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
@@ -42,7 +43,8 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
     let providers = providers::all(raw.providers, &rules, r);
     let optional = raw.optional_providers.unwrap_or_default();
     let caching = Caching::of(raw.cache_rules, r.problems);
-    let listed = (raw.prices, caching);
+    let sealing = Sealing::of(raw.seal_rules, r.problems);
+    let listed = (raw.prices, caching, sealing);
     let catalogue = catalogue::resolve(raw.models, listed, optional, &providers, timeouts, r);
     let place = |e: &Endpoint| {
         let provider = &providers.providers[usize::from(e.provider.0)].name;

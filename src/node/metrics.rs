@@ -99,6 +99,11 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         sum(|m| m.unhelped),
     );
     page.counter(
+        "rebound_total",
+        "Requests sent without reasoning or signatures that nobody in reach could read.",
+        sum(|m| m.rebound),
+    );
+    page.counter(
         "video_questions_total",
         "Calls about videos within an attempt, after its first.",
         sum(|m| m.video_questions),

@@ -139,7 +139,8 @@ impl FirstToken {
         let off = off.clamp(-FAR * self.off, FAR * self.off);
         let [a, b, c] = self.spread;
         let (to_fixed, to_each) = (a + b * x, b + c * x);
-        let scale = KEPT + to_fixed + to_each * x;
+        // Never below what is kept, but for what rounding makes of a sum of squares.
+        let scale = KEPT + (to_fixed + to_each * x).max(0.0);
         self.fixed += off * to_fixed / scale;
         self.each += off * to_each / scale;
         self.spread = [
@@ -147,10 +148,23 @@ impl FirstToken {
             (b - to_fixed * to_each / scale) / KEPT,
             (c - to_each * to_each / scale) / KEPT,
         ];
-        // Prompts that are all alike teach one of the two numbers only; what is unknown of the other must not grow without end.
-        self.spread[0] = self.spread[0].min(10.0);
-        self.spread[2] = self.spread[2].min(1.0);
-        self.spread[1] = self.spread[1].clamp(-1.0, 1.0);
+        self.bound_spread();
+        // Neither part is below zero, and both together still say what this answer taught.
+        let said = (self.fixed + self.each * x).max(0.0);
+        if self.each < 0.0 {
+            (self.fixed, self.each) = (said, 0.0);
+        } else if self.fixed < 0.0 {
+            (self.fixed, self.each) = (0.0, said / x.max(1e-3));
+        }
+    }
+
+    /// Prompts that are all alike teach one of the two numbers only; what is unknown of the other must not grow without end. What it
+    /// says of both together is kept possible: otherwise squares turn negative, and what is learned has no bound.
+    fn bound_spread(&mut self) {
+        let [a, b, c] = self.spread.map(|s| if s.is_finite() { s } else { 0.0 });
+        let (a, c) = (a.clamp(1e-9, 10.0), c.clamp(1e-12, 1.0));
+        let most = (a * c).sqrt();
+        self.spread = [a, b.clamp(-most, most), c];
     }
 
     /// From when on it is overdue: later than nearly all.
@@ -162,7 +176,7 @@ impl FirstToken {
     /// When it is to be expected; never before the fixed part, which is never below zero.
     #[must_use]
     pub fn expected(&self, uncached: Tokens) -> Duration {
-        let seconds = self.fixed.max(0.0) + self.each.max(0.0) * thousands(uncached);
+        let seconds = self.fixed + self.each * thousands(uncached);
         Duration::from_secs_f64(seconds.min(600.0))
     }
 }
@@ -354,6 +368,25 @@ mod tests {
             weight.saw(Tokens(0), Tokens(9));
         }
         near(weight.of(Tokens(1_000)).0 as f64, 1_300.0, 0.1);
+    }
+
+    #[test]
+    fn prompts_that_are_all_alike_teach_for_ever_and_break_nothing() {
+        let mut rng = Rng::seeded(5);
+        for tokens in [1, 250, 5_000, 200_000] {
+            let mut first = FirstToken::UNSEEN;
+            for _ in 0..300_000 {
+                let noise = 0.001 * rng.unit();
+                first.saw(Tokens(tokens), Duration::from_secs_f64(0.000_2 + noise));
+            }
+            let expected = first.expected(Tokens(tokens)).as_secs_f64();
+            assert!((0.0..0.01).contains(&expected), "{tokens}: {first:?}");
+            // And something else is believed soon.
+            for _ in 0..300 {
+                first.saw(Tokens(tokens * 3), Duration::from_secs(2));
+            }
+            near(first.expected(Tokens(tokens * 3)).as_secs_f64(), 2.0, 0.2);
+        }
     }
 
     #[test]

@@ -21,5 +21,7 @@ pub mod lease;
 pub mod marks;
 pub mod prefix;
 pub mod retry;
+/// What only its maker can read.
+pub mod seals;
 pub mod server;
 pub mod warmth;

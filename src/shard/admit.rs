@@ -201,6 +201,7 @@ impl Shard {
                     .map(|wanted| Box::new(cached::Case::new(*wanted))),
                 warmer: None,
                 pin: None,
+                seals: None,
                 issues: false,
                 tenant,
                 client_key: opened.key,
@@ -346,6 +347,9 @@ impl Exchange {
     ) -> Phase {
         self.body = body;
         let understood = self.understand(desk).and_then(|()| self.locate(desk));
+        if understood.is_ok() {
+            self.look_up_seals(desk);
+        }
         match understood {
             Ok(()) => self.enter(desk, now, now.instant, out),
             Err(fault) => self.refuse(desk, now, &fault, out),

@@ -63,6 +63,8 @@ pub(super) struct Desk {
     calendar_at: Instant,
     /// Who can be asked for what providers keep.
     pub issued: Issued,
+    /// Who made what only its maker can read.
+    pub signed: Issued,
     /// Prefixes that providers keep under names.
     pub cached: Table,
     /// Questions that are asked again before their cache entries expire.
@@ -161,6 +163,7 @@ impl Desk {
         };
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
+        let signed = Issued::new(config.limits.issued_max);
         let cached = Table::new(config.limits.issued_max);
         let ledger_room = config.ledger.backlog_rows_max;
         let name = rng.bits();
@@ -191,6 +194,7 @@ impl Desk {
             draining: false,
             calendar_at: Instant::default(),
             issued,
+            signed,
             cached,
             warmers: Warmers::default(),
             bills: VecDeque::new(),
@@ -207,6 +211,7 @@ impl Desk {
     pub fn reload(&mut self, config: Arc<Config>) {
         let pools = config.pools.len() as u32;
         self.issued.hold(config.limits.issued_max);
+        self.signed.hold(config.limits.issued_max);
         self.cached.hold(config.limits.issued_max);
         let here = Here {
             shard: self.shard,

@@ -23,6 +23,7 @@ use crate::shard::lanes::Turn;
 use crate::shard::line::Ticket;
 use crate::shard::marks::Steered;
 use crate::shard::relay::Relay;
+use crate::shard::seals::Seals;
 use crate::shard::task::Task;
 use crate::shard::video::Case;
 use crate::shard::{BodyFault, Headers, LedgerRow, LogLine, Outcome, Output, UpstreamFault};
@@ -65,6 +66,8 @@ pub(super) struct Exchange {
     pub cached: Option<Box<cached::Case>>,
     /// Who keeps what the request goes on from: nobody else can answer it.
     pub pin: Option<Place>,
+    /// What of the conversation only its maker can read.
+    pub seals: Option<Box<Seals>>,
     /// The attempt's answer will be kept by its provider, under a name that is not known yet.
     pub issues: bool,
     pub tenant: TenantId,
@@ -208,6 +211,8 @@ pub(super) struct Written {
     pub streams: bool,
     pub body: Bytes,
     pub dropped: Vec<String>,
+    /// The seals that were left out of it.
+    pub gone: Vec<u128>,
 }
 
 /// What an attempt's row needs if all else about it is lost.

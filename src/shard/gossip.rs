@@ -42,6 +42,8 @@ pub(super) enum News {
         place: PlaceName,
         owed: bool,
     },
+    /// A provider made what only it can read.
+    Signed { name: Name, place: PlaceName },
     /// What is owed for it is this prompt at least.
     Expected { name: Name, input: Tokens },
     /// Prompts that a provider has in its cache now: by names that are the same under every configuration.
@@ -89,6 +91,7 @@ impl Desk {
         match gossip.news {
             // By names, which mean the same under every configuration.
             News::Issued { name, place, owed } => return self.issued.learn(name, place, owed),
+            News::Signed { name, place } => return self.signed.learn(name, place, false),
             News::Expected { name, input } => return self.issued.expect(name, input),
             News::Paid { name, place, by } => {
                 self.issued.paid(name, place);
@@ -136,6 +139,7 @@ impl Desk {
                 epoch.close(endpoint, pool, now.instant + rest);
             }
             News::Issued { .. }
+            | News::Signed { .. }
             | News::Expected { .. }
             | News::Warm { .. }
             | News::Paid { .. }

@@ -70,6 +70,8 @@ impl Exchange {
             && self.video.is_none()
             && self.cached.is_none()
             && self.pin.is_none()
+            // What is left out for one place is told of the answer.
+            && self.seals.is_none()
             && !is_kept
             && !self.issues
             && self.controls.max_cost.is_none()

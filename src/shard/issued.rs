@@ -74,6 +74,11 @@ impl Name {
         }
     }
 
+    /// Of parts that were hashed with a key of our own.
+    pub fn keyed([name, tenant]: [u64; 2]) -> Self {
+        Self { name, tenant }
+    }
+
     pub fn is_of(&self, tenant: &str) -> bool {
         self.tenant == hash(&[tenant])
     }

@@ -500,7 +500,7 @@ fn guessed(input: Tokens) -> Option<Usage> {
     })
 }
 
-fn place_of(attempt: &Attempt) -> Place {
+pub(super) fn place_of(attempt: &Attempt) -> Place {
     Place {
         endpoint: attempt.endpoint,
         pool: attempt.pool,

@@ -28,6 +28,8 @@ pub struct Meters {
     /// Cache marks decided on for clients, and requests that were refused for what was added to them.
     pub cache_marks: u64,
     pub unhelped: u64,
+    /// Requests that went on where not all of what providers made for themselves alone is read.
+    pub rebound: u64,
     /// Calls within an attempt after its first: how a job stands that it started, and the file of one.
     pub video_questions: u64,
     pub waited: u64,
@@ -73,6 +75,7 @@ impl Default for Meters {
             pings: 0,
             cache_marks: 0,
             unhelped: 0,
+            rebound: 0,
             video_questions: 0,
             waited: 0,
             gated: 0,

@@ -36,6 +36,8 @@ mod exchange;
 mod issued;
 /// Asking again before a prompt's cache entry expires.
 mod keep_warm;
+/// What only its maker can read.
+mod seals;
 /// Answers that a provider keeps: who is asked for them, and when they are billed.
 mod kept;
 /// Limits that shards share.

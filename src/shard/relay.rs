@@ -14,7 +14,7 @@ use crate::canon::{Delta, DialectName, Event, Fault, FaultClass, Fold, Malformed
 use crate::protocol::dialect::numbers::{Named, Sides};
 use crate::protocol::dialect::responses::socket::{self, Said};
 use crate::protocol::dialect::splice::{self, Lift, Pass, lift_whole};
-use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening, transcripts};
+use crate::protocol::dialect::{self, Closing, Decoder, Encoder, Opening, seals, transcripts};
 use crate::protocol::framing::{eventstream, sse};
 use crate::protocol::provider::{FramesOf, Framing, ProviderKind, hints::Hints};
 use bytes::{Bytes, BytesMut};
@@ -32,6 +32,9 @@ pub(super) struct Relay {
     /// The provider's end mark was seen.
     pub done: bool,
     pub upstream_id: Str,
+    /// What came that only its maker can read, by digest, for who takes it; looked for where `watches` says.
+    pub seals: Vec<u128>,
+    watches: bool,
     /// Pieces of an answer that came, to estimate its length by when nobody says.
     pieces: u64,
     /// Bytes of output that came, by a rough count; and how many tokens of it were told to who counts them.
@@ -163,6 +166,8 @@ pub(super) struct Form {
     /// The client's stream is a JSON array: no provider's bytes are.
     pub array: bool,
     pub stream_usage: bool,
+    /// The answer may bring what only its maker can read.
+    pub seals: bool,
     pub event_bytes_max: usize,
     pub answer_bytes_max: usize,
     /// The client listens on a WebSocket, where bytes cannot pass as they are.
@@ -254,6 +259,8 @@ impl Relay {
             usage: Usage::default(),
             done: false,
             upstream_id: Str::new(),
+            seals: Vec::new(),
+            watches: form.seals,
             pieces: 0,
             words: 0,
             produced: 0,
@@ -352,6 +359,10 @@ impl Relay {
         if self.kind == ProviderKind::Vertex && &event.name[..] == b"vertex_event" {
             return Ok(());
         }
+        if self.watches && matches!(self.meaning, Meaning::Lift(_)) {
+            let each = &mut |digest| self.seals.push(digest);
+            seals::in_answer(self.provider, &event.name, &event.data, each);
+        }
         match &mut self.meaning {
             Meaning::Lift(lift) => {
                 let pass = lift.event(event, &mut self.events).map_err(malformed)?;
@@ -421,6 +432,11 @@ impl Relay {
     }
 
     fn whole(&mut self, body: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
+        if self.watches && matches!(self.meaning, Meaning::LiftWhole(_)) {
+            seals::in_answer(self.provider, b"", &body, &mut |digest| {
+                self.seals.push(digest)
+            });
+        }
         let read = match &mut self.meaning {
             Meaning::Decode(decoder) => decoder.whole(&body, &mut self.events),
             Meaning::LiftWhole(dialect) => lift_whole(*dialect, &body, &mut self.events),
@@ -490,8 +506,14 @@ impl Relay {
                 Event::BlockDelta { delta, .. } => {
                     self.pieces += 1;
                     self.words += said(delta).max(TOKEN_BYTES) as u64;
+                    if self.watches {
+                        self.seals.extend(seals::in_event(event));
+                    }
                 }
                 Event::Done => self.done = true,
+                Event::BlockStart { .. } if self.watches => {
+                    self.seals.extend(seals::in_event(event))
+                }
                 Event::Error(said) => fault = Some((**said).clone()),
                 _ => {}
             }

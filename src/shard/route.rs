@@ -162,6 +162,9 @@ impl Exchange {
         let at = time.map_or(until, |time| now.instant + time);
         let in_vain = at >= until && !freed || now.instant >= until;
         if in_vain || desk.line.len() >= self.config.limits.queue_max {
+            if self.rebind(desk, now) {
+                return self.route(desk, now, since, out);
+            }
             return self.no_headroom(desk, now, time, out);
         }
         if self.ticket.is_none() {
@@ -308,6 +311,9 @@ impl Exchange {
             };
             return self.wait(desk, now, since, headroom, out);
         }
+        if self.rebind(desk, now) {
+            return self.route(desk, now, since, out);
+        }
         if let Some(last) = self.last.take() {
             return self.give_up(desk, now, last, out);
         }
@@ -330,6 +336,9 @@ impl Exchange {
                 "the answer it names is kept by {name}, which does not serve this model here"
             );
             return Fault::invalid("previous_response_id", message);
+        }
+        if let Some(fault) = self.why_unread() {
+            return fault;
         }
         let wanted = endpoints.iter().filter(|e| {
             let provider = self.config.endpoints[e.0 as usize].provider;

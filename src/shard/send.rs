@@ -5,7 +5,7 @@ use crate::canon::{DialectName, Fault, FaultClass};
 use crate::config;
 use crate::policy::choose::Decision;
 use crate::protocol::dialect::numbers::{Form, Question, Sides};
-use crate::protocol::dialect::{self, Rules, Target, splice};
+use crate::protocol::dialect::{self, Rules, Target, seals, splice};
 use crate::protocol::provider::hints::Hints;
 use crate::protocol::provider::vertex;
 use crate::protocol::provider::{
@@ -34,6 +34,7 @@ impl Exchange {
         let streams = self.streams_to(dialect);
         self.issues = self.is_kept_by(provider.kind, dialect)?;
         self.steered = self.steer(desk, decision.endpoint, dialect);
+        self.unseal_for(decision.endpoint, decision.pool);
         let (head, body) = self.question_for(decision.endpoint, dialect, streams)?;
         let rules = endpoint.cache.rules.as_ref();
         let kept = self.keeps_question(dialect, rules);
@@ -407,7 +408,9 @@ impl Exchange {
         dialect: DialectName,
         streams: bool,
     ) -> Result<Bytes, Fault> {
-        let is_it = |w: &&Written| (w.endpoint, w.dialect, w.streams) == (id, dialect, streams);
+        let is_it = |w: &&Written| {
+            (w.endpoint, w.dialect, w.streams) == (id, dialect, streams) && w.gone == self.gone()
+        };
         if let Some(written) = self.written.as_deref().filter(is_it) {
             self.dropped.clone_from(&written.dropped);
             return Ok(written.body.clone());
@@ -420,7 +423,19 @@ impl Exchange {
         };
         let config = self.config.clone();
         let target = self.target(&config.endpoints[id.0 as usize], streams);
-        let (body, dropped) = dialect::write_request(dialect, request, &target)?;
+        let gone = self.gone().to_vec();
+        let (body, dropped) = match &gone[..] {
+            [] => dialect::write_request(dialect, request, &target)?,
+            _ => {
+                let mut without = (**request).clone();
+                let mut told = seals::leave_out(&mut without, &|seal| gone.contains(&seal.digest));
+                let (body, dropped) = dialect::write_request(dialect, &without, &target)?;
+                let new = dropped.into_iter().filter(|name| !told.contains(name));
+                let new: Vec<String> = new.collect();
+                told.extend(new);
+                (body, told)
+            }
+        };
         self.dropped.clone_from(&dropped);
         self.written = Some(Box::new(Written {
             endpoint: id,
@@ -428,6 +443,7 @@ impl Exchange {
             streams,
             body: body.clone(),
             dropped,
+            gone,
         }));
         Ok(body)
     }
@@ -446,7 +462,8 @@ impl Exchange {
         dialect: DialectName,
         envelope: Option<&Envelope>,
     ) -> Result<Slices, Fault> {
-        let edits = self.helping(id, dialect, &self.body);
+        let (mut edits, left_out) = self.cut_seals(&self.body);
+        edits.extend(self.helping(id, dialect, &self.body));
         let none = Rules::default();
         // Only what is asked of a model has parameters that a rule could name.
         let rules = match self.task {
@@ -459,6 +476,11 @@ impl Exchange {
         let (slices, told) =
             splice::own_words_with(dialect, body, peek, &endpoint.name, ruled, shape)?;
         self.dropped = told;
+        for name in left_out {
+            if !self.dropped.contains(&name) {
+                self.dropped.push(name);
+            }
+        }
         Ok(slices.into_iter().collect())
     }
 

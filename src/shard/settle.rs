@@ -72,9 +72,10 @@ impl Exchange {
         self.note_failure(desk, &attempt, error, &failure.fault, now, out);
         self.cache_failed(desk, &failure.fault, now, out);
         let plain = self.without_help(desk, &attempt, error, &failure.fault);
+        let plain = plain.or_else(|| self.doubt(desk, &attempt, error, &failure.fault));
         let next = match plain.or_else(|| self.kept_next(desk, error, &failure)) {
             Some(next) => next,
-            None => self.next(desk, &attempt, error, failure.should_retry, now),
+            None => self.next_bound(desk, &attempt, (error, failure.should_retry), now),
         };
         let last = next == Next::GiveUp;
         let outcome = Outcome::Failed(failure.fault.class);
@@ -275,7 +276,7 @@ impl Exchange {
         self.answered(desk, attempt);
     }
 
-    fn next(
+    pub(super) fn next(
         &self,
         desk: &mut Desk,
         attempt: &Attempt,

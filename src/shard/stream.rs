@@ -102,6 +102,7 @@ impl Exchange {
             transcript: self.transcribes(),
             array: self.array,
             stream_usage: self.asked.peek.stream_usage,
+            seals: self.watches_seals(endpoint, attempt.dialect),
             event_bytes_max: self.config.limits.event_bytes_max,
             answer_bytes_max: self.config.limits.answer_bytes_max,
             framed: matches!(self.down, Down::Socket { .. }),
@@ -149,6 +150,7 @@ impl Exchange {
         if self.issues {
             self.learn(desk, &attempt, &relay, out);
         }
+        self.learn_seals(desk, &attempt, &mut relay, out);
         match fed {
             Ok(()) if relay.done => {
                 self.finish(&attempt, &mut relay, now, &mut said, out);
@@ -198,6 +200,7 @@ impl Exchange {
         if self.issues {
             self.learn(desk, &attempt, &relay, out);
         }
+        self.learn_seals(desk, &attempt, &mut relay, out);
         if let Err(fault) = ended {
             // What came before the failure was good.
             if self.saw {

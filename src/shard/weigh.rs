@@ -160,7 +160,7 @@ impl Exchange {
             };
             let site = self.site(desk, *endpoint, config, turns);
             for pool in &config.pools {
-                if !self.may_draw(*pool) {
+                if !self.may_draw(*pool) || !self.may_read(*endpoint, *pool) {
                     continue;
                 }
                 let Some(key) = self.key(desk, *pool, now) else {
@@ -331,6 +331,7 @@ impl Exchange {
             }
             None => prospect.terms(),
         };
+        terms.risk += self.rethinking((site.id, pool), price.output);
         // A prefix that is kept under a name is paid for by the hour.
         terms.input += self.storage_to_come(site.config);
         let worth = Worth {

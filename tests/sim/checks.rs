@@ -201,6 +201,7 @@ fn healed_clients_are_served(world: &World) {
     }
 }
 
+/// FIELD-BUGS 47: however its client or its provider left.
 fn nothing_is_left_open(world: &World) {
     for (i, node) in world.nodes.iter().enumerate() {
         assert_eq!(node.shard.standing(), Standing::default(), "shard {i}");

@@ -1,11 +1,13 @@
-//! How providers count against their limits, and how their prompt caches behave, as written.
+//! How providers count against their limits, how their prompt caches behave, and what only they can read, as written.
 
 use super::F;
+use crate::canon::Maker;
 use crate::config::CacheMode;
 use crate::config::read::{At, Words};
 use crate::config::rules::Reads;
 use crate::policy::capacity::DayEnd;
 use crate::policy::capacity::rule::{Counted, Failed, Held};
+use crate::policy::seals::{Reading, Within};
 use std::time::Duration;
 
 pub struct RawLimitRule {
@@ -82,6 +84,51 @@ pub(super) fn cache_rule(f: &mut F<'_, '_, '_>) -> RawCacheRule {
     }
 }
 
+pub struct RawSealRule {
+    pub kind: Option<At<String>>,
+    pub models: Option<Vec<At<String>>>,
+    pub by: Option<At<Maker>>,
+    pub within: Option<At<Within>>,
+    pub beyond: Option<At<Reading>>,
+    pub other_model: Option<At<Reading>>,
+    pub foreign: Option<At<Reading>>,
+    pub source: Option<At<String>>,
+    pub read: Option<At<String>>,
+}
+
+pub(super) fn seal_rule(f: &mut F<'_, '_, '_>) -> RawSealRule {
+    let kind = f.text("kind");
+    RawSealRule {
+        kind: f.required("kind", kind),
+        models: f.texts("models"),
+        by: f.word("by", MAKERS),
+        within: f.word("within", WITHIN),
+        beyond: f.word("beyond", READINGS),
+        other_model: f.word("other_model", READINGS),
+        foreign: f.word("foreign", READINGS),
+        source: f.text("source"),
+        read: f.text("read"),
+    }
+}
+
+const MAKERS: &Words<Maker> = &[
+    ("anthropic", Maker::Anthropic),
+    ("openai", Maker::OpenAi),
+    ("xai", Maker::Xai),
+    ("google", Maker::Google),
+    ("amazon", Maker::Amazon),
+    ("openrouter", Maker::OpenRouter),
+];
+const WITHIN: &Words<Within> = &[
+    ("anywhere", Within::Anywhere),
+    ("provider", Within::Provider),
+    ("account", Within::Account),
+];
+const READINGS: &Words<Reading> = &[
+    ("read", Reading::Read),
+    ("ignored", Reading::Ignored),
+    ("refused", Reading::Refused),
+];
 const READS: &Words<Reads> = &[
     ("free", Reads::Free),
     ("tokens", Reads::Tokens),

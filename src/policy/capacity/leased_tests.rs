@@ -235,7 +235,7 @@ fn tokens(per_minute: u64) -> Numbers {
     }
 }
 
-/// Over all shards together, whatever happens to messages and to shards.
+/// FIELD-BUGS 21, over the shards of one instance, whatever happens to messages and to shards.
 #[test]
 fn no_window_has_more_over_all_shards_than_the_limit_allows() {
     let mut served = 0;

@@ -17,6 +17,8 @@ pub mod numbers;
 mod packed_ids;
 pub mod responses;
 mod rules;
+/// What only its maker can read.
+pub mod seals;
 pub mod splice;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// FIELD-BUGS 43 and 50.
 #[test]
 fn a_broken_attempt_is_tried_elsewhere_only_while_the_client_saw_nothing() {
     for (said, again) in [(": comment\n\n", true), (FIRST, false)] {

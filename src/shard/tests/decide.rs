@@ -127,7 +127,7 @@ fn about(went: &Went, turns: u64) -> bool {
         .is_some_and(|n| (turns * 1_800..=turns * 2_200).contains(&n))
 }
 
-/// FIELD-BUGS 2 and 12: whatever else a request says at its end, and however busy the warm place is.
+/// FIELD-BUGS 2, 6 and 12: to the same key; whatever else a request says at its end, and however busy the warm place is.
 #[test]
 fn a_conversation_goes_on_where_its_prompt_is_warm() {
     let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
@@ -543,7 +543,7 @@ fn a_small_prompt_or_one_that_is_not_cached_is_not_waited_for() {
     assert_eq!(rig.calls().len(), 2, "nothing is written");
 }
 
-/// What one core has learned the others know: a conversation may come in anywhere.
+/// FIELD-BUGS 69: what one core has learned the others know: a conversation may come in anywhere.
 #[test]
 fn another_shard_knows_where_a_prompt_is_warm() {
     let yaml = two_pools("anthropic", CLAUDE, "", "");

@@ -1,4 +1,4 @@
-//! What went wrong in the field with caches and pools (FIELD-BUGS A and B), each as a conversation with a shard.
+//! What went wrong in the field with caches and pools (FIELD-BUGS A, B and J), each as a conversation with a shard.
 
 use super::decide::{CLAUDE, message_with, messages, two_pools};
 use super::*;
@@ -162,4 +162,98 @@ impl Rig {
     fn messages_now(&mut self, who: &str, turns: usize) -> ClientId {
         self.ask_with("/v1/messages", &messages(who, turns), &[])
     }
+}
+
+/// FIELD-BUGS 10: a prefix is tools, then instructions, then the conversation, and is written so.
+#[test]
+fn what_is_translated_keeps_the_order_in_which_it_is_cached() {
+    let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "", ""));
+    let ask = r#"{"model":"m0","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hello"}],"tools":[{"type":"function","function":{"name":"go","parameters":{"type":"object"}}}]}"#;
+    rig.chat(ask);
+    let calls = rig.calls();
+    let body = String::from_utf8(calls[0].body.concat()).expect("UTF-8");
+    let at = |member: &str| {
+        body.find(member)
+            .unwrap_or_else(|| panic!("{member}: {body}"))
+    };
+    let places = [at("\"tools\""), at("\"system\""), at("\"messages\"")];
+    assert!(places.is_sorted(), "{body}");
+}
+
+/// FIELD-BUGS 32: a decision tells who was asked with which account, and what the headroom of each was worth; the ledger has the key.
+#[test]
+fn a_decision_tells_accounts_and_headroom_and_the_ledger_the_key() {
+    let mut rig = Rig::new(&two_pools("anthropic", CLAUDE, "{rpm: 60}", ""));
+    for n in 0..20 {
+        let who = format!("w{n:02}");
+        rig.ask_with("/v1/messages", &messages(&who, 1), &[]);
+        let (attempt, _) = rig.sent();
+        rig.answer_with(attempt, &message_with((0, 0, 2_000)));
+        rig.secs(1);
+    }
+    let told = rig.shard.explain(None).expect("the newest");
+    let pools: Vec<&str> = told.candidates.iter().map(|c| c.pool.as_str()).collect();
+    assert!(pools.contains(&"p0") && pools.contains(&"p1"), "{pools:?}");
+    assert_eq!(told.candidates.iter().filter(|c| c.chosen).count(), 1);
+    assert!(
+        told.candidates.iter().any(|c| c.headroom_usd > 0.0),
+        "{told:?}"
+    );
+    let last = rig.rows.last().expect("a row");
+    let key = last.key.expect("a key");
+    assert!(last.under.0.keys[usize::from(key.0)].name.starts_with('k'));
+}
+
+/// FIELD-BUGS 33: what an answer took is missing from the limit when its stream has ended.
+#[test]
+fn what_is_left_of_a_limit_is_less_after_an_answer() {
+    let mut rig = Rig::new(&one_provider("anthropic", &pool_of("{itpm: 10_000}")));
+    let ask = |rig: &mut Rig| {
+        let body = r#"{"model":"m0","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;
+        rig.ask_with("/v1/messages", body, &[]);
+        rig.calls().len()
+    };
+    assert_eq!(ask(&mut rig), 1);
+    let attempt = AttemptId(Slot {
+        index: 0,
+        generation: 0,
+    });
+    rig.on(Input::Sent { attempt });
+    rig.answer_with(attempt, &message_with((11_000, 0, 0)));
+    assert_eq!(ask(&mut rig), 0, "the prompt was larger than it looked");
+    rig.secs(10);
+    assert!(!rig.calls().is_empty(), "it flows back");
+}
+
+/// FIELD-BUGS 70: a burst that begins alike does not lie at the one machine that was first.
+#[test]
+fn a_burst_over_one_prefix_is_spread_over_own_machines() {
+    let machine =
+        |n: u8| format!("- {{id: s{n}, kind: selfhosted, base_url: 'http://s{n}.test/v1'}}\n");
+    let at = |n: u8| format!("{{provider: s{n}}}");
+    let yaml = format!(
+        "server: {{listen: 127.0.0.1:8080, operator: 127.0.0.1:8081, shards: 1}}\n{TENANTS}routing: {{hedge_budget: 0}}\nproviders:\n{}models:\n- {{id: m0, endpoints: [{}]}}\n",
+        (0..4).map(machine).collect::<String>(),
+        (0..4).map(at).collect::<Vec<_>>().join(", ")
+    );
+    let mut rig = Rig::new(&yaml);
+    let text = "the same beginning ".repeat(1_000);
+    let mut loads = [0_u32; 4];
+    for n in 0..800 {
+        rig.chat(&format!(
+            r#"{{"model":"m0","messages":[{{"role":"system","content":"{text}"}},{{"role":"user","content":"{n}"}}]}}"#
+        ));
+        for call in rig.calls() {
+            loads[usize::from(call.origin.0)] += 1;
+            rig.on(Input::Sent {
+                attempt: call.attempt,
+            });
+            rig.stream(call.attempt);
+            rig.say(call.attempt, FIRST);
+        }
+    }
+    let sum: u32 = loads.iter().sum();
+    let most = *loads.iter().max().expect("four");
+    assert!(sum >= 700, "{loads:?}");
+    assert!(f64::from(most) <= 1.3 * f64::from(sum) / 4.0, "{loads:?}");
 }

@@ -275,6 +275,7 @@ fn from_gpt_5_6_on_shared_heads_get_a_breakpoint_and_off_is_said() {
     );
 }
 
+/// FIELD-BUGS 20.
 #[test]
 fn each_provider_is_told_what_belongs_together_in_its_own_way() {
     let header = |headers: &[(String, String)], name: &str| {

@@ -21,6 +21,7 @@ mod marks;
 mod matrix;
 mod queue;
 mod reload;
+mod seals;
 mod servers;
 mod sockets;
 mod video;

@@ -5,6 +5,7 @@
 
 mod node;
 pub mod request;
+pub(super) use request::{NO_SIGNATURE, is_no_signature};
 pub(in crate::protocol::dialect) mod schema;
 pub mod events;
 pub mod array;

@@ -6,7 +6,7 @@ use super::blocks::{
 };
 use super::schema::{Fields, ROLES, TextOr, text_of, word_of};
 use crate::base::{NanoUsd, Str, Tokens};
-use crate::canon::controls::{CACHE_MODES, ON_DISCONNECT, PRIORITIES, id};
+use crate::canon::controls::{CACHE_MODES, ON_DISCONNECT, PRIORITIES, REBINDS, id};
 use crate::canon::{
     Block, CacheHints, Controls, DialectName, Effort, Extra, Fault, OutputFormat, ProviderWishes,
     Reasoning, ReasoningMode, Request, Role, Sampling, Tool, ToolChoice, Turn,
@@ -265,6 +265,7 @@ fn controls(f: &mut Fields<'_>) -> Result<Controls, Fault> {
         providers: providers(f)?,
         max_cost: max_cost(f)?,
         cache: f.word("cache_mode", CACHE_MODES)?,
+        rebind: f.word("rebind", REBINDS)?,
         idempotency_key: short(f, "idempotency_key")?,
     })
 }
@@ -618,7 +619,7 @@ mod tests {
       "cache":{"key":"k","automatic":{"ttl":"12h"},"options":{"dialect":"chat","name":"prompt_cache_options","value":{"ttl":"30m"}}},
       "stream":true,"user":"u","metadata":{"a":"b"},"service_tier":"flex","extra":[{"dialect":"chat","name":"store","value":null}],
       "session":"s","priority":"batch","deadline_ms":1500,"on_disconnect":"cancel","providers":{"allow":["a"],"deny":["b"],"order":["c"]},
-      "max_cost_usd":0.5,"cache_mode":"client","idempotency_key":"i"}"#;
+      "max_cost_usd":0.5,"cache_mode":"client","rebind":"never","idempotency_key":"i"}"#;
 
     #[test]
     fn everything_canon_has_survives_writing_and_reading() {

@@ -6,6 +6,7 @@
 
 pub(in crate::protocol::dialect) mod schema;
 mod reasoning;
+pub(super) use reasoning::words as reasoning_words;
 pub(in crate::protocol::dialect) mod usage;
 pub mod request;
 /// Stands within ids of items that we made of other providers' tools.

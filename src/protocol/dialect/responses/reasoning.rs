@@ -11,6 +11,7 @@ use crate::protocol::json;
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Ahead of a thinking block's signature of another dialect.
 const SIGNED: &str = "stokehold.signature.";
@@ -215,6 +216,18 @@ pub(super) fn parts_of(item: &Map<String, Value>) -> Vec<(Part, String)> {
     let told = summary.into_iter().map(|t| (Part::Summary, t));
     told.chain(content.into_iter().map(|t| (Part::Content, t)))
         .collect()
+}
+
+/// Its maker's own words within a signature that this module wrapped, and whether that was an item; `None` for one that it did not wrap.
+pub(in crate::protocol::dialect) fn words(signature: &str) -> Option<(Cow<'_, str>, bool)> {
+    let within = [SIGNED, REDACTED]
+        .iter()
+        .find_map(|prefix| signature.strip_prefix(prefix));
+    if let Some(within) = within {
+        return Some((Cow::Borrowed(within), false));
+    }
+    let seal = Seal::of(signature)?;
+    Some((Cow::Owned(seal.encrypted_content.unwrap_or(seal.rs)), true))
 }
 
 /// A whole item, as a client sends it back or a provider's body has it.

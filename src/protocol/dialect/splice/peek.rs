@@ -417,6 +417,8 @@ enum Part {
     Audio,
     Video,
     Signature,
+    /// Where OpenRouter's and Google's forms of Chat Completions have signatures further in.
+    Signatures,
     /// The calls of a message of Chat Completions, which are JSON that the model reads too.
     Calls,
     /// An id of an item, which alone may stand for it.
@@ -443,6 +445,7 @@ impl Part {
             "input_audio" | "audio" | "audio_url" => Self::Audio,
             "video_url" => Self::Video,
             "signature" | "encrypted_content" => Self::Signature,
+            "reasoning_details" | "extra_content" => Self::Signatures,
             "id" => Self::Id,
             "tool_use_id" | "tool_call_id" | "call_id" => Self::CallId,
             "file_id" => Self::FileId,
@@ -471,8 +474,10 @@ fn part(peek: &mut Peek, walk: &mut Walk<'_>) -> Result<bool, Broken> {
             Part::CallId => peek.packed_ids |= packed_ids::may_stand(value),
             Part::Calls => {
                 peek.packed_ids |= packed_ids::may_stand(value);
+                sealed |= is_signed(value);
                 said(peek, &Part::Raw, value);
             }
+            Part::Signatures => sealed |= is_signed(value),
             Part::FileId => peek.server_state |= value != "null",
             Part::Signature => sealed |= !matches!(value, "null" | "\"\""),
             Part::Source => return source(peek, value),
@@ -490,6 +495,17 @@ fn part(peek: &mut Peek, walk: &mut Walk<'_>) -> Result<bool, Broken> {
     let told = peek.prompt_bytes > before;
     peek.server_state |= reasoning && id && !sealed && !told;
     Ok(instruction)
+}
+
+/// Whether what only its maker can read stands somewhere within. A word of the model's may be taken for it, at the price of a closer look.
+fn is_signed(value: &str) -> bool {
+    const WORDS: [&str; 3] = [
+        "\"thought_signature\"",
+        "\"signature\"",
+        "\"reasoning.encrypted\"",
+    ];
+    let has = |word: &&str| memchr::memmem::find(value.as_bytes(), word.as_bytes()).is_some();
+    WORDS.iter().any(has)
 }
 
 fn kind(peek: &mut Peek, kind: &str) {
@@ -515,6 +531,7 @@ fn said(peek: &mut Peek, key: &Part, value: &str) {
         Part::Audio => peek.audio = true,
         Part::Video => peek.video = true,
         Part::Signature
+        | Part::Signatures
         | Part::Calls
         | Part::Id
         | Part::CallId

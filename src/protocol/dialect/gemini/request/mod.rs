@@ -23,7 +23,13 @@ pub(in crate::protocol::dialect) const MADE_ID: &str = "gcall_";
 
 /// Stands for a signature that was lost or never made: Google's own word for it (Gemini docs, thought signatures, read 2026-08), in the
 /// base64 of the field.
-pub(super) const NO_SIGNATURE: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
+pub(in crate::protocol::dialect) const NO_SIGNATURE: &str =
+    "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
 
 /// The same as some clients write it.
 pub(super) const NO_SIGNATURE_BARE: &str = "skip_thought_signature_validator";
+
+/// Whether a signature says that there is none.
+pub(in crate::protocol::dialect) fn is_no_signature(said: &str) -> bool {
+    said == NO_SIGNATURE || said == NO_SIGNATURE_BARE
+}

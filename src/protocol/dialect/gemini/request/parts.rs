@@ -3,7 +3,7 @@
 //! What canon cannot hold without loss (clips of a video, code that ran at Google, fields to come) stays a whole part.
 
 use super::contents::Calls;
-use super::{NO_SIGNATURE, NO_SIGNATURE_BARE, results};
+use super::{is_no_signature, results};
 use crate::base::{Json, Str};
 use crate::canon::{Block, BlockKind, DialectName, Fault, Source, ToolInput, ToolKind};
 use crate::protocol::dialect::gemini::node::{Members, Node};
@@ -49,7 +49,7 @@ fn whole(node: &Node<'_, '_>) -> Block {
 fn signature<'a>(node: &Node<'a, '_>, members: &Members<'a>) -> Result<Option<Str>, Fault> {
     let said = members.string(node, "thoughtSignature")?;
     // The word for "none" is none: no other issuer knows it.
-    Ok(said.filter(|s| !s.is_empty() && *s != NO_SIGNATURE && *s != NO_SIGNATURE_BARE))
+    Ok(said.filter(|s| !s.is_empty() && !is_no_signature(s)))
 }
 
 /// `None` for what stays whole.
