@@ -4,17 +4,18 @@
 //! through here as well, and gets the keys that were made since.
 
 use super::serving::Shared;
-use crate::base::{TenantId, WallTime};
+use crate::base::TenantId;
 use crate::config::wish::Wish;
 use crate::config::{ClientKey, Config};
 use crate::iocore::keys::{Keys, Secret, Stored};
 use crate::net::admin::KeyAsk;
+use crate::net::runtime::clock;
 use crate::net::tls::Origins;
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::{Arc, Weak, mpsc};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What is asked of the thread.
@@ -93,7 +94,7 @@ impl Keyring {
     }
 
     fn done(&mut self, ask: &KeyAsk, shared: &Shared) -> anyhow::Result<(u16, Value)> {
-        let now = now();
+        let now = clock().wall;
         match ask {
             KeyAsk::List => Ok((200, json!({"keys": self.list()?}))),
             KeyAsk::Create(body) => {
@@ -181,9 +182,4 @@ fn lay_over(config: &mut Config, stored: &Stored) {
         sha256: stored.sha256,
         rights,
     });
-}
-
-fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    WallTime(since.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)))
 }

@@ -24,6 +24,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
 
+/// What a tenant or a key may use.
+type Allowed = Rc<RefCell<Allowance>>;
+
 /// A limit's name: the same at all shards, under all configurations that have it as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Scope(u64);
@@ -154,7 +157,7 @@ impl Leaseholds {
         config: &Config,
         shards: u16,
         pools: &[Rc<RefCell<Pool>>],
-        (tenants, keys): (&[Rc<RefCell<Allowance>>], &[Option<Rc<RefCell<Allowance>>>]),
+        (tenants, keys): (&[Allowed], &[Option<Allowed>]),
     ) -> Self {
         let mut found = Self::default();
         if shards < 2 {
