@@ -7,7 +7,6 @@ use crate::config::entries::{self, Said, set};
 use crate::config::problem::Problems;
 use crate::config::raw::{self, RawCacheRule};
 use crate::config::{CacheMode, CacheRules};
-use crate::policy::capacity::of_class;
 use crate::policy::fingerprint::Blocks;
 use crate::policy::prefix::{Matching, Rules};
 use crate::protocol::provider::ProviderKind;
@@ -96,8 +95,7 @@ impl RawCacheRule {
     }
 
     fn is_of(&self, model: &str) -> bool {
-        let patterns = self.models.as_ref();
-        patterns.is_none_or(|patterns| patterns.iter().any(|p| of_class(&p.value, model)))
+        entries::names(self.models.as_deref(), model)
     }
 
     fn lay_over(&self, on: &mut Behaviour) {

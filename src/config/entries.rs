@@ -4,6 +4,7 @@ use crate::config::problem::Problems;
 use crate::config::raw::{self, RawConfig};
 use crate::config::read::{self, At};
 use crate::config::{providers, value, yaml};
+use crate::policy::capacity::of_class;
 use crate::protocol::provider::ProviderKind;
 
 /// What every entry says of itself.
@@ -44,6 +45,11 @@ pub fn all<E>(
 pub fn raw_of(shipped: &str, problems: &mut Problems) -> Option<RawConfig> {
     let tree = yaml::parse(shipped, 0, problems)?;
     read::read(&tree, problems, raw::config)
+}
+
+/// Whether an entry is of a model: its patterns name it, or it has none.
+pub fn names(patterns: Option<&[At<String>]>, model: &str) -> bool {
+    patterns.is_none_or(|patterns| patterns.iter().any(|p| of_class(&p.value, model)))
 }
 
 /// Whether it can be told where an entry is from.

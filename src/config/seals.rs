@@ -6,7 +6,6 @@ use crate::canon::Maker;
 use crate::config::entries::{self, Said, set};
 use crate::config::problem::Problems;
 use crate::config::raw::{self, RawSealRule};
-use crate::policy::capacity::of_class;
 use crate::policy::seals::{Reading, SealRule, Within};
 use crate::protocol::provider::ProviderKind;
 
@@ -67,8 +66,7 @@ impl RawSealRule {
     }
 
     fn is_of(&self, model: &str) -> bool {
-        let patterns = self.models.as_ref();
-        patterns.is_none_or(|patterns| patterns.iter().any(|p| of_class(&p.value, model)))
+        entries::names(self.models.as_deref(), model)
     }
 
     fn lay_over(&self, on: &mut Laid) {

@@ -794,6 +794,11 @@ impl Desk {
         self.attempts.remove(attempt.0);
     }
 
+    /// Whether a row can be written that nobody was asked about when its exchange was admitted, as of a second attempt: each that runs writes one.
+    pub fn has_room_for_another_row(&self) -> bool {
+        self.ledger_room > self.attempts.len()
+    }
+
     /// Whether one more exchange may go into a second attempt.
     pub fn retry_budget(&self, share: f64) -> bool {
         // Three are always allowed, so that a quiet shard can retry at all.

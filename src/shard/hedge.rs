@@ -37,8 +37,7 @@ impl Desk {
     }
 
     fn may_hedge(&self) -> bool {
-        // Its row was asked of nobody when the exchange was admitted.
-        self.hedges >= 1.0 && !self.draining && self.ledger_room > self.attempts.len()
+        self.hedges >= 1.0 && !self.draining && self.has_room_for_another_row()
     }
 }
 
@@ -209,7 +208,8 @@ impl Exchange {
         self.write_row(desk, false, out);
     }
 
-    /// The call in the phase has failed and settled: the other one is what is left. `None` where there is none.
+    /// The call in the phase has failed and settled: the other one is what is left. `Err` gives the failure back where there
+    /// is none.
     pub fn rival_left(
         &mut self,
         desk: &mut Desk,

@@ -388,7 +388,7 @@ impl Exchange {
     ) {
         let name = self.name_of(id);
         let paid = matches!(desk.issued.find(name), Found::Here { owed: false, .. });
-        if paid || desk.ledger_room <= desk.attempts.len() {
+        if paid || !desk.has_room_for_another_row() {
             return;
         }
         let config = self.config.clone();

@@ -74,8 +74,7 @@ impl Exchange {
         let is_ours = error == AttemptError::Rejected
             && fault.message.to_ascii_lowercase().contains("cache")
             && self.is_helped(attempt.endpoint)
-            // A second try writes a row that nobody was asked about when the exchange was admitted.
-            && desk.ledger_room > desk.attempts.len();
+            && desk.has_room_for_another_row();
         if !is_ours {
             return None;
         }

@@ -275,8 +275,7 @@ impl Exchange {
             || self.saw
             || !speaks_of_seals(fault)
             || self.stays_whole()
-            // A second try writes a row that nobody was asked about when the exchange was admitted.
-            || desk.ledger_room <= desk.attempts.len()
+            || !desk.has_room_for_another_row()
         {
             return None;
         }

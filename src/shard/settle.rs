@@ -287,8 +287,7 @@ impl Exchange {
         if self.is_ping() || (self.down == Down::Gone && !self.keeps_answer()) {
             return Next::GiveUp;
         }
-        // A second try writes a row that nobody was asked about when the exchange was admitted.
-        if desk.ledger_room <= desk.attempts.len() {
+        if !desk.has_room_for_another_row() {
             return Next::GiveUp;
         }
         let others = match error {

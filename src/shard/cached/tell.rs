@@ -327,7 +327,7 @@ impl Desk {
     /// Writes the rows of prefixes that have ended, as far as the ledger has room.
     pub fn heed_caches(&mut self, now: Now, out: &mut Vec<Output>) {
         loop {
-            let room = self.ledger_room > self.attempts.len();
+            let room = self.has_room_for_another_row();
             let Some(ended) = self.cached.due(now, room) else {
                 return;
             };
