@@ -6,7 +6,13 @@
 mod names;
 mod schema;
 mod failure;
+mod figures;
+mod price;
+/// A row as bytes.
+pub mod wire;
 pub use failure::Failure;
+pub use figures::Figures;
+pub use wire::WireRow;
 pub(crate) mod writer;
 pub use writer::{Committed, Writer};
 mod report;
