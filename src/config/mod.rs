@@ -198,6 +198,11 @@ pub struct Ledger {
     pub commit_rows: usize,
     /// Rows that may wait for the disk, for each shard; at the bound admission is refused.
     pub backlog_rows_max: usize,
+    /// Days that single attempts are kept,
+    pub rows_kept_days: u32,
+    /// and sums by the minute, and by the hour. Those by the day are for ever.
+    pub minutes_kept_days: u32,
+    pub hours_kept_days: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -168,6 +168,9 @@ pub struct RawLedger {
     pub commit_every: Option<At<Duration>>,
     pub commit_rows: Option<At<u64>>,
     pub backlog_rows_max: Option<At<u64>>,
+    pub rows_kept_days: Option<At<u64>>,
+    pub minutes_kept_days: Option<At<u64>>,
+    pub hours_kept_days: Option<At<u64>>,
 }
 
 fn ledger(f: &mut F<'_, '_, '_>) -> RawLedger {
@@ -175,6 +178,10 @@ fn ledger(f: &mut F<'_, '_, '_>) -> RawLedger {
         commit_every: f.duration("commit_every", Duration::from_millis(1), MINUTE),
         commit_rows: f.count("commit_rows", 1, MILLION),
         backlog_rows_max: f.count("backlog_rows_max", 1, 100 * MILLION),
+        // A week: what is recovered after a crash must be known for a repetition.
+        rows_kept_days: f.count("rows_kept_days", 7, 36_500),
+        minutes_kept_days: f.count("minutes_kept_days", 1, 36_500),
+        hours_kept_days: f.count("hours_kept_days", 1, 36_500),
     }
 }
 

@@ -318,6 +318,15 @@ fn ledger(raw: Option<raw::RawLedger>) -> Ledger {
         backlog_rows_max: l
             .backlog_rows_max
             .map_or(d.backlog_rows_max, |n| n.value as usize),
+        rows_kept_days: l
+            .rows_kept_days
+            .map_or(d.rows_kept_days, |n| n.value as u32),
+        minutes_kept_days: l
+            .minutes_kept_days
+            .map_or(d.minutes_kept_days, |n| n.value as u32),
+        hours_kept_days: l
+            .hours_kept_days
+            .map_or(d.hours_kept_days, |n| n.value as u32),
     })
 }
 
@@ -621,6 +630,9 @@ const DEFAULT_LEDGER: Ledger = Ledger {
     commit_every: Duration::from_millis(200),
     commit_rows: 1_000,
     backlog_rows_max: 100_000,
+    rows_kept_days: 400,
+    minutes_kept_days: 14,
+    hours_kept_days: 400,
 };
 
 const DEFAULT_TIMEOUTS: Timeouts = Timeouts {

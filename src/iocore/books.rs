@@ -23,6 +23,8 @@ pub(super) struct Books {
     /// As of the I/O core's setup.
     pub(super) on_room: Box<dyn Fn(ShardId, usize) + Send>,
     pub(super) shared: Arc<Shared>,
+    /// When it is looked next for what is too old.
+    pub(super) forget_at: Instant,
 }
 
 impl Books {
@@ -40,6 +42,7 @@ impl Books {
                 if self.shared.stopping() {
                     return;
                 }
+                self.forget().await;
                 continue;
             }
             if !self.write(Arc::new(batch)).await {
@@ -121,6 +124,29 @@ impl Books {
         let lasting = matches!(&result, Err(failure) if failure.lasting);
         self.writer = (!lasting).then_some(writer);
         result
+    }
+
+    /// Takes a slice of what is too old, while no row waits: at once more while there is more, and looks again in a minute when there is not. A
+    /// failure is nobody's trouble: what is old may stay.
+    async fn forget(&mut self) {
+        let now = now();
+        if now.instant < self.forget_at {
+            return;
+        }
+        let Some(mut writer) = self.writer.take() else {
+            return;
+        };
+        let ledger = self.config.ledger.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let more = writer.forget(&ledger, now.wall);
+            (writer, more.unwrap_or(false))
+        });
+        // A writer that panicked is opened anew with the next row.
+        if let Ok((writer, more)) = task.await {
+            self.writer = Some(writer);
+            let pause = Duration::from_millis(if more { 100 } else { 60_000 });
+            self.forget_at = now.instant + pause;
+        }
     }
 
     fn wrote(&self, committed: Committed, failing: Option<Failing>) {

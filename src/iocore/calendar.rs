@@ -29,6 +29,24 @@ pub fn hour(hour: i64) -> String {
     format!("{}T{of_day:02}:00Z", date(hour.div_euclid(24)))
 }
 
+/// The first day of the month that a day is in, both in days since 1970-01-01.
+#[must_use]
+pub fn month_begins(day: i64) -> i64 {
+    let (year, month, _) = civil(day);
+    days(year, month, 1)
+}
+
+/// `2026-11-23T02:09Z`, from minutes since 1970-01-01T00:00Z.
+#[must_use]
+pub fn minute(minute: i64) -> String {
+    let of_day = minute.rem_euclid(1_440);
+    let (hour, minute_of) = (of_day / 60, of_day % 60);
+    format!(
+        "{}T{hour:02}:{minute_of:02}Z",
+        date(minute.div_euclid(1_440))
+    )
+}
+
 /// A moment as people write it: `24h`, `7d`, `90m`, `30s`, `2w` before `now`, `now`, or a UTC date `2026-11-01`, also with
 /// `T12:30`, `T12:30:15` and a `Z`. The error says what would be right.
 pub fn parse(text: &str, now: WallTime) -> Result<WallTime, String> {

@@ -234,6 +234,7 @@ impl IoCore {
             config: setup.config.clone(),
             on_room: setup.on_room,
             shared: shared.clone(),
+            forget_at: now().instant + Duration::from_secs(10),
         };
         let scribe = Scribe {
             lines,

@@ -3,6 +3,7 @@
 use crate::base::{Instant, Now, ShardId};
 use crate::config::Config;
 use crate::iocore::credentials::Table;
+use crate::iocore::ledger;
 use crate::iocore::resolve::Resolver;
 use crate::iocore::run::{Counters, ShardLanes};
 use crate::iocore::servers;
@@ -64,6 +65,19 @@ pub struct Shown {
     pub sockets: net::run::Standing,
     /// How often it was started again.
     pub restarts: u32,
+}
+
+/// Budgets go on from what the ledger has of this day and month. Some milliseconds, once a shard's life, before it serves anybody.
+fn remember_spending(shard: &mut Shard, config: &Config) {
+    let now = clock();
+    let spent = ledger::Reader::open(&ledger::path(&config.data_dir))
+        .and_then(|reader| reader.spent(now.wall));
+    match spent {
+        Ok(spent) => shard.remember(&spent, now),
+        Err(error) => {
+            tracing::error!(%error, "what was spent before is not known: budgets begin anew")
+        }
+    }
 }
 
 /// What `Shared` is made of.
@@ -305,6 +319,7 @@ impl<R: Runtime> Shift<R> {
         if let Some(known) = &shared.prefixes {
             shard.borrow_mut().restore(known, clock());
         }
+        remember_spending(&mut shard.borrow_mut(), &config);
         let lanes = Rc::new(RefCell::new(shared.lanes[index].another()));
         let mesh = MeshPlace::take(&shared, life.shard);
         let broken = Rc::new(Broken::default());

@@ -2,8 +2,8 @@
 
 use crate::base::WallTime;
 use crate::iocore::calendar;
-use crate::iocore::ledger::{self, Dimension, Group, Query, Reader, Totals};
-use anyhow::{Context, anyhow};
+use crate::iocore::ledger::{self, Dimension, Group, Query, Reader, Report, Totals};
+use anyhow::{Context, anyhow, bail};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -12,15 +12,18 @@ pub struct Args {
     /// The data directory, as `data_dir` in the configuration
     #[arg(long, default_value = "./data", env = "STOKEHOLD_DATA_DIR")]
     data_dir: PathBuf,
-    /// From: an age (24h, 7d) or a UTC date (2026-11-01)
+    /// From: an age (24h, 7d) or a UTC date (2026-11-01, 2026-11-01T12:30)
     #[arg(long, default_value = "24h")]
     since: String,
     /// Up to and without
     #[arg(long, default_value = "now")]
     until: String,
-    /// tenant, client_key, model, provider, endpoint, pool, key, dialect, outcome, hour, day
+    /// tenant, client_key, model, provider, endpoint, pool, key, dialect, outcome, minute, hour, day: one or several
     #[arg(long, value_delimiter = ',', default_value = "model")]
     by: Vec<String>,
+    /// Only what has one of these values, such as tenant=a or model=x,y; again for another dimension
+    #[arg(long = "only", value_name = "DIMENSION=VALUE,…")]
+    only: Vec<String>,
     #[arg(long, conflicts_with = "csv")]
     json: bool,
     #[arg(long)]
@@ -39,19 +42,28 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
         since: calendar::parse(&args.since, now).map_err(|why| anyhow!("--since: {why}"))?,
         until: calendar::parse(&args.until, now).map_err(|why| anyhow!("--until: {why}"))?,
         by,
-        tenant: None,
+        only: args
+            .only
+            .iter()
+            .map(|text| filter(text))
+            .collect::<Result<_, _>>()?,
     };
+    if query.until <= query.since {
+        bail!("--since: it must lie before --until");
+    }
     let path = ledger::path(&args.data_dir);
     let reader = Reader::open(&path).with_context(|| path.display().to_string())?;
-    let groups = reader
+    let report = reader
         .report(&query)
         .with_context(|| path.display().to_string())?;
+    let groups = &report.groups;
     let mut all = Totals::default();
     groups.iter().for_each(|group| all.add(&group.totals));
     if args.json {
-        return json(&query, &groups, &all, out);
+        writeln!(out, "{}", json(&query, &report, &all))?;
+        return Ok(());
     }
-    let mut table = table(&query, &groups);
+    let mut table = table(&query, groups);
     if args.csv {
         for line in table {
             writeln!(
@@ -70,7 +82,24 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
         *first = "total".to_owned();
     }
     table.push(line(&Group { names, totals: all }));
+    let (since, until) = (
+        calendar::rfc3339(report.since),
+        calendar::rfc3339(report.until),
+    );
+    writeln!(out, "{since} to {until}")?;
     aligned(&table, query.by.len(), out)
+}
+
+/// `tenant=a,b`.
+fn filter(text: &str) -> anyhow::Result<(Dimension, Vec<String>)> {
+    let (name, values) = text
+        .split_once('=')
+        .ok_or_else(|| anyhow!("--only: `{text}` is no dimension=value"))?;
+    let dimension = dimension(name).map_err(|_| anyhow!("--only: there is no `{name}`"))?;
+    if dimension.is_time() {
+        bail!("--only: {name} is a time: --since and --until choose it");
+    }
+    Ok((dimension, values.split(',').map(str::to_owned).collect()))
 }
 
 fn dimension(name: &str) -> anyhow::Result<Dimension> {
@@ -194,28 +223,24 @@ fn csv(cell: &str) -> String {
     }
 }
 
-fn json(query: &Query, groups: &[Group], all: &Totals, out: &mut dyn Write) -> anyhow::Result<()> {
+fn json(query: &Query, report: &Report, all: &Totals) -> serde_json::Value {
     let sums = |totals: &Totals| {
         totals
             .iter()
             .map(|(name, n)| (name.to_owned(), n.into()))
             .collect::<serde_json::Map<_, _>>()
     };
-    let lines: Vec<_> = groups
-        .iter()
-        .map(|group| {
-            let mut line = sums(&group.totals);
-            line.extend(
-                query
-                    .by
-                    .iter()
-                    .zip(&group.names)
-                    .map(|(d, name)| (d.as_str().to_owned(), name.clone().into())),
-            );
-            line
-        })
-        .collect();
-    let report = serde_json::json!({"since": calendar::rfc3339(query.since), "until": calendar::rfc3339(query.until), "groups": lines, "total": sums(all)});
-    writeln!(out, "{report}")?;
-    Ok(())
+    let line = |group: &Group| {
+        let mut line = sums(&group.totals);
+        let names = query.by.iter().zip(&group.names);
+        line.extend(names.map(|(d, name)| (d.as_str().to_owned(), name.clone().into())));
+        line
+    };
+    let lines: Vec<_> = report.groups.iter().map(line).collect();
+    serde_json::json!({
+        "since": calendar::rfc3339(report.since),
+        "until": calendar::rfc3339(report.until),
+        "groups": lines,
+        "total": sums(all),
+    })
 }

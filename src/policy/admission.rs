@@ -107,6 +107,21 @@ impl Allowance {
         self.spent_in_month = less(self.spent_in_month);
     }
 
+    /// Adds what was spent before this shard began, in the day and month of `wall`.
+    pub fn remember(&mut self, day: NanoUsd, month: NanoUsd, wall: WallTime) {
+        self.turn_day(wall);
+        self.spent += day;
+        self.spent_in_month += month;
+    }
+
+    /// Goes on from what another has spent, whose limits were changed.
+    pub fn go_on_from(&mut self, other: &Self) {
+        self.day = other.day;
+        self.month = other.month;
+        self.spent = other.spent;
+        self.spent_in_month = other.spent_in_month;
+    }
+
     /// For who looks after its lease.
     pub fn limit(&mut self) -> &mut Limit {
         &mut self.limit
@@ -226,6 +241,29 @@ mod tests {
             .expect("a new day");
         tenant.settle(held, None, NanoUsd::ZERO, Instant(10), evening + wait);
         assert_eq!(tenant.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_was_spent_before_a_restart_is_spent() {
+        let budget = Budget {
+            day: Some(NanoUsd(100)),
+            month: Some(NanoUsd(1_000)),
+        };
+        let (today, tomorrow) = (WallTime(DAY * 20_781), WallTime(DAY * 20_782));
+        let mut tenant = Allowance::share(Numbers::default(), budget, &ALONE);
+        tenant.remember(NanoUsd(60), NanoUsd(960), today);
+        assert!(tenant.admit(Ask::default(), Instant(0), today).is_ok());
+        tenant.charge(NanoUsd(40), today);
+        let refused = tenant.admit(Ask::default(), Instant(0), today);
+        assert!(matches!(refused, Err(Refusal::Budget { .. })));
+        // The month's money is gone as well, tomorrow too; under another budget it would do.
+        let refused = tenant.admit(Ask::default(), Instant(0), tomorrow);
+        assert!(matches!(refused, Err(Refusal::Budget { .. })));
+        let mut more = Allowance::share(Numbers::default(), a_day(150), &ALONE);
+        more.go_on_from(&tenant);
+        assert!(more.admit(Ask::default(), Instant(0), tomorrow).is_ok());
+        more.charge(NanoUsd(150), tomorrow);
+        assert!(more.admit(Ask::default(), Instant(0), tomorrow).is_err());
     }
 
     #[test]

@@ -98,6 +98,73 @@ impl Epoch {
     }
 }
 
+/// What was spent before this process began, as the ledger says it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spent {
+    pub tenants: Vec<Spending>,
+    pub client_keys: Vec<Spending>,
+}
+
+/// Of one tenant or client key, by its name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spending {
+    pub name: String,
+    /// In this UTC day, and in this month.
+    pub day: NanoUsd,
+    pub month: NanoUsd,
+}
+
+impl Epoch {
+    /// Counts this shard's part of what was spent before: the parts of all shards are the whole, as their budgets are.
+    pub fn remember(&mut self, spent: &Spent, here: Here, now: Now) {
+        // What cannot be divided is the first shard's.
+        let part = |usd: NanoUsd| {
+            let shards = i64::from(here.shards);
+            let rest = if here.shard.0 == 0 { usd.0 % shards } else { 0 };
+            NanoUsd(usd.0 / shards + rest)
+        };
+        for (tenant, allowance) in self.config.tenants.iter().zip(&self.tenants) {
+            if let Some(known) = spent.tenants.iter().find(|s| s.name == tenant.name) {
+                let (day, month) = (part(known.day), part(known.month));
+                allowance.borrow_mut().remember(day, month, now.wall);
+            }
+        }
+        for known in &spent.client_keys {
+            // One that was rotated is there twice, with one allowance.
+            let mut keys = self.config.client_keys.iter();
+            let at = keys.position(|key| key.name == known.name);
+            if let Some(Some(allowance)) = at.map(|at| &self.keys[at]) {
+                let (day, month) = (part(known.day), part(known.month));
+                allowance.borrow_mut().remember(day, month, now.wall);
+            }
+        }
+    }
+
+    /// Goes on with what tenants and keys have spent whose limits are others now.
+    pub fn inherit_spending(&mut self, from: &Self) {
+        for (new, tenant) in self.config.tenants.iter().enumerate() {
+            let mut old = from.config.tenants.iter();
+            if let Some(old) = old.position(|t| t.name == tenant.name) {
+                go_on(&self.tenants[new], &from.tenants[old]);
+            }
+        }
+        for (new, key) in self.config.client_keys.iter().enumerate() {
+            let mut old = from.config.client_keys.iter();
+            let old = old.position(|k| k.name == key.name);
+            let old = old.and_then(|old| from.keys[old].as_ref());
+            if let (Some(new), Some(old)) = (&self.keys[new], old) {
+                go_on(new, old);
+            }
+        }
+    }
+}
+
+fn go_on(new: &Rc<RefCell<Allowance>>, old: &Rc<RefCell<Allowance>>) {
+    if !Rc::ptr_eq(new, old) {
+        new.borrow_mut().go_on_from(&old.borrow());
+    }
+}
+
 /// Each tenant's part in its limits.
 pub(super) fn of_tenants(config: &Config, here: Here, epoch: u32) -> Vec<Rc<RefCell<Allowance>>> {
     let tenants = config.tenants.iter().map(|tenant| {

@@ -14,7 +14,7 @@ use crate::policy::capacity::{
 };
 use crate::policy::fingerprint::InstanceSecret;
 use crate::policy::health::{Breaker, Patience};
-use crate::shard::allowance;
+use crate::shard::allowance::{self, Spent};
 use crate::shard::cached::Table;
 use crate::shard::credentials::Credentials;
 use crate::shard::decisions::Decisions;
@@ -204,6 +204,19 @@ impl Desk {
             caches,
             alarms: Vec::new(),
             scratch: BytesMut::new(),
+        }
+    }
+
+    /// Counts what was spent before this process began. To be told once, before the first request.
+    pub fn remember_spent(&mut self, spent: &Spent, now: Now) {
+        let here = Here {
+            shard: self.shard,
+            shards: self.shards,
+            seed: self.seed,
+            recovers: false,
+        };
+        for epoch in &mut self.epochs {
+            epoch.remember(spent, here, now);
         }
     }
 
@@ -439,6 +452,7 @@ impl Epoch {
                 self.keys[new].clone_from(&from.keys[old]);
             }
         }
+        self.inherit_spending(from);
         self.inherit_closed(from);
         self.servers.inherit(&from.servers);
         self.forecast

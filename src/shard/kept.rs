@@ -112,6 +112,14 @@ impl Exchange {
             None if self.config.tenants.len() > 1 => Vec::new(),
             None => accounts(&self.config),
         };
+        // What its key may not ask, it may not fetch either.
+        let before = kept.places.len();
+        kept.places.retain(|place| self.may_ask(*place));
+        if before > 0 && kept.places.is_empty() {
+            let message = "this key may not be used with the provider that keeps the answer";
+            let fault = Fault::new(FaultClass::Forbidden, message);
+            return Err(fault.with_code("provider_not_allowed"));
+        }
         let before = kept.places.len();
         kept.places.retain(|place| {
             let provider = self.config.endpoints[place.endpoint.0 as usize].provider;
@@ -125,6 +133,12 @@ impl Exchange {
             return Err(Fault::invalid("x-stokehold-providers", message));
         }
         Ok(())
+    }
+
+    fn may_ask(&self, place: Place) -> bool {
+        let provider = self.config.endpoints[place.endpoint.0 as usize].provider;
+        let name = &self.config.providers[provider.0 as usize].name;
+        self.rights().allow_provider(name)
     }
 
     fn kept_place(&self) -> Option<Place> {

@@ -25,6 +25,7 @@ pub use output::{
 mod admit;
 /// What tenants and their keys may use.
 mod allowance;
+pub use allowance::{Spending, Spent};
 /// Prefixes that a provider keeps under a name: whose they are, where, and what keeping them costs.
 mod cached;
 /// Which key has which credential just now.
@@ -241,6 +242,11 @@ impl Shard {
     /// Goes on with what an earlier shard knew; how many prompts of it are still warm. Bytes that are not a snapshot's change nothing.
     pub fn restore(&mut self, bytes: &[u8], now: Now) -> usize {
         self.desk.caches.warmth.restore(bytes, now).unwrap_or(0)
+    }
+
+    /// Counts what tenants and keys spent before this process began.
+    pub fn remember(&mut self, spent: &Spent, now: Now) {
+        self.desk.remember_spent(spent, now);
     }
 
     /// Why a request went where it went, by the exchange's id or the newest of all; `None` where that is forgotten.

@@ -40,6 +40,8 @@ mod hostile;
 mod faults;
 /// Limits that shards share.
 mod leases;
+/// A ledger that is locked, slow, or of an earlier life.
+mod ledger;
 /// Prompt caches, and what the provider says was read and written.
 mod caches;
 /// Own servers that are asked how they are.

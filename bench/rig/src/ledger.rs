@@ -112,9 +112,9 @@ fn read_back(file: &Path, rows: u32) -> anyhow::Result<i64> {
         since: WallTime(0),
         until: WallTime(i64::MAX),
         by: vec![],
-        tenant: None,
+        only: Vec::new(),
     };
-    let groups = Reader::open(file)?.report(&query)?;
+    let groups = Reader::open(file)?.report(&query)?.groups;
     let totals = &groups.first().context("one sum")?.totals;
     let (attempts, cost) = (totals.get("attempts"), totals.get("cost"));
     let want: i64 = (0..rows).map(|n| cost_of(n).0).sum();

@@ -15,8 +15,12 @@ pub use figures::Figures;
 pub use wire::WireRow;
 pub(crate) mod writer;
 pub use writer::{Committed, Writer};
+/// How long what is kept.
+mod retention;
+/// What budgets go on from.
+mod spent;
 mod report;
-pub use report::{Dimension, Group, Query, ReadError, Reader, Totals};
+pub use report::{Dimension, Group, Query, ReadError, Reader, Report, Totals};
 
 use std::path::{Path, PathBuf};
 

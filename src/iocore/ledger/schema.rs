@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Names of an attempt that sums are kept by, beside the hour.
+/// Names of an attempt that sums are kept by, beside the time.
 pub const NAMES: [&str; 9] = [
     "tenant",
     "client_key",
@@ -51,23 +51,34 @@ pub const SUMS: [&str; 32] = [
     "first_token_count",
 ];
 
-/// One attempt as a row of sums, in the order of `SUMS`.
-pub const ATTEMPT_AS_SUMS: &str = "1 attempts, last exchanges, failed, ifnull(input_uncached,0) input_uncached,
- ifnull(cache_read,0) cache_read, ifnull(cache_write_5m,0) cache_write_5m, ifnull(cache_write_30m,0) cache_write_30m,
- ifnull(cache_write_1h,0) cache_write_1h, ifnull(cache_write_12h,0) cache_write_12h, ifnull(output,0) output,
- ifnull(reasoning,0) reasoning, ifnull(input_audio,0) input_audio, ifnull(output_audio,0) output_audio,
- ifnull(input_image,0) input_image, ifnull(output_image,0) output_image, ifnull(web_searches,0) web_searches,
- ifnull(web_fetches,0) web_fetches, ifnull(provider_cost,0) provider_cost, cost, queued_us,
- ifnull(first_byte_us,0) first_byte_us, first_byte_us IS NOT NULL first_byte_count, total_us, ifnull(input_video,0) input_video,
- ifnull(output_video,0) output_video, ifnull(output_images,0) output_images,
- ifnull(output_video_millis,0) output_video_millis, ifnull(cache_expected,0) cache_expected,
- ifnull(input_audio_millis,0) input_audio_millis, ifnull(gated_us,0) gated_us, ifnull(first_token_us,0) first_token_us,
- first_token_us IS NOT NULL first_token_count";
+/// Where sums are kept: the table, its column of time, and how many nanoseconds its unit has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rollup {
+    pub table: &'static str,
+    pub unit: &'static str,
+    pub nanos: i64,
+}
+
+pub const MINUTELY: Rollup = Rollup {
+    table: "minutely",
+    unit: "minute",
+    nanos: 60_000_000_000,
+};
+pub const HOURLY: Rollup = Rollup {
+    table: "hourly",
+    unit: "hour",
+    nanos: 3_600_000_000_000,
+};
+pub const DAILY: Rollup = Rollup {
+    table: "daily",
+    unit: "day",
+    nanos: 86_400_000_000_000,
+};
 
 /// The version this program writes: the number of migrations.
 pub const VERSION: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     // STRICT: an integer that overflowed into a float is an error, not a wrong sum. Times are nanoseconds since 1970.
     "CREATE TABLE migration (version INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT (unixepoch())) STRICT;
      CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
@@ -131,6 +142,51 @@ const MIGRATIONS: [&str; 5] = [
      ALTER TABLE hourly ADD COLUMN gated_us INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE hourly ADD COLUMN first_token_us INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE hourly ADD COLUMN first_token_count INTEGER NOT NULL DEFAULT 0;",
+    // Sums by the minute and by the day as well, so that no report reads a row; and from when on each of them is kept.
+    "CREATE TABLE minutely (
+       minute INTEGER NOT NULL, tenant INTEGER NOT NULL, client_key INTEGER NOT NULL, model INTEGER NOT NULL, provider INTEGER NOT NULL,
+       endpoint INTEGER NOT NULL, pool INTEGER NOT NULL, provider_key INTEGER NOT NULL, dialect INTEGER NOT NULL,
+       outcome INTEGER NOT NULL, attempts INTEGER NOT NULL, exchanges INTEGER NOT NULL, failed INTEGER NOT NULL,
+       input_uncached INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write_5m INTEGER NOT NULL, cache_write_30m INTEGER NOT NULL,
+       cache_write_1h INTEGER NOT NULL, cache_write_12h INTEGER NOT NULL, output INTEGER NOT NULL, reasoning INTEGER NOT NULL,
+       input_audio INTEGER NOT NULL, output_audio INTEGER NOT NULL, input_image INTEGER NOT NULL, output_image INTEGER NOT NULL,
+       web_searches INTEGER NOT NULL, web_fetches INTEGER NOT NULL, provider_cost INTEGER NOT NULL, cost INTEGER NOT NULL,
+       queued_us INTEGER NOT NULL, first_byte_us INTEGER NOT NULL, first_byte_count INTEGER NOT NULL, total_us INTEGER NOT NULL,
+       input_video INTEGER NOT NULL, output_video INTEGER NOT NULL, output_images INTEGER NOT NULL,
+       output_video_millis INTEGER NOT NULL, cache_expected INTEGER NOT NULL, input_audio_millis INTEGER NOT NULL,
+       gated_us INTEGER NOT NULL, first_token_us INTEGER NOT NULL, first_token_count INTEGER NOT NULL,
+       PRIMARY KEY (minute, tenant, client_key, model, provider, endpoint, pool, provider_key, dialect, outcome)) STRICT, WITHOUT ROWID;
+     CREATE TABLE daily (
+       day INTEGER NOT NULL, tenant INTEGER NOT NULL, client_key INTEGER NOT NULL, model INTEGER NOT NULL, provider INTEGER NOT NULL,
+       endpoint INTEGER NOT NULL, pool INTEGER NOT NULL, provider_key INTEGER NOT NULL, dialect INTEGER NOT NULL,
+       outcome INTEGER NOT NULL, attempts INTEGER NOT NULL, exchanges INTEGER NOT NULL, failed INTEGER NOT NULL,
+       input_uncached INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write_5m INTEGER NOT NULL, cache_write_30m INTEGER NOT NULL,
+       cache_write_1h INTEGER NOT NULL, cache_write_12h INTEGER NOT NULL, output INTEGER NOT NULL, reasoning INTEGER NOT NULL,
+       input_audio INTEGER NOT NULL, output_audio INTEGER NOT NULL, input_image INTEGER NOT NULL, output_image INTEGER NOT NULL,
+       web_searches INTEGER NOT NULL, web_fetches INTEGER NOT NULL, provider_cost INTEGER NOT NULL, cost INTEGER NOT NULL,
+       queued_us INTEGER NOT NULL, first_byte_us INTEGER NOT NULL, first_byte_count INTEGER NOT NULL, total_us INTEGER NOT NULL,
+       input_video INTEGER NOT NULL, output_video INTEGER NOT NULL, output_images INTEGER NOT NULL,
+       output_video_millis INTEGER NOT NULL, cache_expected INTEGER NOT NULL, input_audio_millis INTEGER NOT NULL,
+       gated_us INTEGER NOT NULL, first_token_us INTEGER NOT NULL, first_token_count INTEGER NOT NULL,
+       PRIMARY KEY (day, tenant, client_key, model, provider, endpoint, pool, provider_key, dialect, outcome)) STRICT, WITHOUT ROWID;
+     INSERT INTO minutely SELECT started / 60000000000, tenant, client_key, model, provider, endpoint, pool, provider_key, dialect, outcome,
+       count(*), sum(last), sum(failed), sum(ifnull(input_uncached,0)), sum(ifnull(cache_read,0)), sum(ifnull(cache_write_5m,0)),
+       sum(ifnull(cache_write_30m,0)), sum(ifnull(cache_write_1h,0)), sum(ifnull(cache_write_12h,0)), sum(ifnull(output,0)),
+       sum(ifnull(reasoning,0)), sum(ifnull(input_audio,0)), sum(ifnull(output_audio,0)), sum(ifnull(input_image,0)),
+       sum(ifnull(output_image,0)), sum(ifnull(web_searches,0)), sum(ifnull(web_fetches,0)), sum(ifnull(provider_cost,0)), sum(cost),
+       sum(queued_us), sum(ifnull(first_byte_us,0)), count(first_byte_us), sum(total_us), sum(ifnull(input_video,0)),
+       sum(ifnull(output_video,0)), sum(ifnull(output_images,0)), sum(ifnull(output_video_millis,0)), sum(ifnull(cache_expected,0)),
+       sum(ifnull(input_audio_millis,0)), sum(ifnull(gated_us,0)), sum(ifnull(first_token_us,0)), count(first_token_us)
+       FROM attempt GROUP BY 1,2,3,4,5,6,7,8,9,10;
+     INSERT INTO daily SELECT hour / 24, tenant, client_key, model, provider, endpoint, pool, provider_key, dialect, outcome,
+       sum(attempts), sum(exchanges), sum(failed), sum(input_uncached), sum(cache_read), sum(cache_write_5m), sum(cache_write_30m),
+       sum(cache_write_1h), sum(cache_write_12h), sum(output), sum(reasoning), sum(input_audio), sum(output_audio), sum(input_image),
+       sum(output_image), sum(web_searches), sum(web_fetches), sum(provider_cost), sum(cost), sum(queued_us), sum(first_byte_us),
+       sum(first_byte_count), sum(total_us), sum(input_video), sum(output_video), sum(output_images), sum(output_video_millis),
+       sum(cache_expected), sum(input_audio_millis), sum(gated_us), sum(first_token_us), sum(first_token_count)
+       FROM hourly GROUP BY 1,2,3,4,5,6,7,8,9,10;
+     CREATE TABLE kept (what TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     INSERT INTO kept VALUES ('rows', 0), ('minutes', 0), ('hours', 0);",
 ];
 
 /// The version of an open file; 0 for an empty one.

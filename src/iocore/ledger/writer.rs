@@ -54,7 +54,8 @@ pub struct Committed {
     pub duplicates: usize,
 }
 
-type Hourly = BTreeMap<[i64; 10], [i64; SUMS]>;
+/// Sums of a batch, for one unit of time: by its number and the names.
+type Sums = BTreeMap<[i64; 10], [i64; SUMS]>;
 
 const SUMS: usize = schema::SUMS.len();
 
@@ -105,6 +106,10 @@ impl Writer {
         self.transact(|batch| rows.iter().try_for_each(|row| batch.wire_row(row)))
     }
 
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     fn transact(
         &mut self,
         fill: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<()>,
@@ -138,7 +143,7 @@ struct Batch<'a> {
     dictionary: &'a mut Dictionary,
     insert: CachedStatement<'a>,
     bound: Bound,
-    hourly: Hourly,
+    minutely: Sums,
     committed: Committed,
 }
 
@@ -156,7 +161,7 @@ impl<'a> Batch<'a> {
             dictionary,
             insert,
             bound: Bound::nothing(),
-            hourly: Hourly::new(),
+            minutely: Sums::new(),
             committed: Committed::default(),
         })
     }
@@ -211,7 +216,7 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         self.committed.written += 1;
-        add(&mut self.hourly, figures, ids);
+        add(&mut self.minutely, figures, ids);
         Ok(())
     }
 
@@ -236,8 +241,13 @@ impl<'a> Batch<'a> {
         Ok(Some(id))
     }
 
+    /// Adds the batch up, by the minute, and from those by the hour and the day.
     fn end(self) -> rusqlite::Result<Committed> {
-        write_hourly(self.transaction, &self.hourly)?;
+        let hourly = coarser(&self.minutely, 60);
+        let daily = coarser(&hourly, 24);
+        write_sums(self.transaction, schema::MINUTELY, &self.minutely)?;
+        write_sums(self.transaction, schema::HOURLY, &hourly)?;
+        write_sums(self.transaction, schema::DAILY, &daily)?;
         Ok(self.committed)
     }
 }
@@ -372,26 +382,45 @@ fn numbers(figures: &Figures, ids: &[i64; 9], words: &Words) -> [Option<i64>; CO
     numbers
 }
 
-fn add(hourly: &mut Hourly, figures: &Figures, ids: &[i64; 9]) {
+fn add(minutely: &mut Sums, figures: &Figures, ids: &[i64; 9]) {
     let mut place = [0; 10];
     // Truncating, as SQLite divides when a migration sums old rows.
-    place[0] = figures.started / 3_600_000_000_000;
+    place[0] = figures.started / schema::MINUTELY.nanos;
     place[1..].copy_from_slice(ids);
-    let into = hourly.entry(place).or_insert([0; SUMS]);
-    for (into, sum) in into.iter_mut().zip(figures.sums()) {
-        *into = into.saturating_add(sum);
+    add_up(minutely, place, &figures.sums());
+}
+
+fn add_up(into: &mut Sums, place: [i64; 10], sums: &[i64; SUMS]) {
+    let into = into.entry(place).or_insert([0; SUMS]);
+    for (into, sum) in into.iter_mut().zip(sums) {
+        *into = into.saturating_add(*sum);
     }
 }
 
-fn write_hourly(transaction: &Transaction<'_>, hourly: &Hourly) -> rusqlite::Result<()> {
+fn coarser(fine: &Sums, times: i64) -> Sums {
+    let mut coarse = Sums::new();
+    for (place, sums) in fine {
+        let mut place = *place;
+        place[0] /= times;
+        add_up(&mut coarse, place, sums);
+    }
+    coarse
+}
+
+fn write_sums(
+    transaction: &Transaction<'_>,
+    rollup: schema::Rollup,
+    all: &Sums,
+) -> rusqlite::Result<()> {
     let marks = ["?"; 10 + SUMS].join(",");
     let sums = schema::SUMS
         .map(|s| format!("{s} = {s} + excluded.{s}"))
         .join(", ");
+    let table = rollup.table;
     let mut upsert = transaction.prepare_cached(&format!(
-        "INSERT INTO hourly VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}"
+        "INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}"
     ))?;
-    for (place, sums) in hourly {
+    for (place, sums) in all {
         upsert.execute(params_from_iter(place.iter().chain(sums)))?;
     }
     Ok(())

@@ -559,3 +559,24 @@ fn what_shall_not_be_kept_is_not_remembered() {
     assert_eq!(rig.told(client).0, 404);
     rig.rests();
 }
+
+/// A key's providers are its providers also for what they keep: what another key of its tenant had made there it cannot fetch.
+#[test]
+fn a_key_that_may_not_use_a_provider_fetches_nothing_from_it() {
+    let tenants = "tenants:\n- {id: a, keys: [{id: a1, secret: sk-a}, {id: a2, secret: sk-else, providers: [other]}]}\n";
+    let yaml = two_keys("openai", tenants);
+    let other = "- {id: other, kind: anthropic, base_url: \"https://other.example\", pools: [{id: p, keys: [{id: k, secret: sk-x}]}]}\n";
+    let at = yaml.find("providers:\n").expect("a section") + "providers:\n".len();
+    let yaml = format!("{}{other}{}", &yaml[..at], &yaml[at..]);
+    let mut rig = Rig::new(&yaml);
+    created(&mut rig, CREATE, "r1", "completed");
+    for (method, below) in [("GET", ""), ("POST", "/cancel"), ("DELETE", "")] {
+        let client = ask(&mut rig, method, &format!("/v1/responses/r1{below}"), "", "Bearer sk-else");
+        let (told, _, text) = rig.told(client);
+        assert_eq!(told, 403, "{text}");
+        assert!(text.contains("may not be used with the provider"), "{text}");
+    }
+    ask(&mut rig, "GET", "/v1/responses/r1", "", "Bearer sk-a");
+    let (attempt, _) = called(&mut rig);
+    answer(&mut rig, attempt, 200, &object("r1", "completed", false));
+}

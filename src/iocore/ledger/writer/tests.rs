@@ -93,6 +93,9 @@ pub fn config() -> Config {
             commit_every: zero,
             commit_rows: 1,
             backlog_rows_max: 1,
+            rows_kept_days: 30,
+            minutes_kept_days: 2,
+            hours_kept_days: 10,
         },
         tenants: vec![Tenant {
             name: "d'émo \"\u{1F525}\n".to_owned(),
@@ -124,12 +127,13 @@ fn sums(path: &Path, since: i64, until: i64) -> (i64, i64) {
         since: WallTime(since),
         until: WallTime(until),
         by: vec![],
-        tenant: None,
+        only: Vec::new(),
     };
     let groups = Reader::open(path)
         .expect("readable")
         .report(&query)
-        .expect("a report");
+        .expect("a report")
+        .groups;
     groups
         .first()
         .map_or((0, 0), |g| (g.totals.get("attempts"), g.totals.get("cost")))
@@ -161,30 +165,27 @@ fn a_batch_written_twice_counts_once() {
 }
 
 #[test]
-fn reports_are_exact_at_any_edge_and_keep_odd_names() {
+fn reports_are_exact_at_the_edge_of_any_minute_and_keep_odd_names() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("l");
-    let mut rows: Vec<_> = (0..500)
-        .map(|n| row(&n.to_string(), n * HOUR / 100))
+    const MINUTE: i64 = HOUR / 60;
+    // Three days, a row every seven minutes.
+    let mut rows: Vec<_> = (0..620)
+        .map(|n| row(&n.to_string(), n * 7 * MINUTE + 11))
         .collect();
     rows[9].outcome = Outcome::Failed(FaultClass::Overloaded);
     Writer::open(&path, Duration::ZERO)
         .expect("open")
         .commit(&rows)
         .expect("written");
-    for (since, until) in [
-        (0, 500),
-        (1, 2),
-        (50, 350),
-        (99, 101),
-        (100, 200),
-        (130, 170),
-        (499, 9_999),
-        (7, 7),
-    ] {
-        let want = (until.min(500) - since).max(0);
+    let mut rng = crate::base::Rng::seeded(5);
+    let whole_days = (0..4).map(|day| (day * 1_440, (day + 1) * 1_440));
+    let random = (0..300).map(|_| (rng.below(4_500) as i64, rng.below(4_500) as i64));
+    for (since, until) in random.chain(whole_days).chain([(7, 7), (0, 9_999)]) {
+        let within = |n: &i64| since <= n * 7 && n * 7 < until;
+        let want = (0..620).filter(within).count() as i64;
         assert_eq!(
-            sums(&path, since * HOUR / 100, until * HOUR / 100),
+            sums(&path, since * MINUTE, until * MINUTE),
             (want, 3 * want),
             "{since}..{until}"
         );
@@ -193,12 +194,13 @@ fn reports_are_exact_at_any_edge_and_keep_odd_names() {
         since: WallTime(0),
         until: WallTime(9 * HOUR),
         by: vec![Dimension::Tenant, Dimension::Outcome],
-        tenant: None,
+        only: Vec::new(),
     };
     let groups = Reader::open(&path)
         .expect("readable")
         .report(&query)
-        .expect("a report");
+        .expect("a report")
+        .groups;
     assert_eq!(groups[0].names, ["d'émo \"\u{1F525}\n", "done"]);
     assert_eq!(
         (groups[1].names[1].as_str(), groups[1].totals.get("failed")),
@@ -315,10 +317,10 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
             since: WallTime(since),
             until: WallTime(until),
             by: vec![],
-            tenant: None,
+            only: Vec::new(),
         };
         let report = Reader::open(&path).expect("there").report(&query);
-        let totals = &report.expect("readable")[0].totals;
+        let totals = &report.expect("readable").groups[0].totals;
         let of = |name| totals.get(name);
         assert_eq!((of("attempts"), of("output_images")), (2, 2));
         assert_eq!(of("output_video_millis"), 8_000);
