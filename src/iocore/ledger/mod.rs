@@ -5,6 +5,7 @@
 
 mod names;
 mod schema;
+pub mod wire;
 mod failure;
 pub use failure::Failure;
 pub(crate) mod writer;

@@ -8,6 +8,7 @@ mod completions;
 mod credentials;
 mod days;
 mod decide;
+mod fetch;
 mod field;
 mod hedge;
 mod kept;
@@ -24,6 +25,7 @@ mod reload;
 mod seals;
 mod servers;
 mod sockets;
+mod store;
 mod video;
 
 use super::*;
@@ -40,6 +42,7 @@ struct Rig {
     /// Since the last `take`.
     out: Vec<Output>,
     rows: Vec<LedgerRow>,
+    store: store::Store,
     clients: u32,
 }
 
@@ -118,6 +121,7 @@ impl Rig {
             },
             out: Vec::new(),
             rows: Vec::new(),
+            store: store::Store::default(),
             clients: 0,
         }
     }
@@ -125,10 +129,21 @@ impl Rig {
     fn on(&mut self, input: Input) {
         let from = self.out.len();
         self.shard.on(self.now, input, &mut self.out);
-        for output in &self.out[from..] {
-            if let Output::Post(Mail::Ledger(row)) = output {
-                self.rows.push((**row).clone());
+        for output in self.out.split_off(from) {
+            match output {
+                Output::Post(Mail::Spool(note)) => self.store.note(note),
+                Output::Post(Mail::Ask(question)) => self.store.ask(*question),
+                output => {
+                    if let Output::Post(Mail::Ledger(row)) = &output {
+                        self.rows.push((**row).clone());
+                    }
+                    self.out.push(output);
+                }
             }
+        }
+        for (asker, told) in self.store.tell() {
+            let told = Box::new(told);
+            self.on(Input::Told { asker, told });
         }
     }
 

@@ -1,0 +1,37 @@
+//! What is said of an answer beside its words: a JSON object, the same in lists, in replies and in the archive.
+
+use super::index::Entry;
+use crate::iocore::ledger::wire as row;
+use serde_json::{Map, Value, json};
+
+/// Usage, cost and timing are those of the ledger's rows.
+#[must_use]
+pub fn of(entry: &Entry) -> String {
+    let opened = &entry.opened;
+    let mut said = Map::new();
+    said.insert("id".into(), json!(&*opened.name));
+    said.insert("status".into(), json!(entry.state().as_str()));
+    said.insert("model".into(), json!(&*opened.model));
+    said.insert("dialect".into(), json!(opened.dialect.as_str()));
+    said.insert("form".into(), json!(opened.form.as_str()));
+    said.insert("created".into(), json!(opened.started.seconds()));
+    if let Some(closed) = &entry.closed {
+        said.insert("ended_ms".into(), json!(closed.at.millis()));
+        said.insert("http_status".into(), json!(closed.status));
+    }
+    said.insert("client_key".into(), json!(&*opened.key));
+    if !opened.session.is_empty() {
+        said.insert("session".into(), json!(&*opened.session));
+    }
+    said.insert("bytes".into(), json!(entry.bytes));
+    let rows: Vec<Value> = entry
+        .rows
+        .iter()
+        .filter_map(|bytes| row::decode(bytes).ok())
+        .map(|row| row.to_json())
+        .collect();
+    let cost: i64 = rows.iter().filter_map(|r| r["cost_nano_usd"].as_i64()).sum();
+    said.insert("cost_nano_usd".into(), json!(cost));
+    said.insert("attempts".into(), Value::Array(rows));
+    Value::Object(said).to_string()
+}
