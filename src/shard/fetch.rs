@@ -4,7 +4,7 @@
 //! the client, so that a slow reader holds 64 KiB here; what it is told is cut into events where it wants to begin after one.
 
 use crate::base::{ClientId, Instant, Json, NanoUsd, Now, Slot, Str};
-use crate::canon::{DialectName, Fault, FaultClass};
+use crate::canon::{Answer, DialectName, Fault, FaultClass, Usage};
 use crate::protocol::dialect::replay::{self, Cutter, Framing};
 use crate::protocol::dialect::{self, Closing, Opening};
 use crate::protocol::framing::sse;
@@ -576,14 +576,15 @@ impl Fetch {
         let Some(found) = &self.found else {
             return;
         };
-        let told = dialect_answer(found, body, most);
-        let opening = Opening {
-            id: self.id.clone(),
-            ..Opening::default()
+        let mut told = dialect_answer(found, body, most);
+        let (opening, closing) = match &mut told {
+            Some(answer) => about(self, found, answer),
+            None => (self.opening(), Closing::default()),
         };
+        let opening = Opening { bare: false, ..opening };
         self.cutter = Some(Cutter::new(DialectName::Native, Framing::Sse, most));
         match told.filter(|_| end != State::Interrupted) {
-            Some(answer) => self.cut(replay::streamed(&answer, opening, &Closing::default()), said),
+            Some(answer) => self.cut(replay::streamed(&answer, opening, &closing), said),
             None => self.interrupt(said),
         }
     }
@@ -638,16 +639,40 @@ fn framing(form: Form) -> Framing {
     }
 }
 
-fn dialect_answer(found: &Found, sent: &Bytes, most: usize) -> Option<crate::canon::Answer> {
+fn dialect_answer(found: &Found, sent: &Bytes, most: usize) -> Option<Answer> {
     // What was sent instead of an answer is none.
     let form = framing(found.form);
     (found.status == 200).then(|| replay::answer(found.dialect, form, sent, most))?
 }
 
+/// What the answer says of itself, as far as its client was not told it.
+fn about(fetch: &Fetch, found: &Found, answer: &mut Answer) -> (Opening, Closing) {
+    if answer.usage == Usage::default() {
+        answer.usage = found.about.usage.clone();
+    }
+    let opening = Opening {
+        model: found.about.model.clone(),
+        created: found.about.created,
+        endpoint: found.about.endpoint.clone(),
+        decision: found.about.decision.clone(),
+        ..fetch.opening()
+    };
+    let closing = Closing {
+        cost: found.about.cost,
+        total: found.about.total,
+        first_byte: None,
+    };
+    (opening, closing)
+}
+
 fn whole(fetch: &Fetch, found: &Found, most: usize) -> Bytes {
     let sent = found.sent.clone().unwrap_or_default();
-    let answer = dialect_answer(found, &sent, most);
-    replay::write_found(&found.summary, answer.as_ref(), &fetch.opening(), &Closing::default())
+    let mut answer = dialect_answer(found, &sent, most);
+    let (opening, closing) = match &mut answer {
+        Some(answer) => about(fetch, found, answer),
+        None => (fetch.opening(), Closing::default()),
+    };
+    replay::write_found(&found.summary, answer.as_ref(), &opening, &closing)
 }
 
 fn response(fetch: &Fetch, found: &Found, most: usize) -> Bytes {
@@ -656,14 +681,15 @@ fn response(fetch: &Fetch, found: &Found, most: usize) -> Bytes {
     if (found.dialect, found.form) == (DialectName::Responses, Form::Whole) && found.status == 200 && !sent.is_empty() {
         return sent;
     }
-    let answer = dialect_answer(found, &sent, most).unwrap_or_default();
+    let mut answer = dialect_answer(found, &sent, most).unwrap_or_default();
+    let (opening, closing) = about(fetch, found, &mut answer);
     let status = match found.state {
         State::Running => Some("in_progress"),
         State::Cancelled => Some("cancelled"),
         State::Failed | State::Interrupted => Some("failed"),
         State::Complete => None,
     };
-    let told = dialect::write_answer(DialectName::Responses, &answer, &fetch.opening(), &Closing::default());
+    let told = dialect::write_answer(DialectName::Responses, &answer, &opening, &closing);
     match status {
         Some(status) => replay::with_status(&told, status),
         None => told,

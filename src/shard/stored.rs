@@ -4,10 +4,11 @@
 //! can be said again from any event on; a client that left is told nothing, and its answer is stored all the same. The store lies behind the
 //! I/O core; a shard asks it by mail and goes on.
 
-use crate::base::{ClientKeyId, ExchangeId, ModelId, Slot, Str, TenantId, WallTime};
-use crate::canon::DialectName;
+use crate::base::{ClientKeyId, ExchangeId, ModelId, NanoUsd, Slot, Str, TenantId, WallTime};
+use crate::canon::{DialectName, Usage};
 use crate::shard::{LedgerRow, Under};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// What the spool is told, in order, before the client hears of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,10 +198,26 @@ pub struct Found {
     pub status: u16,
     /// `content-type`
     pub kind: Str,
+    pub about: About,
     /// What the list says of it: a JSON object.
     pub summary: Str,
     /// All that was sent so far, where it was asked for.
     pub sent: Option<Bytes>,
+}
+
+/// What a whole answer says of itself beside its words.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct About {
+    pub model: Str,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// Of the last attempt, where one has ended.
+    pub endpoint: Str,
+    pub decision: Str,
+    pub usage: Usage,
+    /// Of all attempts.
+    pub cost: NanoUsd,
+    pub total: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]

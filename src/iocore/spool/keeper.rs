@@ -454,6 +454,7 @@ fn found(entry: &Entry, sent: Option<bytes::Bytes>) -> Found {
         state: entry.state(),
         status: closed.map_or(200, |closed| closed.status),
         kind: closed.map_or(Str::new(), |closed| closed.kind.clone()),
+        about: super::summary::about(entry),
         summary: super::summary::of(entry).into(),
         sent,
     }

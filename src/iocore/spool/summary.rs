@@ -2,6 +2,7 @@
 
 use super::index::Entry;
 use crate::iocore::ledger::wire as row;
+use crate::shard::stored::About;
 use serde_json::{Map, Value, json};
 
 /// Usage, cost and timing are those of the ledger's rows.
@@ -34,4 +35,14 @@ pub fn of(entry: &Entry) -> String {
     said.insert("cost_nano_usd".into(), json!(cost));
     said.insert("attempts".into(), Value::Array(rows));
     Value::Object(said).to_string()
+}
+
+/// The same for whoever tells the whole of it.
+#[must_use]
+pub fn about(entry: &Entry) -> About {
+    About {
+        model: entry.opened.model.clone(),
+        created: entry.opened.started.seconds(),
+        ..About::default()
+    }
 }

@@ -36,7 +36,7 @@ fn asks() -> Vec<(&'static str, &'static str, String)> {
         (
             "/api/v1/stream",
             "",
-            r#"{"model":"m0","turns":[{"role":"user","blocks":[{"type":"text","text":"hello"}]}]}"#
+            r#"{"model":"m0","input":"hello"}"#
                 .to_owned(),
         ),
     ]
@@ -94,6 +94,11 @@ impl Rig {
     }
 }
 
+/// A provider that speaks chat alone.
+fn chatting() -> String {
+    one_provider("openai", POOL).replace("name: m0,", "name: m0, speaks: [chat],")
+}
+
 /// Events of a stream, each with its number.
 fn events(text: &str) -> Vec<(u64, String)> {
     let all = text.split("\n\n").flat_map(|part| part.split("\r\n\r\n"));
@@ -111,7 +116,7 @@ fn events(text: &str) -> Vec<(u64, String)> {
 fn field_39_a_stream_is_resumed_after_each_of_its_events_while_it_runs_and_when_it_has_ended() {
     for (path, query, body) in asks() {
         for joins in 0..=PIECES.len() {
-            let mut rig = Rig::new(&one_provider("openai", POOL));
+            let mut rig = Rig::new(&chatting());
             let first = rig.asked(path, query, &body, &[]);
             let attempt = rig.call();
             rig.stream(attempt);
@@ -173,7 +178,7 @@ fn field_39_a_stream_is_resumed_after_each_of_its_events_while_it_runs_and_when_
 fn the_same_key_asks_no_provider_twice_whether_the_first_runs_or_has_ended() {
     for (path, query, body) in asks() {
         for joins in 0..=PIECES.len() {
-            let mut rig = Rig::new(&one_provider("openai", POOL));
+            let mut rig = Rig::new(&chatting());
             let key = [("idempotency-key", "once")];
             let first = rig.asked(path, query, &body, &key);
             let attempt = rig.call();
@@ -313,7 +318,7 @@ fn field_35_36_40_who_leaves_at_once_finds_the_whole_answer_and_its_usage_later(
         assert_eq!(found["status"], "complete", "left at {leaves}");
         let text = found["response"]["blocks"][0]["text"].as_str();
         assert_eq!(text, Some("hi and more \"of\" {it} and more \"of\" {it}"));
-        assert_eq!(found["response"]["usage"]["output"], 2, "{found}");
+        assert_eq!(found["response"]["usage"]["output_tokens"], 2, "{found}");
         assert_eq!(rig.rows.len(), 1);
         rig.rests();
     }
@@ -322,7 +327,7 @@ fn field_35_36_40_who_leaves_at_once_finds_the_whole_answer_and_its_usage_later(
 #[test]
 fn an_answer_that_was_interrupted_ends_with_an_error_of_its_dialect() {
     for (path, query, body) in asks() {
-        let mut rig = Rig::new(&one_provider("openai", POOL));
+        let mut rig = Rig::new(&chatting());
         rig.asked(path, query, &body, &[]);
         let attempt = rig.call();
         rig.stream(attempt);

@@ -135,6 +135,9 @@ impl Rig {
                 Output::Post(Mail::Ask(question)) => self.store.ask(*question),
                 output => {
                     if let Output::Post(Mail::Ledger(row)) = &output {
+                        if let Some(kept) = self.store.answers.get_mut(&*row.exchange) {
+                            kept.usage = row.usage.clone();
+                        }
                         self.rows.push((**row).clone());
                     }
                     self.out.push(output);
@@ -226,8 +229,9 @@ impl Rig {
     /// The one call made since the last look.
     #[track_caller]
     fn call(&mut self) -> AttemptId {
+        let out = format!("{:?}", self.out);
         let calls = self.calls();
-        assert_eq!(calls.len(), 1, "{calls:?}");
+        assert_eq!(calls.len(), 1, "{out}");
         self.on(Input::Sent {
             attempt: calls[0].attempt,
         });

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::Str;
 use crate::shard::stored::{
-    Asker, Begun, Claim, Form, Found, Note, Piece, Question, State, Told, What,
+    About, Asker, Begun, Claim, Form, Found, Note, Piece, Question, State, Told, What,
 };
 use std::collections::BTreeMap;
 
@@ -26,6 +26,7 @@ pub struct Kept {
     pub state: State,
     pub status: u16,
     kind: Str,
+    pub usage: crate::canon::Usage,
 }
 
 impl Store {
@@ -86,6 +87,7 @@ impl Store {
             state: State::Running,
             status: 200,
             kind: Str::new(),
+            usage: crate::canon::Usage::default(),
         };
         let twice = self.answers.insert(begun.name.to_string(), kept);
         assert!(twice.is_none(), "begun twice");
@@ -198,6 +200,10 @@ impl Kept {
             status: self.status,
             kind: self.kind.clone(),
             summary: format!("{{\"id\":\"{id}\",\"status\":\"{}\"}}", self.state.as_str()).into(),
+            about: About {
+                usage: self.usage.clone(),
+                ..About::default()
+            },
             sent: whole.then(|| Bytes::copy_from_slice(&self.sent)),
         }
     }
