@@ -5,7 +5,9 @@
 //! answer cost: both figures are kept side by side by whoever asked.
 
 mod price;
+mod unit;
 pub use price::{Counted, LongContext, Part, Price, Tier, Times};
+pub use unit::{Unit, atto_a_token, unit_prices};
 #[cfg(test)]
 mod tests;
 
@@ -93,8 +95,18 @@ impl<'a> Rates<'a> {
         }
     }
 
-    /// The prompt in the order in which it stands: what was read from the cache, what was written to it, the rest.
     fn prompt(&self, usage: &Usage) -> u128 {
+        let mut start: u64 = 0;
+        let lines = self.prompt_lines(usage).into_iter();
+        lines.fold(0, |sum: u128, (_, tokens, rate)| {
+            let line = self.line(start, tokens, rate);
+            start = start.saturating_add(tokens.0);
+            sum.saturating_add(line)
+        })
+    }
+
+    /// The prompt in the order in which it stands: what was read from the cache, what was written to it, the rest.
+    fn prompt_lines(&self, usage: &Usage) -> [(Unit, Tokens, Rate); 11] {
         let (p, of) = (self.price, |t: Option<Tokens>| t.unwrap_or_default());
         let own = |f: fn(&Tier) -> Option<TokenPrice>| self.tier.and_then(f);
         let input = self.rate(own(|t| t.input), Some(p.input), (p.input, self.times));
@@ -106,43 +118,85 @@ impl<'a> Rates<'a> {
         let plain_read = of(usage.cache_read) - audio - image;
         let parts = [usage.input_audio, usage.input_image, usage.input_video];
         let plain_in = of(usage.input_uncached) - parts.into_iter().flatten().sum();
-        let lines = [
-            (plain_read, read),
-            (audio, read_audio),
-            (image, self.rate(None, p.cache_read_image, read)),
-            (of(usage.cache_write_5m), or_input(p.cache_write_5m)),
-            (of(usage.cache_write_30m), or_input(p.cache_write_30m)),
-            (of(usage.cache_write_1h), or_input(p.cache_write_1h)),
-            (of(usage.cache_write_12h), or_input(p.cache_write_12h)),
-            (of(usage.input_audio), or_input(p.input_audio)),
-            (of(usage.input_image), or_input(p.input_image)),
-            (of(usage.input_video), or_input(p.input_video)),
-            (plain_in, input),
-        ];
-        let mut start: u64 = 0;
-        lines.into_iter().fold(0, |sum: u128, (tokens, rate)| {
-            let line = self.line(start, tokens, rate);
-            start = start.saturating_add(tokens.0);
-            sum.saturating_add(line)
-        })
+        [
+            (Unit::CacheRead, plain_read, read),
+            (Unit::CacheReadAudio, audio, read_audio),
+            (
+                Unit::CacheReadImage,
+                image,
+                self.rate(None, p.cache_read_image, read),
+            ),
+            (
+                Unit::CacheWrite5m,
+                of(usage.cache_write_5m),
+                or_input(p.cache_write_5m),
+            ),
+            (
+                Unit::CacheWrite30m,
+                of(usage.cache_write_30m),
+                or_input(p.cache_write_30m),
+            ),
+            (
+                Unit::CacheWrite1h,
+                of(usage.cache_write_1h),
+                or_input(p.cache_write_1h),
+            ),
+            (
+                Unit::CacheWrite12h,
+                of(usage.cache_write_12h),
+                or_input(p.cache_write_12h),
+            ),
+            (
+                Unit::InputAudio,
+                of(usage.input_audio),
+                or_input(p.input_audio),
+            ),
+            (
+                Unit::InputImage,
+                of(usage.input_image),
+                or_input(p.input_image),
+            ),
+            (
+                Unit::InputVideo,
+                of(usage.input_video),
+                or_input(p.input_video),
+            ),
+            (Unit::Input, plain_in, input),
+        ]
     }
 
     fn output(&self, usage: &Usage) -> u128 {
+        let lines = self.output_lines(usage).into_iter();
+        lines.fold(0, |sum, (_, tokens, (price, times))| {
+            sum.saturating_add(atto(tokens.0, price, times.and(self.output)))
+        })
+    }
+
+    fn output_lines(&self, usage: &Usage) -> [(Unit, Tokens, Rate); 4] {
         let (p, of) = (self.price, |t: Option<Tokens>| t.unwrap_or_default());
         let own = self.tier.and_then(|t| t.output);
         let output = self.rate(own, Some(p.output), (p.output, self.times));
         let or_output = |listed| self.rate(None, listed, output);
         let parts = [usage.output_audio, usage.output_image, usage.output_video];
         let plain = of(usage.output) - parts.into_iter().flatten().sum();
-        let lines = [
-            (plain, output),
-            (of(usage.output_audio), or_output(p.output_audio)),
-            (of(usage.output_image), or_output(p.output_image)),
-            (of(usage.output_video), or_output(p.output_video)),
-        ];
-        lines.into_iter().fold(0, |sum, (tokens, (price, times))| {
-            sum.saturating_add(atto(tokens.0, price, times.and(self.output)))
-        })
+        [
+            (Unit::Output, plain, output),
+            (
+                Unit::OutputAudio,
+                of(usage.output_audio),
+                or_output(p.output_audio),
+            ),
+            (
+                Unit::OutputImage,
+                of(usage.output_image),
+                or_output(p.output_image),
+            ),
+            (
+                Unit::OutputVideo,
+                of(usage.output_video),
+                or_output(p.output_video),
+            ),
+        ]
     }
 
     /// The tier's own figure, which has its multiple in it but not the place's; else the listed price; else what `falls_back` says.
@@ -203,12 +257,16 @@ fn video(usage: &Usage, price: &Price) -> NanoUsd {
     let Some(millis) = usage.output_video_millis else {
         return NanoUsd::ZERO;
     };
+    let nano = u128::from(millis) * u128::from(video_second(usage, price).0.unsigned_abs());
+    NanoUsd(i64::try_from((nano + 500) / 1_000).unwrap_or(i64::MAX))
+}
+
+fn video_second(usage: &Usage, price: &Price) -> NanoUsd {
     let named = usage.output_video_resolution.as_deref();
     let listed = price.video_second.iter();
     let exact = listed.clone().find(|(name, _)| Some(&**name) == named);
     let second = exact.map_or_else(|| listed.map(|(_, p)| *p).max(), |(_, p)| Some(*p));
-    let nano = u128::from(millis) * u128::from(second.unwrap_or_default().0.unsigned_abs());
-    NanoUsd(i64::try_from((nano + 500) / 1_000).unwrap_or(i64::MAX))
+    second.unwrap_or_default()
 }
 
 /// Sound by its length, rounded half up to the nano-dollar.

@@ -182,12 +182,25 @@ pub(super) struct Tally {
     /// Endpoints that cannot be asked this at all.
     pub incapable: SmallVec<[EndpointId; 2]>,
     pub queued: Duration,
+    /// The part of it that was spent behind a leader.
+    pub gated: Duration,
+    /// Since when it waits for a leader.
+    pub gated_since: Option<Instant>,
     pub counted_as_retrying: bool,
     /// A provider refused what was added for its caches: nothing is any more.
     pub unhelped: bool,
     /// What all attempts used together; `None` while nothing was sent.
     pub used: Option<Used>,
     pub cost: NanoUsd,
+}
+
+impl Tally {
+    /// The wait behind a leader, if it was one, has ended or is looked at again.
+    pub fn ungate(&mut self, now: Instant) {
+        if let Some(since) = self.gated_since.take() {
+            self.gated += now - since;
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -254,11 +267,14 @@ pub(super) struct Attempt {
     pub timeouts: Timeouts,
     pub began: Now,
     pub queued: Duration,
+    pub gated: Duration,
     pub decision: &'static str,
     pub sent: bool,
     pub streams: bool,
     pub status: Option<u16>,
     pub first_byte: Option<Instant>,
+    /// When content first came of a stream.
+    pub first_token: Option<Instant>,
     pub upstream_id: Str,
     /// The headers of a refusal; empty for an answer.
     pub refusal: Headers,

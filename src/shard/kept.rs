@@ -421,6 +421,10 @@ impl Exchange {
             first_byte: None,
             total,
             decision: "background",
+            session: self.controls.session.clone(),
+            priced: self.begun.wall,
+            gated: Duration::ZERO,
+            first_token: None,
             cached_expected: None,
         }))));
         desk.issued

@@ -16,7 +16,11 @@ mod servers;
 pub use crate::policy::server::{Figures, Report, State};
 pub use servers::{ServerName, ServerNews, Watched, watched};
 mod output;
-pub use output::{Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under};
+/// What a row says of prices.
+pub use crate::policy::bill::Unit;
+pub use output::{
+    CACHE_STORAGE, Call, LedgerRow, LogLine, Mail, Outcome, Output, ResponseHead, Under,
+};
 /// Phase 1: read, authenticate, decode.
 mod admit;
 /// What tenants and their keys may use.

@@ -6,6 +6,7 @@ use crate::base::{
 };
 use crate::canon::{DialectName, FaultClass, Usage};
 use crate::config::{Config, KeySource, LogLevel};
+use crate::policy::bill::{Unit, atto_a_token, unit_prices};
 use crate::protocol::provider::HeaderList;
 use crate::shard::Gossip;
 use crate::shard::input::Slices;
@@ -135,16 +136,43 @@ pub struct LedgerRow {
     pub upstream_id: Str,
     pub usage: Usage,
     pub cost: NanoUsd,
-    /// Waiting for headroom.
+    /// Waiting for anything of ours: a tenant's rates, headroom, a credential, a leader.
     pub queued: Duration,
     /// From the call to the answer's first byte.
     pub first_byte: Option<Duration>,
     pub total: Duration,
     /// Why this endpoint, in a few words.
     pub decision: &'static str,
+    /// What the client calls the conversation (`x-stokehold-session`).
+    pub session: Option<Str>,
+    /// When its price list was that of the day.
+    pub priced: WallTime,
+    /// The part of `queued` that it waited for another request to write the prompt that both begin with.
+    pub gated: Duration,
+    /// From the call to the first piece of the answer's content; `None` where the answer came whole, or none came.
+    pub first_token: Option<Duration>,
     /// Tokens of the prompt that were expected to be read from a cache; `None` where nothing was known of one.
     pub cached_expected: Option<Tokens>,
 }
+
+impl LedgerRow {
+    /// The unit prices that its cost is made of, for as much of its configuration as there is.
+    pub fn unit_prices(&self, each: &mut impl FnMut(Unit, u64)) {
+        let endpoints = &self.under.0.endpoints;
+        let Some(endpoint) = endpoints.get(usize::from(self.endpoint.0)) else {
+            return;
+        };
+        let price = endpoint.price.on(self.priced);
+        if self.decision == CACHE_STORAGE {
+            let hour = price.cache_storage_hour.unwrap_or_default();
+            return each(Unit::CacheStorageHour, atto_a_token(hour));
+        }
+        unit_prices(&self.usage, price, each);
+    }
+}
+
+/// What the row of a prefix says that was kept by the hour.
+pub const CACHE_STORAGE: &str = "cache storage";
 
 /// The configuration whose tables a row's ids are places in.
 #[derive(Clone)]

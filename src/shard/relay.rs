@@ -39,6 +39,8 @@ pub(super) struct Relay {
     pieces: u64,
     /// Bytes of output that came, by a rough count; and how many tokens of it were told to who counts them.
     words: u64,
+    /// Content has come.
+    spoke: bool,
     produced: u64,
     /// Events that went on to the client as they were.
     passed: u64,
@@ -263,6 +265,7 @@ impl Relay {
             watches: form.seals,
             pieces: 0,
             words: 0,
+            spoke: false,
             produced: 0,
             passed: 0,
             end_told: false,
@@ -369,6 +372,7 @@ impl Relay {
                 self.pieces += 1;
                 let words = event.data.len().saturating_sub(envelope(self.provider));
                 self.words += words.max(TOKEN_BYTES) as u64;
+                self.spoke = self.spoke || speaks(self.provider, event);
                 let goes = matches!(pass, Pass::Forward | Pass::Cut(..));
                 self.passed += u64::from(goes);
                 match (&mut self.down, pass) {
@@ -506,6 +510,7 @@ impl Relay {
                 Event::BlockDelta { delta, .. } => {
                     self.pieces += 1;
                     self.words += said(delta).max(TOKEN_BYTES) as u64;
+                    self.spoke = true;
                     if self.watches {
                         self.seals.extend(seals::in_event(event));
                     }
@@ -577,6 +582,11 @@ impl Relay {
                 Encoder::new(dialect, opening()).fail(fault, closing, out);
             }
         }
+    }
+
+    /// Whether any content has come.
+    pub fn spoke(&self) -> bool {
+        self.spoke
     }
 
     /// How many tokens of output have come, by estimate, where that is a step more than when this was asked last. Exact is only the end.
@@ -666,4 +676,20 @@ fn malformed(what: Malformed) -> Fault {
 
 fn broken(message: impl Into<String>) -> Fault {
     Fault::new(FaultClass::UpstreamBroken, message)
+}
+
+/// Whether an event that passes has content in it, and not only a beginning: asked until the first that has.
+fn speaks(dialect: DialectName, event: &sse::SseEvent) -> bool {
+    let has = |what: &[u8]| event.data.windows(what.len()).any(|found| found == what);
+    match dialect {
+        DialectName::Messages | DialectName::Converse => {
+            has(b"content_block_delta") || &event.name[..] == b"contentBlockDelta"
+        }
+        DialectName::Responses => has(b".delta\""),
+        DialectName::Chat => {
+            let begins = has(b"\"content\":\"\"") || has(b"\"content\":null");
+            (has(b"\"content\":\"") && !begins) || has(b"_calls\":[") || has(b"\"reasoning")
+        }
+        DialectName::Gemini | DialectName::Completions | DialectName::Native => true,
+    }
 }

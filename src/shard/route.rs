@@ -87,6 +87,8 @@ impl Exchange {
             }
             Choice::Wait { at, time, freed } => {
                 desk.meters.gated += u64::from(gated && self.ticket.is_none());
+                self.tally.ungate(now.instant);
+                self.tally.gated_since = gated.then_some(now.instant);
                 let headroom = Headroom {
                     time,
                     freed,
@@ -132,6 +134,7 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         self.tally.queued = now.instant - since;
+        self.tally.ungate(now.instant);
         match self.send(desk, now, decision, out) {
             Ok(phase) => phase,
             Err(fault) => {

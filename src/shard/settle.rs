@@ -623,6 +623,10 @@ impl Exchange {
             first_byte,
             total,
             decision: attempt.decision,
+            session: self.controls.session.clone(),
+            priced: self.begun.wall,
+            gated: attempt.gated,
+            first_token: attempt.first_token.map(|at| at - attempt.began.instant),
             cached_expected,
         }));
     }
@@ -683,6 +687,10 @@ impl Exchange {
             first_byte: None,
             total: now.instant - open.began.instant,
             decision: open.decision,
+            session: self.controls.session.clone(),
+            priced: self.begun.wall,
+            gated: self.tally.gated,
+            first_token: None,
             cached_expected: None,
         }
     }

@@ -142,6 +142,9 @@ impl Exchange {
         }
         let mut said = std::mem::take(&mut desk.scratch);
         let fed = relay.feed(bytes, &mut said);
+        if attempt.first_token.is_none() && attempt.streams && relay.spoke() {
+            attempt.first_token = Some(now.instant);
+        }
         if let Some(so_far) = relay.produced()
             && let Some(hold) = &mut attempt.hold
         {

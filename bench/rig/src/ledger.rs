@@ -177,6 +177,10 @@ fn row(config: &Arc<Config>, number: u32) -> Box<LedgerRow> {
         first_byte: Some(Duration::from_millis(240)),
         total: Duration::from_millis(2_300),
         decision: "cheapest",
+        session: None,
+        priced: WallTime(1_790_000_000_000_000_000),
+        gated: Duration::ZERO,
+        first_token: Some(Duration::from_millis(310)),
         cached_expected: Some(Tokens(500)),
     })
 }

@@ -5,9 +5,16 @@
 
 mod names;
 mod schema;
-pub mod wire;
 mod failure;
+mod figures;
+mod price;
+/// A row as bytes.
+pub mod wire;
+/// A row for whoever asks for its answer.
+pub mod told;
 pub use failure::Failure;
+pub use figures::Figures;
+pub use wire::WireRow;
 pub(crate) mod writer;
 pub use writer::{Committed, Writer};
 mod report;

@@ -16,7 +16,7 @@ pub const NAMES: [&str; 9] = [
 ];
 
 /// What is summed.
-pub const SUMS: [&str; 29] = [
+pub const SUMS: [&str; 32] = [
     "attempts",
     "exchanges",
     "failed",
@@ -46,6 +46,9 @@ pub const SUMS: [&str; 29] = [
     "output_video_millis",
     "cache_expected",
     "input_audio_millis",
+    "gated_us",
+    "first_token_us",
+    "first_token_count",
 ];
 
 /// One attempt as a row of sums, in the order of `SUMS`.
@@ -58,12 +61,13 @@ pub const ATTEMPT_AS_SUMS: &str = "1 attempts, last exchanges, failed, ifnull(in
  ifnull(first_byte_us,0) first_byte_us, first_byte_us IS NOT NULL first_byte_count, total_us, ifnull(input_video,0) input_video,
  ifnull(output_video,0) output_video, ifnull(output_images,0) output_images,
  ifnull(output_video_millis,0) output_video_millis, ifnull(cache_expected,0) cache_expected,
- ifnull(input_audio_millis,0) input_audio_millis";
+ ifnull(input_audio_millis,0) input_audio_millis, ifnull(gated_us,0) gated_us, ifnull(first_token_us,0) first_token_us,
+ first_token_us IS NOT NULL first_token_count";
 
 /// The version this program writes: the number of migrations.
 pub const VERSION: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // STRICT: an integer that overflowed into a float is an error, not a wrong sum. Times are nanoseconds since 1970.
     "CREATE TABLE migration (version INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT (unixepoch())) STRICT;
      CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
@@ -118,6 +122,15 @@ const MIGRATIONS: [&str; 4] = [
      ALTER TABLE hourly ADD COLUMN cache_expected INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE attempt ADD COLUMN input_audio_millis INTEGER;
      ALTER TABLE hourly ADD COLUMN input_audio_millis INTEGER NOT NULL DEFAULT 0;",
+    // The client's own name of the conversation (as text: there may be as many as rows), what a unit cost (a text that many rows share), and the
+    // rest of the times.
+    "ALTER TABLE attempt ADD COLUMN session TEXT;
+     ALTER TABLE attempt ADD COLUMN prices INTEGER;
+     ALTER TABLE attempt ADD COLUMN gated_us INTEGER;
+     ALTER TABLE attempt ADD COLUMN first_token_us INTEGER;
+     ALTER TABLE hourly ADD COLUMN gated_us INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE hourly ADD COLUMN first_token_us INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE hourly ADD COLUMN first_token_count INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version of an open file; 0 for an empty one.

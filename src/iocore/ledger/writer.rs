@@ -1,10 +1,14 @@
 //! The one writer. A batch is written whole or not at all, and writing it again changes nothing.
 
 use super::failure::Failure;
-use super::{names, schema};
-use crate::base::{FixedHasher, NanoUsd, Str, Tokens};
-use crate::shard::{LedgerRow, Outcome};
-use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params_from_iter};
+use super::figures::Figures;
+use super::wire::{self, WireRow};
+use super::{names, price, schema};
+use crate::base::FixedHasher;
+use crate::shard::LedgerRow;
+use rusqlite::{
+    CachedStatement, Connection, Statement, Transaction, TransactionBehavior, params_from_iter,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +26,8 @@ struct Dictionary {
     texts: HashMap<String, i64, FixedHasher>,
     /// Of all names of a row at once: nearly every row has the names of one before.
     rows: HashMap<names::Of, [i64; 9], FixedHasher>,
+    /// Of what units cost.
+    prices: HashMap<Box<[u8]>, i64, FixedHasher>,
 }
 
 /// More than any configuration has; the file keeps them all.
@@ -31,6 +37,12 @@ impl Dictionary {
     fn clear(&mut self) {
         self.texts.clear();
         self.rows.clear();
+        self.prices.clear();
+    }
+
+    fn len(&self) -> usize {
+        let more = self.rows.len().max(self.prices.len());
+        self.texts.len().max(more)
     }
 }
 
@@ -85,17 +97,31 @@ impl Writer {
     /// Writes all rows in one transaction. After an error nothing of them is there, or (when only the answer to the commit was
     /// lost) all; the same rows may be given again either way.
     pub fn commit(&mut self, rows: &[Box<LedgerRow>]) -> rusqlite::Result<Committed> {
+        self.transact(|batch| rows.iter().try_for_each(|row| batch.row(row)))
+    }
+
+    /// The same for rows that were recovered: those that the ledger has are duplicates, and change nothing.
+    pub fn insert_wire(&mut self, rows: &[WireRow<'_>]) -> rusqlite::Result<Committed> {
+        self.transact(|batch| rows.iter().try_for_each(|row| batch.wire_row(row)))
+    }
+
+    fn transact(
+        &mut self,
+        fill: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<Committed> {
         let Self {
             connection,
             dictionary,
         } = self;
-        if dictionary.texts.len().max(dictionary.rows.len()) > DICTIONARY_MAX {
+        if dictionary.len() > DICTIONARY_MAX {
             dictionary.clear();
         }
         let result = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(|transaction| {
-                let committed = fill(&transaction, dictionary, rows)?;
+                let mut batch = Batch::new(&transaction, dictionary)?;
+                fill(&mut batch)?;
+                let committed = batch.end()?;
                 transaction.commit().map(|()| committed)
             });
         if result.is_err() {
@@ -106,43 +132,114 @@ impl Writer {
     }
 }
 
-fn fill(
-    transaction: &Transaction<'_>,
-    dictionary: &mut Dictionary,
-    rows: &[Box<LedgerRow>],
-) -> rusqlite::Result<Committed> {
-    let marks = ["?"; COLUMNS].join(",");
-    let mut insert = transaction.prepare_cached(&format!(
-        "INSERT INTO attempt VALUES ({marks}) ON CONFLICT (exchange, attempt) DO NOTHING"
-    ))?;
-    let (mut committed, mut hourly) = (Committed::default(), Hourly::new());
-    let mut bound = Bound::nothing();
-    for row in rows {
-        let ids = ids_of(transaction, dictionary, row)?;
-        let decision = intern(transaction, dictionary, row.decision)?;
-        let mut word = |said: &Option<Str>| match said {
-            // A provider's word: cut, since nobody vouches for its length.
-            Some(said) => {
-                let said: String = said.chars().take(64).collect();
-                intern(transaction, dictionary, &said).map(Some)
-            }
-            None => Ok(None),
-        };
-        let words = Words {
-            decision,
-            tier: word(&row.usage.service_tier)?,
-            resolution: word(&row.usage.output_video_resolution)?,
-        };
-        bound.bind(&mut insert, row, numbers(row, &ids, &words))?;
-        if insert.raw_execute()? == 0 {
-            committed.duplicates += 1;
-            continue;
-        }
-        committed.written += 1;
-        add(&mut hourly, row, &ids);
+/// Rows of one transaction on their way.
+struct Batch<'a> {
+    transaction: &'a Transaction<'a>,
+    dictionary: &'a mut Dictionary,
+    insert: CachedStatement<'a>,
+    bound: Bound,
+    hourly: Hourly,
+    committed: Committed,
+}
+
+impl<'a> Batch<'a> {
+    fn new(
+        transaction: &'a Transaction<'a>,
+        dictionary: &'a mut Dictionary,
+    ) -> rusqlite::Result<Self> {
+        let marks = ["?"; COLUMNS].join(",");
+        let insert = transaction.prepare_cached(&format!(
+            "INSERT INTO attempt VALUES ({marks}) ON CONFLICT (exchange, attempt) DO NOTHING"
+        ))?;
+        Ok(Self {
+            transaction,
+            dictionary,
+            insert,
+            bound: Bound::nothing(),
+            hourly: Hourly::new(),
+            committed: Committed::default(),
+        })
     }
-    write_hourly(transaction, &hourly)?;
-    Ok(committed)
+
+    fn row(&mut self, row: &LedgerRow) -> rusqlite::Result<()> {
+        let ids = ids_of(self.transaction, self.dictionary, row)?;
+        let usage = &row.usage;
+        let words = Words {
+            decision: self.word(row.decision)?,
+            tier: self.said(usage.service_tier.as_deref())?,
+            resolution: self.said(usage.output_video_resolution.as_deref())?,
+            prices: self.prices(&price::of(row))?,
+        };
+        let texts = Texts {
+            exchange: &row.exchange,
+            upstream_id: &row.upstream_id,
+            session: row.session.as_deref(),
+        };
+        self.put(&texts, &ids, &words, &Figures::of(row))
+    }
+
+    fn wire_row(&mut self, row: &WireRow<'_>) -> rusqlite::Result<()> {
+        let mut ids = [0; 9];
+        for (id, name) in ids.iter_mut().zip(&row.names) {
+            *id = self.word(name)?;
+        }
+        let words = Words {
+            decision: self.word(&row.decision)?,
+            tier: self.said(row.service_tier.as_deref())?,
+            resolution: self.said(row.video_resolution.as_deref())?,
+            prices: self.prices(&row.prices)?,
+        };
+        let texts = Texts {
+            exchange: &row.exchange,
+            upstream_id: &row.upstream_id,
+            session: row.session.as_deref(),
+        };
+        self.put(&texts, &ids, &words, &row.figures)
+    }
+
+    fn put(
+        &mut self,
+        texts: &Texts<'_>,
+        ids: &[i64; 9],
+        words: &Words,
+        figures: &Figures,
+    ) -> rusqlite::Result<()> {
+        let numbers = numbers(figures, ids, words);
+        self.bound.bind(&mut self.insert, texts, numbers)?;
+        if self.insert.raw_execute()? == 0 {
+            self.committed.duplicates += 1;
+            return Ok(());
+        }
+        self.committed.written += 1;
+        add(&mut self.hourly, figures, ids);
+        Ok(())
+    }
+
+    /// A text that many rows share.
+    fn word(&mut self, text: &str) -> rusqlite::Result<i64> {
+        intern(self.transaction, self.dictionary, text)
+    }
+
+    fn said(&mut self, word: Option<&str>) -> rusqlite::Result<Option<i64>> {
+        word.map(|word| self.word(wire::cut(word))).transpose()
+    }
+
+    fn prices(&mut self, snapshot: &[u8]) -> rusqlite::Result<Option<i64>> {
+        if snapshot.is_empty() {
+            return Ok(None);
+        }
+        if let Some(id) = self.dictionary.prices.get(snapshot) {
+            return Ok(Some(*id));
+        }
+        let id = self.word(&price::text(snapshot))?;
+        self.dictionary.prices.insert(snapshot.into(), id);
+        Ok(Some(id))
+    }
+
+    fn end(self) -> rusqlite::Result<Committed> {
+        write_hourly(self.transaction, &self.hourly)?;
+        Ok(self.committed)
+    }
 }
 
 fn ids_of(
@@ -181,37 +278,57 @@ fn intern(
 }
 
 /// Ids of the words of a row that are no names.
+#[derive(Default)]
 struct Words {
     decision: i64,
     tier: Option<i64>,
     resolution: Option<i64>,
+    prices: Option<i64>,
+}
+
+/// What of a row is text of its own.
+struct Texts<'a> {
+    exchange: &'a str,
+    upstream_id: &'a str,
+    session: Option<&'a str>,
 }
 
 /// The columns of `attempt`.
-const COLUMNS: usize = 46;
+const COLUMNS: usize = 50;
 /// Those that hold text; all others are whole numbers.
 const EXCHANGE: usize = 0;
 const UPSTREAM_ID: usize = 16;
+const SESSION: usize = 46;
 
 /// What is bound to an insertion's columns. A statement keeps its bindings from row to row, and most numbers of a row are those of the row
 /// before: only what differs is bound again, which is a third of the work of a row.
-struct Bound([Option<i64>; COLUMNS]);
+struct Bound {
+    numbers: [Option<i64>; COLUMNS],
+    session: bool,
+}
 
 impl Bound {
     /// Of a statement from the cache, whose columns are all null.
     fn nothing() -> Self {
-        Self([None; COLUMNS])
+        Self {
+            numbers: [None; COLUMNS],
+            session: false,
+        }
     }
 
     fn bind(
         &mut self,
         insert: &mut Statement<'_>,
-        row: &LedgerRow,
+        texts: &Texts<'_>,
         numbers: [Option<i64>; COLUMNS],
     ) -> rusqlite::Result<()> {
-        insert.raw_bind_parameter(EXCHANGE + 1, &*row.exchange)?;
-        insert.raw_bind_parameter(UPSTREAM_ID + 1, &*row.upstream_id)?;
-        for (at, (number, bound)) in numbers.iter().zip(&mut self.0).enumerate() {
+        insert.raw_bind_parameter(EXCHANGE + 1, texts.exchange)?;
+        insert.raw_bind_parameter(UPSTREAM_ID + 1, texts.upstream_id)?;
+        if self.session || texts.session.is_some() {
+            insert.raw_bind_parameter(SESSION + 1, texts.session)?;
+            self.session = texts.session.is_some();
+        }
+        for (at, (number, bound)) in numbers.iter().zip(&mut self.numbers).enumerate() {
             if number != bound {
                 insert.raw_bind_parameter(at + 1, number)?;
                 *bound = *number;
@@ -222,111 +339,46 @@ impl Bound {
 }
 
 /// The columns of `attempt` in its order; none where text stands.
-fn numbers(row: &LedgerRow, ids: &[i64; 9], words: &Words) -> [Option<i64>; COLUMNS] {
+fn numbers(figures: &Figures, ids: &[i64; 9], words: &Words) -> [Option<i64>; COLUMNS] {
     let mut numbers = [None; COLUMNS];
     numbers[1..4].copy_from_slice(&[
-        Some(i64::from(row.attempt)),
-        Some(i64::from(row.last)),
-        Some(row.started.0),
+        Some(figures.attempt.into()),
+        Some(figures.last.into()),
+        Some(figures.started),
     ]);
     numbers[4..13].copy_from_slice(&ids.map(Some));
     numbers[13..16].copy_from_slice(&[
-        Some(i64::from(failed(row))),
-        Some(i64::from(row.streamed)),
-        row.status.map(i64::from),
+        Some(figures.failed.into()),
+        Some(figures.streamed.into()),
+        figures.status.map(i64::from),
     ]);
     numbers[17..20].copy_from_slice(&[
         Some(words.decision),
         words.tier,
-        Some(i64::from(row.usage.estimated)),
+        Some(figures.estimated.into()),
     ]);
-    numbers[20..35].copy_from_slice(&counts(row));
+    numbers[20..35].copy_from_slice(&figures.counts[..15]);
     numbers[35..39].copy_from_slice(&[
-        Some(row.cost.0),
-        Some(micros(row.queued)),
-        row.first_byte.map(micros),
-        Some(micros(row.total)),
+        Some(figures.cost),
+        Some(figures.queued),
+        figures.first_byte,
+        Some(figures.total),
     ]);
-    numbers[39..43].copy_from_slice(&pieces(row));
+    // Each version of the file added its own at the end.
+    numbers[39..43].copy_from_slice(&figures.counts[15..19]);
     numbers[43] = words.resolution;
-    numbers[44..].copy_from_slice(&latest(row));
+    numbers[44..46].copy_from_slice(&figures.counts[19..]);
+    numbers[47..].copy_from_slice(&[words.prices, Some(figures.gated), figures.first_token]);
     numbers
 }
 
-fn failed(row: &LedgerRow) -> bool {
-    matches!(row.outcome, Outcome::Failed(_))
-}
-
-fn counts(row: &LedgerRow) -> [Option<i64>; 15] {
-    let usage = &row.usage;
-    let tokens = |count: Option<Tokens>| count.map(|count| bounded(count.0));
-    [
-        tokens(usage.input_uncached),
-        tokens(usage.cache_read),
-        tokens(usage.cache_write_5m),
-        tokens(usage.cache_write_30m),
-        tokens(usage.cache_write_1h),
-        tokens(usage.cache_write_12h),
-        tokens(usage.output),
-        tokens(usage.reasoning),
-        tokens(usage.input_audio),
-        tokens(usage.output_audio),
-        tokens(usage.input_image),
-        tokens(usage.output_image),
-        usage.web_searches.map(bounded),
-        usage.web_fetches.map(bounded),
-        usage.provider_cost.map(|NanoUsd(nano)| nano),
-    ]
-}
-
-/// What the third version added.
-fn pieces(row: &LedgerRow) -> [Option<i64>; 4] {
-    let usage = &row.usage;
-    [
-        usage.input_video.map(|Tokens(count)| bounded(count)),
-        usage.output_video.map(|Tokens(count)| bounded(count)),
-        usage.output_images.map(bounded),
-        usage.output_video_millis.map(bounded),
-    ]
-}
-
-/// What the fourth version added.
-fn latest(row: &LedgerRow) -> [Option<i64>; 2] {
-    [
-        row.cached_expected.map(|Tokens(count)| bounded(count)),
-        row.usage.input_audio_millis.map(bounded),
-    ]
-}
-
-/// 2⁴⁰ tokens in one attempt are a provider's nonsense, and eight million such attempts still add up in 63 bits.
-fn bounded(count: u64) -> i64 {
-    count.min(1 << 40) as i64
-}
-
-fn micros(time: Duration) -> i64 {
-    // 2⁴⁰ µs are twelve days, longer than any attempt.
-    bounded(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
-}
-
-fn add(hourly: &mut Hourly, row: &LedgerRow, ids: &[i64; 9]) {
+fn add(hourly: &mut Hourly, figures: &Figures, ids: &[i64; 9]) {
     let mut place = [0; 10];
     // Truncating, as SQLite divides when a migration sums old rows.
-    place[0] = row.started.0 / 3_600_000_000_000;
+    place[0] = figures.started / 3_600_000_000_000;
     place[1..].copy_from_slice(ids);
-    let mut sums = [0; SUMS];
-    sums[..3].copy_from_slice(&[1, i64::from(row.last), i64::from(failed(row))]);
-    sums[3..18].copy_from_slice(&counts(row).map(Option::unwrap_or_default));
-    sums[18..23].copy_from_slice(&[
-        row.cost.0,
-        micros(row.queued),
-        row.first_byte.map_or(0, micros),
-        i64::from(row.first_byte.is_some()),
-        micros(row.total),
-    ]);
-    sums[23..27].copy_from_slice(&pieces(row).map(Option::unwrap_or_default));
-    sums[27..].copy_from_slice(&latest(row).map(Option::unwrap_or_default));
     let into = hourly.entry(place).or_insert([0; SUMS]);
-    for (into, sum) in into.iter_mut().zip(sums) {
+    for (into, sum) in into.iter_mut().zip(figures.sums()) {
         *into = into.saturating_add(sum);
     }
 }

@@ -52,23 +52,18 @@ pub fn recover(config: &Config, ledger: &mut Writer, now: Now) -> io::Result<Rec
     let mut rows = Rows::default();
     index.scan(|_| 0, Some(&mut rows))?;
     let cut = index.interrupt(now.wall);
-    let read = |bytes: &Vec<u8>| row::decode(bytes).ok();
-    let mut owed: Vec<row::WireRow> = rows.0.iter().filter_map(read).collect();
-    let known: BTreeSet<(String, u8)> = owed
-        .iter()
-        .map(|row| (row.exchange.to_string(), row.attempt))
-        .collect();
+    let mut owed = rows.0;
+    let known: BTreeSet<(String, u8)> = owed.iter().filter_map(|bytes| named(bytes)).collect();
     for whose in &cut {
         let called = index.get(*whose).map(|entry| entry.called.clone());
         for bytes in called.unwrap_or_default() {
-            let open = read(&bytes);
-            let open = open.filter(|r| !known.contains(&(r.exchange.to_string(), r.attempt)));
-            if let Some(open) = open {
-                index.add_row(*whose, bytes);
-                owed.push(open);
+            if named(&bytes).is_some_and(|attempt| !known.contains(&attempt)) {
+                index.add_row(*whose, bytes.clone());
+                owed.push(bytes);
             }
         }
     }
+    let owed: Vec<row::WireRow<'_>> = owed.iter().filter_map(|b| row::decode(b).ok()).collect();
     if !owed.is_empty() {
         ledger
             .insert_wire(&owed)
@@ -85,4 +80,10 @@ pub fn recover(config: &Config, ledger: &mut Writer, now: Now) -> io::Result<Rec
         );
     }
     Ok(Recovered { folder, index })
+}
+
+/// Which attempt a row is of.
+fn named(row: &[u8]) -> Option<(String, u8)> {
+    let row = row::decode(row).ok()?;
+    Some((row.exchange.to_string(), row.figures.attempt))
 }

@@ -1,9 +1,11 @@
 //! What is said of an answer beside its words: a JSON object, the same in lists, in replies and in the archive.
 
 use super::index::Entry;
-use crate::iocore::ledger::wire as row;
+use crate::base::NanoUsd;
+use crate::iocore::ledger::{told, wire as row};
 use crate::shard::stored::About;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// Usage, cost and timing are those of the ledger's rows.
 #[must_use]
@@ -29,7 +31,7 @@ pub fn of(entry: &Entry) -> String {
         .rows
         .iter()
         .filter_map(|bytes| row::decode(bytes).ok())
-        .map(|row| row.to_json())
+        .map(|row| told::json(&row))
         .collect();
     let cost: i64 = rows.iter().filter_map(|r| r["cost_nano_usd"].as_i64()).sum();
     said.insert("cost_nano_usd".into(), json!(cost));
@@ -40,9 +42,20 @@ pub fn of(entry: &Entry) -> String {
 /// The same for whoever tells the whole of it.
 #[must_use]
 pub fn about(entry: &Entry) -> About {
-    About {
+    let rows = entry.rows.iter().filter_map(|bytes| row::decode(bytes).ok());
+    let mut about = About {
         model: entry.opened.model.clone(),
         created: entry.opened.started.seconds(),
         ..About::default()
+    };
+    // In the order they ended: the last is the one that answered.
+    for row in rows {
+        about.endpoint = (&*row.names[4]).into();
+        about.decision = (&*row.decision).into();
+        about.usage = told::usage(&row);
+        about.cost = NanoUsd(about.cost.0.saturating_add(row.figures.cost));
+        let micros = u64::try_from(row.figures.total).unwrap_or_default();
+        about.total = Duration::from_micros(micros);
     }
+    about
 }

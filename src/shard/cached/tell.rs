@@ -15,7 +15,7 @@ use crate::shard::issued::{Place, PlaceName};
 use crate::shard::kept::Bill;
 use crate::shard::relay::Relay;
 use crate::shard::task::Task;
-use crate::shard::{Gossip, LedgerRow, Mail, Outcome, Output, Under, stream};
+use crate::shard::{CACHE_STORAGE, Gossip, LedgerRow, Mail, Outcome, Output, Under, stream};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -417,7 +417,11 @@ impl Ended {
             queued: Duration::ZERO,
             first_byte: None,
             total: kept,
-            decision: "cache storage",
+            decision: CACHE_STORAGE,
+            session: None,
+            priced: held.begun,
+            gated: Duration::ZERO,
+            first_token: None,
             cached_expected: None,
         }
     }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::base::{ClientKeyId, EndpointId, ModelId, PoolId, TenantId, WallTime};
+use crate::base::{ClientKeyId, EndpointId, ModelId, NanoUsd, PoolId, TenantId, Tokens, WallTime};
 use crate::canon::{DialectName, FaultClass, Usage};
 use crate::config::Config;
 use crate::iocore::ledger::{Dimension, Query, Reader};
-use crate::shard::Under;
+use crate::shard::{Outcome, Under};
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -34,6 +34,10 @@ pub fn row(exchange: &str, started: i64) -> Box<LedgerRow> {
         first_byte: Some(Duration::from_millis(2)),
         total: Duration::from_millis(4),
         decision: "warm",
+        session: None,
+        priced: WallTime(started),
+        gated: Duration::ZERO,
+        first_token: None,
         cached_expected: Some(Tokens(7)),
     })
 }
@@ -286,14 +290,19 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
     let mut insert = old.connection.prepare(&sql).expect("39 columns");
     let words = Words {
         decision: 1,
-        tier: None,
-        resolution: None,
+        ..Words::default()
     };
     // Its columns are the first of today's, and the others are null in this row.
     let mut row_of_then = row("a", 5);
     row_of_then.cached_expected = None;
-    let numbers = numbers(&row_of_then, &[1; 9], &words);
-    let bound = Bound::nothing().bind(&mut insert, &row_of_then, numbers);
+    let mut numbers = numbers(&Figures::of(&row_of_then), &[1; 9], &words);
+    numbers[39..].fill(None);
+    let texts = Texts {
+        exchange: "a",
+        upstream_id: "",
+        session: None,
+    };
+    let bound = Bound::nothing().bind(&mut insert, &texts, numbers);
     bound.expect("bound");
     insert.raw_execute().expect("a row");
     drop(insert);
@@ -332,4 +341,48 @@ fn an_older_ledger_is_brought_up_to_date_with_its_sums() {
         )
         .expect("one row has it");
     assert_eq!(word, "720p");
+}
+
+/// A crash between the ledger's commit and the spool's note of it: what is replayed counts once, whichever way a row came first.
+#[test]
+fn a_row_that_is_recovered_counts_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("l");
+    let rows: Vec<_> = (0..6).map(|n| row(&n.to_string(), HOUR)).collect();
+    let bytes: Vec<Vec<u8>> = rows
+        .iter()
+        .map(|row| {
+            let mut bytes = Vec::new();
+            wire::encode(row, &mut bytes);
+            bytes
+        })
+        .collect();
+    let recovered: Vec<_> = bytes
+        .iter()
+        .map(|b| wire::decode(b).expect("ours"))
+        .collect();
+    let mut writer = Writer::open(&path, Duration::ZERO).expect("open");
+    let told = |written, duplicates| {
+        Ok(Committed {
+            written,
+            duplicates,
+        })
+    };
+    assert_eq!(writer.commit(&rows[..3]), told(3, 0));
+    assert_eq!(writer.insert_wire(&recovered[2..5]), told(2, 1));
+    assert_eq!(writer.insert_wire(&recovered), told(1, 5));
+    assert_eq!(writer.commit(&rows), told(0, 6));
+    assert_eq!(sums(&path, 0, 2 * HOUR), (6, 18));
+    // And they are the same in every column.
+    let distinct: i64 = writer
+        .connection
+        .query_row(
+            "SELECT count(*) FROM (SELECT DISTINCT attempt, last, started, tenant, client_key, model, provider, endpoint, pool,
+             provider_key, dialect, outcome, failed, streamed, status, upstream_id, decision, output, cost, first_byte_us, total_us,
+             cache_expected, session, prices, gated_us FROM attempt)",
+            [],
+            |r| r.get(0),
+        )
+        .expect("counted");
+    assert_eq!(distinct, 1);
 }
