@@ -658,6 +658,7 @@ impl Exchange {
                 self.row_of_open(open, last, now),
             ))));
         }
+        self.note_interrupted(now, out);
     }
 
     pub(super) fn row_of_open(&self, open: OpenAttempt, last: bool, now: Now) -> LedgerRow {

@@ -44,3 +44,5 @@ mod leases;
 mod caches;
 /// Own servers that are asked how they are.
 mod servers;
+/// Answers that are found again.
+mod spool;

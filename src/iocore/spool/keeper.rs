@@ -233,8 +233,7 @@ impl Keeper {
                     if let Err(error) = self.p.index.forget(whose, true) {
                         return Reply::Now(Told::Unreadable(error.to_string()));
                     }
-                    // It may be in the archive already, or on its way there.
-                    Reply::Elsewhere
+                    Reply::Now(Told::Done(true))
                 }
                 None => Reply::Elsewhere,
             },

@@ -25,6 +25,12 @@ mod reload;
 mod seals;
 mod servers;
 mod sockets;
+/// Shared with the simulator, which knows these names by another path.
+mod named {
+    pub use crate::base::{ExchangeId, Str};
+    pub use crate::canon::{DialectName, Usage};
+    pub use crate::shard::stored::*;
+}
 mod store;
 mod video;
 

@@ -1,10 +1,10 @@
 //! The store as a value, over notes in memory: what the keeper of the spool answers, without files.
 
-use super::*;
-use crate::base::Str;
-use crate::shard::stored::{
-    About, Asker, Begun, Claim, Form, Found, Note, Piece, Question, State, Told, What,
+use super::named::{
+    About, Asker, Begun, Claim, DialectName, ExchangeId, Form, Found, Note, Piece, Question, State,
+    Str, Told, Usage, What,
 };
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
@@ -20,17 +20,18 @@ pub struct Kept {
     tenant: String,
     exchange: ExchangeId,
     form: Form,
-    dialect: crate::canon::DialectName,
+    dialect: DialectName,
     claim: Option<Claim>,
     pub sent: Vec<u8>,
     pub state: State,
     pub status: u16,
     kind: Str,
-    pub usage: crate::canon::Usage,
+    pub usage: Usage,
 }
 
 impl Store {
     pub fn note(&mut self, note: Note) {
+        let what = format!("{note:?}");
         let of = |answers: &mut BTreeMap<String, Kept>, exchange| {
             let mut all = std::mem::take(answers).into_iter();
             let mut found = None;
@@ -40,7 +41,7 @@ impl Store {
                 }
                 answers.insert(name, kept);
             }
-            found.expect("an answer that has begun")
+            found.unwrap_or_else(|| panic!("{exchange:?} has not begun: {what}"))
         };
         match note {
             Note::Begun(begun) => self.begun(*begun),
@@ -57,6 +58,12 @@ impl Store {
                 assert_eq!(at, kept.sent.len() as u64, "no gap and no overlap");
                 kept.sent.extend_from_slice(&bytes);
             }
+            // What the step did that broke the shard was never done: not even that it had begun.
+            Note::Ended {
+                exchange,
+                state: State::Interrupted,
+                ..
+            } if !self.runs(exchange) => {}
             Note::Ended {
                 exchange,
                 state,
@@ -69,6 +76,11 @@ impl Store {
                 (kept.state, kept.status, kept.kind) = (state, status, kind);
             }
         }
+    }
+
+    fn runs(&self, exchange: ExchangeId) -> bool {
+        let mut all = self.answers.values();
+        all.any(|kept| kept.exchange == exchange && kept.state == State::Running)
     }
 
     fn begun(&mut self, begun: Begun) {
@@ -87,7 +99,7 @@ impl Store {
             state: State::Running,
             status: 200,
             kind: Str::new(),
-            usage: crate::canon::Usage::default(),
+            usage: Usage::default(),
         };
         let twice = self.answers.insert(begun.name.to_string(), kept);
         assert!(twice.is_none(), "begun twice");
