@@ -104,6 +104,35 @@ impl<T> Slab<T> {
         Some(thing)
     }
 
+    /// Takes a thing out and keeps its place for it: `put_back` or `release` follows.
+    pub fn lend(&mut self, slot: Slot) -> Option<T> {
+        let place = self.places.get_mut(slot.index as usize)?;
+        match place.generation == slot.generation {
+            true => place.thing.take(),
+            false => None,
+        }
+    }
+
+    /// What was lent is here again.
+    pub fn put_back(&mut self, slot: Slot, thing: T) {
+        if let Some(place) = self.places.get_mut(slot.index as usize)
+            && place.generation == slot.generation
+        {
+            place.thing = Some(thing);
+        }
+    }
+
+    /// What was lent does not come back.
+    pub fn release(&mut self, slot: Slot) {
+        if let Some(place) = self.places.get_mut(slot.index as usize)
+            && place.generation == slot.generation
+            && place.thing.is_none()
+        {
+            place.generation = place.generation.wrapping_add(1);
+            self.free.push(slot.index);
+        }
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len() - self.free.len()

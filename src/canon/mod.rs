@@ -41,6 +41,21 @@ pub enum DialectName {
 }
 
 impl DialectName {
+    pub const ALL: [Self; 7] = [
+        Self::Native,
+        Self::Chat,
+        Self::Messages,
+        Self::Responses,
+        Self::Gemini,
+        Self::Completions,
+        Self::Converse,
+    ];
+
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|d| d.as_str() == name)
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

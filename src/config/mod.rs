@@ -67,6 +67,7 @@ pub struct Config {
     pub limits: Limits,
     pub log: Log,
     pub ledger: Ledger,
+    pub spool: Spool,
     pub tenants: Vec<Tenant>,
     pub client_keys: Vec<ClientKey>,
     pub providers: Vec<Provider>,
@@ -205,11 +206,30 @@ pub struct Ledger {
     pub hours_kept_days: u32,
 }
 
+/// Where answers are safe before they are archived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Without it nothing of an answer is kept beside what it cost.
+    pub enabled: bool,
+    /// On disk, all shards together; at the bound new requests are refused.
+    pub bytes_max: ByteCount,
+    /// Of one file; each shard has one that it writes and one that is prepared.
+    pub segment_bytes: ByteCount,
+    /// How often what was written is brought to the disk itself: what a loss of power may cost.
+    pub sync_every: Duration,
+    /// What else is on the disk is left so much.
+    pub disk_free_min: ByteCount,
+    /// Answers of one shard that are finished for nobody at the same time; further ones are cancelled when their clients leave.
+    pub abandoned_max: usize,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tenant {
     pub name: String,
     pub limits: TenantLimits,
     pub on_disconnect: OnDisconnect,
+    /// Whether what it asks is kept beside the answers.
+    pub keep_prompts: bool,
     /// Who places cache marks and names conversations to providers, unless a request says otherwise.
     pub cache_marks: CacheMarks,
     /// Asking again before cache entries expire.

@@ -22,6 +22,7 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     pub log: Option<RawLog>,
     pub ledger: Option<RawLedger>,
+    pub spool: Option<RawSpool>,
     pub timeouts: Option<RawTimeouts>,
     pub routing: Option<RawRouting>,
     pub video: Option<RawVideo>,
@@ -45,6 +46,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         limits: f.section("limits", limits),
         log: f.section("log", log),
         ledger: f.section("ledger", ledger),
+        spool: f.section("spool", spool),
         timeouts: f.section("timeouts", timeouts),
         routing: f.section("routing", routing),
         video: f.section("video", video),
@@ -185,6 +187,26 @@ fn ledger(f: &mut F<'_, '_, '_>) -> RawLedger {
     }
 }
 
+pub struct RawSpool {
+    pub enabled: Option<At<bool>>,
+    pub bytes_max: Option<At<ByteCount>>,
+    pub segment_bytes: Option<At<ByteCount>>,
+    pub sync_every: Option<At<Duration>>,
+    pub disk_free_min: Option<At<ByteCount>>,
+    pub abandoned_max: Option<At<u64>>,
+}
+
+fn spool(f: &mut F<'_, '_, '_>) -> RawSpool {
+    RawSpool {
+        enabled: f.bool("enabled"),
+        bytes_max: f.size("bytes_max", 64 << 20, 64 << 40),
+        segment_bytes: f.size("segment_bytes", 1 << 20, 1 << 30),
+        sync_every: f.duration("sync_every", Duration::from_millis(1), MINUTE),
+        disk_free_min: f.size("disk_free_min", 0, 64 << 40),
+        abandoned_max: f.count("abandoned_max", 0, MILLION),
+    }
+}
+
 pub struct RawVideo {
     pub poll: Option<At<Duration>>,
     pub wait: Option<At<Duration>>,
@@ -263,6 +285,7 @@ pub struct RawTenant {
     pub keys: Vec<RawClientKey>,
     pub limits: Option<RawTenantLimits>,
     pub on_disconnect: Option<At<OnDisconnect>>,
+    pub keep_prompts: Option<At<bool>>,
     pub cache_marks: Option<At<CacheMarks>>,
     pub keep_warm: Option<RawKeepWarm>,
     pub strategy: Option<At<Strategy>>,
@@ -275,6 +298,7 @@ fn tenant(f: &mut F<'_, '_, '_>) -> RawTenant {
         keys: f.list("keys", client_key),
         limits: f.section("limits", tenant_limits),
         on_disconnect: f.word("on_disconnect", DISCONNECTS),
+        keep_prompts: f.bool("keep_prompts"),
         cache_marks: f.word("cache_marks", crate::canon::controls::CACHE_MODES),
         keep_warm: f.section("keep_warm", keep_warm),
         strategy: f.word("strategy", STRATEGIES),

@@ -16,7 +16,7 @@ use crate::config::seals::Sealing;
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
-    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect,
+    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Spool,
     Rights, Routing, RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
 use crate::policy::choose::Strategy;
@@ -61,6 +61,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
         limits: limits(raw.limits, r),
         log: log(raw.log),
         ledger: ledger(raw.ledger),
+        spool: spool(raw.spool),
         tenants,
         client_keys,
         providers: providers.providers,
@@ -330,6 +331,18 @@ fn ledger(raw: Option<raw::RawLedger>) -> Ledger {
     })
 }
 
+fn spool(raw: Option<raw::RawSpool>) -> Spool {
+    let d = DEFAULT_SPOOL;
+    raw.map_or(d.clone(), |s| Spool {
+        enabled: or(s.enabled, d.enabled),
+        bytes_max: or(s.bytes_max, d.bytes_max),
+        segment_bytes: or(s.segment_bytes, d.segment_bytes),
+        sync_every: or(s.sync_every, d.sync_every),
+        disk_free_min: or(s.disk_free_min, d.disk_free_min),
+        abandoned_max: s.abandoned_max.map_or(d.abandoned_max, |n| n.value as usize),
+    })
+}
+
 /// `raw` over `under`.
 pub fn timeouts(raw: Option<raw::RawTimeouts>, under: Timeouts) -> Timeouts {
     let raw = raw.unwrap_or_default();
@@ -433,6 +446,7 @@ fn tenants(raw: Vec<raw::RawTenant>, r: &mut Resolving<'_>) -> (Vec<Tenant>, Vec
             name: id.value,
             limits: one.limits.map_or_else(TenantLimits::default, tenant_limits),
             on_disconnect: or(one.on_disconnect, OnDisconnect::Finish),
+            keep_prompts: or(one.keep_prompts, false),
             cache_marks: or(one.cache_marks, CacheMarks::Auto),
             keep_warm: one.keep_warm.map_or_else(KeepWarm::default, keep_warm),
             strategy: one.strategy.map(|s| s.value),
@@ -633,6 +647,15 @@ const DEFAULT_LEDGER: Ledger = Ledger {
     rows_kept_days: 400,
     minutes_kept_days: 14,
     hours_kept_days: 400,
+};
+
+const DEFAULT_SPOOL: Spool = Spool {
+    enabled: true,
+    bytes_max: ByteCount(4 << 30),
+    segment_bytes: ByteCount(16 << 20),
+    sync_every: Duration::from_millis(100),
+    disk_free_min: ByteCount(512 << 20),
+    abandoned_max: 1_000,
 };
 
 const DEFAULT_TIMEOUTS: Timeouts = Timeouts {

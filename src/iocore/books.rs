@@ -48,8 +48,8 @@ impl Books {
             if !self.write(Arc::new(batch)).await {
                 return;
             }
-            for (unsettled, count) in self.shared.unsettled.iter().zip(from) {
-                unsettled.fetch_sub(count, Relaxed);
+            for (shard, count) in from.into_iter().enumerate() {
+                self.shared.commit(shard, count);
             }
             self.tell_room();
         }

@@ -18,5 +18,6 @@ pub mod trace;
 pub mod log;
 pub mod notify;
 pub mod resolve;
+pub mod spool;
 mod books;
 pub mod run;

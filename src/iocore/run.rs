@@ -11,13 +11,14 @@ use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
 use crate::iocore::servers::{self, Watcher};
+use crate::iocore::spool::{self, Archivist, Asked, Keeper as SpoolKeeper, Supply};
 use crate::iocore::trace::{Ear, Heard};
 use crate::iocore::{log, resolve};
-use crate::shard::{LedgerRow, LogLine, Mail, Watched};
+use crate::shard::{Input, LedgerRow, LogLine, Mail, Watched};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -51,16 +52,36 @@ pub struct ShardLanes {
     ledger: Sender<Box<LedgerRow>>,
     log: Sender<Box<LogLine>>,
     refresh: Sender<Refresh>,
+    /// None where nothing is spooled.
+    spool: Option<spool::Writer>,
+    questions: Sender<Asked>,
     shared: Arc<Shared>,
     shard: usize,
+    /// Which of the shard's lives these are of.
+    life: u32,
     /// Rows beyond the lane: none while the shard keeps within its room.
     overflow: VecDeque<Box<LedgerRow>>,
+    /// Likewise of questions: as many as there are who ask.
+    unasked: VecDeque<Asked>,
+}
+
+/// What the I/O core sends to a shard.
+#[derive(Debug)]
+pub struct Letter {
+    /// To which of its lives; `None` is any.
+    pub life: Option<u32>,
+    pub input: Input,
 }
 
 /// Counted for `/metrics`.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub struct Shared {
     stopping: AtomicBool,
+    /// By shard: rows it has sent since the start, and those of them that were written. In this order: counted as sent, in the spool, in the lane.
+    sent: Vec<AtomicU64>,
+    committed: Vec<AtomicU64>,
+    lives: Vec<AtomicU32>,
+    pub(super) spool_full: AtomicBool,
     pub(super) unsettled: Vec<AtomicUsize>,
     backlog_max: usize,
     pub(super) written: AtomicU64,
@@ -116,6 +137,8 @@ pub struct IoCore {
     credentials: watch::Receiver<Table>,
     watched: watch::Sender<Vec<Watched>>,
     servers: watch::Receiver<servers::Table>,
+    /// What shards are told, until whoever runs them takes it.
+    told: Vec<Receiver<Letter>>,
     /// Let go of when all is written.
     claim: Claim,
 }
@@ -128,9 +151,13 @@ impl ShardLanes {
             ledger: self.ledger.clone(),
             log: self.log.clone(),
             refresh: self.refresh.clone(),
+            spool: self.spool.as_ref().map(spool::Writer::another),
+            questions: self.questions.clone(),
             shared: Arc::clone(&self.shared),
             shard: self.shard,
+            life: self.shared.lives[self.shard].fetch_add(1, Relaxed) + 1,
             overflow: VecDeque::new(),
+            unasked: VecDeque::new(),
         }
     }
 
@@ -139,7 +166,24 @@ impl ShardLanes {
         match mail {
             Mail::Ledger(row) => {
                 self.shared.unsettled[self.shard].fetch_add(1, Relaxed);
+                if let Some(spool) = &mut self.spool {
+                    self.shared.sent[self.shard].fetch_add(1, Relaxed);
+                    spool.row(&row);
+                }
                 self.overflow.push_back(row);
+                self.flush();
+            }
+            Mail::Spool(note) => {
+                if let Some(spool) = &mut self.spool {
+                    spool.note(&note);
+                }
+            }
+            Mail::Ask(question) => {
+                self.unasked.push_back(Asked {
+                    shard: ShardId(self.shard as u16),
+                    life: self.life,
+                    question,
+                });
                 self.flush();
             }
             Mail::Refresh { source, generation } => {
@@ -159,9 +203,21 @@ impl ShardLanes {
         while let Some(row) = self.overflow.pop_front() {
             if let Err(row) = self.ledger.try_send(row) {
                 self.overflow.push_front(row);
+                break;
+            }
+        }
+        while let Some(asked) = self.unasked.pop_front() {
+            if let Err(asked) = self.questions.try_send(asked) {
+                self.unasked.push_front(asked);
                 return;
             }
         }
+    }
+
+    /// Which of the shard's lives these are of.
+    #[must_use]
+    pub fn life(&self) -> u32 {
+        self.life
     }
 
     /// Rows that may be sent just now: exact, where the number given to `on_room` may be older than rows under way.
@@ -182,6 +238,22 @@ impl Shared {
             .saturating_sub(self.unsettled[shard].load(Relaxed))
     }
 
+    /// Rows of a shard since the start: sent, and in the ledger.
+    pub(super) fn sent(&self, shard: ShardId) -> u64 {
+        self.sent[usize::from(shard.0)].load(Relaxed)
+    }
+
+    pub(super) fn committed(&self, shard: ShardId) -> u64 {
+        let committed = self.committed.get(usize::from(shard.0));
+        // Of a shard that there is no more nothing is missing.
+        committed.map_or(u64::MAX, |count| count.load(Relaxed))
+    }
+
+    pub(super) fn commit(&self, shard: usize, rows: usize) {
+        self.unsettled[shard].fetch_sub(rows, Relaxed);
+        self.committed[shard].fetch_add(rows as u64, Relaxed);
+    }
+
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
@@ -192,32 +264,53 @@ impl IoCore {
     /// program's lock for longer than `OPEN_PATIENCE`.
     pub fn start(setup: Setup) -> io::Result<(Self, Vec<ShardLanes>)> {
         let path = ledger::path(&setup.config.data_dir);
-        let writer = open(&path)?;
+        let mut writer = open(&path)?;
         let shards = usize::from(setup.shards);
         let backlog = setup.config.ledger.backlog_rows_max;
         let shared = Arc::new(Shared {
             unsettled: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            sent: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            committed: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            lives: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             backlog_max: backlog,
             ..Shared::default()
         });
         let (mut lanes, mut rows, mut lines) = (Vec::new(), Vec::new(), Vec::new());
         let (refresh, asked) = Lane::new(REFRESHES);
+        let recovered = spool::recover(&setup.config, &mut writer, now())?;
+        let (to_store, questions) = Lane::new(QUESTIONS);
+        let (mut supplies, mut replies, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for shard in 0..shards {
             let (ledger, row) = Lane::new(backlog);
             // 65,536 lines in all, as promised for the lossy lane.
             let (log, line) = Lane::new(65_536 / shards);
+            let supply = Arc::new(Supply::new(
+                ShardId(shard as u16),
+                recovered.folder.clone(),
+                usize::try_from(setup.config.spool.segment_bytes.0).unwrap_or(usize::MAX),
+                seed() ^ (now().wall.0 as u64).rotate_left(20),
+            ));
+            let enabled = setup.config.spool.enabled;
+            let (reply, letters) = Lane::new(QUESTIONS);
             lanes.push(ShardLanes {
                 ledger,
                 log,
                 refresh: refresh.clone(),
+                spool: enabled.then(|| spool::Writer::new(Arc::clone(&supply))),
+                questions: to_store.clone(),
                 shared: shared.clone(),
                 shard,
+                life: 0,
                 overflow: VecDeque::new(),
+                unasked: VecDeque::new(),
             });
+            supplies.extend(enabled.then_some(supply));
+            replies.push(reply);
+            told.push(letters);
             rows.push(row);
             lines.push(line);
         }
-        let (resolver, questions) = resolve::Resolver::new();
+        let (resolver, names) = resolve::Resolver::new();
         // What the I/O core says is rare; a library gone mad is cut off here.
         let (notes, heard) = Lane::new(1_024);
         let own_notes = notes.clone();
@@ -227,6 +320,16 @@ impl IoCore {
             shared.dropped.clone(),
             || now().wall,
         );
+        let mut spool = SpoolKeeper::new(spool::Parts {
+            config: setup.config.spool.clone(),
+            folder: recovered.folder,
+            supplies,
+            index: recovered.index,
+            questions,
+            replies,
+            archivist: Archivist::default(),
+            shared: shared.clone(),
+        });
         let books = Books {
             writer: Some(writer),
             path: path.clone(),
@@ -269,12 +372,17 @@ impl IoCore {
                 tracing::debug!(path = %path.display(), "the ledger is open");
                 let others = async {
                     tokio::join!(
-                        resolve::serve(questions, now),
+                        resolve::serve(names, now),
                         signals(on_signal),
                         ticks(tick),
                         keeping,
                         watching
                     );
+                };
+                let books = async {
+                    let mut books = books;
+                    // The spool waits for the last rows before it ends.
+                    tokio::join!(books.keep(), spool.keep());
                 };
                 runtime.block_on(serve(books, scribe, others));
                 // A resolver or a log's reader that hangs must not keep the process.
@@ -290,9 +398,15 @@ impl IoCore {
                 watched,
                 servers,
                 claim: setup.claim,
+                told,
             },
             lanes,
         ))
+    }
+
+    /// Where each shard hears what the I/O core tells it; once.
+    pub fn take_told(&mut self) -> Vec<Receiver<Letter>> {
+        std::mem::take(&mut self.told)
     }
 
     #[must_use]
@@ -355,16 +469,23 @@ fn open(path: &std::path::Path) -> io::Result<Writer> {
     })
 }
 
-async fn serve(mut books: Books, mut scribe: Scribe, others: impl Future<Output = ()>) {
+async fn serve(
+    books: impl Future<Output = ()>,
+    mut scribe: Scribe,
+    others: impl Future<Output = ()>,
+) {
     let others = async {
         tokio::join!(others, scribe.write_on());
     };
     tokio::select! {
-        () = books.keep() => {}
+        () = books => {}
         () = others => {}
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), scribe.write_once()).await;
 }
+
+/// Questions and replies between a shard and the store that have a place in their lanes.
+const QUESTIONS: usize = 4_096;
 
 /// Requests for new credentials that may wait.
 const REFRESHES: usize = 256;

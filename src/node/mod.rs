@@ -87,7 +87,7 @@ impl Node {
         let (rooms, room_news): (Vec<_>, Vec<_>) = (0..shards)
             .map(|_| tokio::sync::watch::channel(config.ledger.backlog_rows_max))
             .unzip();
-        let (iocore, lanes) = IoCore::start(Setup {
+        let (mut iocore, lanes) = IoCore::start(Setup {
             config: config.clone(),
             claim,
             shards,
@@ -113,6 +113,7 @@ impl Node {
             credentials: iocore.credentials(),
             servers: iocore.servers(),
             lanes,
+            told: iocore.take_told(),
             room_news,
             ledger: iocore.counters(),
             secret,

@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::iocore::credentials::Table;
 use crate::iocore::ledger;
 use crate::iocore::resolve::Resolver;
-use crate::iocore::run::{Counters, ShardLanes};
+use crate::iocore::lane::Receiver;
+use crate::iocore::run::{Counters, Letter, ShardLanes};
 use crate::iocore::servers;
 use crate::net;
 use crate::net::accept;
@@ -38,6 +39,8 @@ pub struct Shared {
     operator: TcpListener,
     resolver: Resolver,
     lanes: Vec<ShardLanes>,
+    /// A shard takes its end when it starts and lays it back when it ends.
+    told: Vec<ArrayQueue<Receiver<Letter>>>,
     room_news: Vec<watch::Receiver<usize>>,
     credentials: watch::Receiver<Table>,
     servers: watch::Receiver<servers::Table>,
@@ -91,6 +94,7 @@ pub struct Parts {
     pub credentials: watch::Receiver<Table>,
     pub servers: watch::Receiver<servers::Table>,
     pub lanes: Vec<ShardLanes>,
+    pub told: Vec<Receiver<Letter>>,
     pub room_news: Vec<watch::Receiver<usize>>,
     pub ledger: Counters,
     /// What fingerprints are keyed with.
@@ -118,6 +122,7 @@ impl Shared {
             credentials: parts.credentials,
             servers: parts.servers,
             lanes: parts.lanes,
+            told: parts.told.into_iter().map(lay).collect(),
             room_news: parts.room_news,
             mesh: ring::mesh(shards, MESH_CAPACITY)
                 .into_iter()
@@ -344,6 +349,7 @@ impl<R: Runtime> Shift<R> {
             life,
             broken,
         };
+        shift.hear_told(lanes.borrow().life());
         shift.hear_of_room(lanes);
         shift.hear_of_reloads();
         shift.hear_of_credentials();
@@ -365,6 +371,19 @@ impl<R: Runtime> Shift<R> {
                 lanes.borrow_mut().flush();
                 let room = lanes.borrow().room();
                 core.inject(Input::LedgerRoom(room));
+            }
+        });
+    }
+
+    /// What the I/O core tells this life of the shard.
+    fn hear_told(&self, life: u32) {
+        let core = self.core.clone();
+        let place = Told::take(&self.shared, self.life.shard);
+        self.runtime.spawn(async move {
+            while let Some(letter) = place.hear().await {
+                if letter.life.is_none_or(|to| to == life) {
+                    core.inject(letter.input);
+                }
             }
         });
     }
@@ -657,6 +676,51 @@ fn resolve(resolver: Resolver) -> Rc<dyn Fn(&str) -> Resolving> {
                 .map_err(|why| why.to_string())
         })
     })
+}
+
+/// Where a shard hears from the I/O core, laid back when it ends.
+struct Told {
+    end: RefCell<Option<Receiver<Letter>>>,
+    shared: Arc<Shared>,
+    shard: ShardId,
+}
+
+impl Told {
+    fn take(shared: &Arc<Shared>, shard: ShardId) -> Self {
+        Self {
+            end: RefCell::new(shared.told[usize::from(shard.0)].pop()),
+            shared: Arc::clone(shared),
+            shard,
+        }
+    }
+
+    async fn hear(&self) -> Option<Letter> {
+        std::future::poll_fn(|cx| {
+            let end = self.end.borrow();
+            let Some(end) = &*end else {
+                return std::task::Poll::Ready(None);
+            };
+            match end.try_receive() {
+                Some(letter) => std::task::Poll::Ready(Some(letter)),
+                None if end.poll_waiting(cx) => {
+                    // Another look will find it; the task asks for that look itself.
+                    cx.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                }
+                None => std::task::Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.borrow_mut().take() {
+            // The place is empty: its end was here.
+            let _ = self.shared.told[usize::from(self.shard.0)].push(end);
+        }
+    }
 }
 
 /// A shard's end of the mesh, laid back when all who hold it are gone.

@@ -11,6 +11,7 @@ use crate::protocol::multipart;
 use crate::protocol::provider::steering::CLIENT_HEADERS;
 use crate::shard::cached;
 use crate::shard::desk::Desk;
+use crate::shard::fetch::Want;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Lanes;
@@ -47,9 +48,10 @@ impl Shard {
         }
         let dialect = match &ask {
             Ask::Do(line) => line.dialect,
-            Ask::Models { dialect } | Ask::Model { dialect, .. } | Ask::Socket { dialect } => {
-                *dialect
-            }
+            Ask::Models { dialect }
+            | Ask::Model { dialect, .. }
+            | Ask::Stored { dialect, .. }
+            | Ask::Socket { dialect } => *dialect,
             Ask::Refused { .. } => DialectName::Native,
         };
         let native = Ask::Socket {
@@ -91,6 +93,16 @@ impl Shard {
                     out,
                 );
             }
+            (Ask::Stored { dialect, mut wanted }, Some(key)) => {
+                if let Want::Events { after, .. } = &mut wanted.want {
+                    let last = text_header(&head, b"last-event-id");
+                    *after = after.or_else(|| last.and_then(|id| id.trim().parse().ok()));
+                }
+                let config = self.desk.config();
+                let tenant = config.client_keys[key.0 as usize].tenant;
+                let tenant = config.tenants[tenant.0 as usize].name.as_str().into();
+                self.fetch(now, client, (tenant, dialect), *wanted, out);
+            }
             (Ask::Socket { dialect }, _) => self.open_socket(now, client, dialect, &head, out),
             (Ask::Do(line), Some(key)) => {
                 if let Err(fault) = self.open(now, client, &head, line, key, out) {
@@ -99,7 +111,14 @@ impl Shard {
                     reply::refuse_in(client, (dialect, array), &fault, &id, out);
                 }
             }
-            (Ask::Do(_) | Ask::Refused { .. } | Ask::Models { .. } | Ask::Model { .. }, _) => {}
+            (
+                Ask::Do(_)
+                | Ask::Refused { .. }
+                | Ask::Stored { .. }
+                | Ask::Models { .. }
+                | Ask::Model { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -220,6 +239,9 @@ impl Shard {
                 tenant_hold: None,
                 unadmitted: false,
                 tally: Tally::default(),
+                storing: None,
+                claim: None,
+                handed: None,
                 row: None,
                 ticket: None,
                 open: None,
@@ -320,6 +342,10 @@ impl Desk {
             let message = "the ledger is behind; nothing is begun that could not be written down";
             return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1)));
         }
+        if !self.spool_room {
+            let message = "the spool is full: what was answered is not archived yet, and nothing is begun that could be lost";
+            return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(5)));
+        }
         if full_table { Err(full()) } else { Ok(()) }
     }
 }
@@ -351,7 +377,10 @@ impl Exchange {
             self.look_up_seals(desk);
         }
         match understood {
-            Ok(()) => self.enter(desk, now, now.instant, out),
+            Ok(()) => match self.claim(desk, now, out) {
+                Some(claiming) => claiming,
+                None => self.enter(desk, now, now.instant, out),
+            },
             Err(fault) => self.refuse(desk, now, &fault, out),
         }
     }
@@ -561,7 +590,8 @@ impl Exchange {
             "the request was cancelled by its client",
         )
         .with_code("cancelled");
-        let underway = !matches!(phase, Phase::Reading | Phase::Waiting { .. });
+        let early = Phase::is_early(&phase);
+        let underway = !early;
         if underway && self.video.is_some() {
             return self.film_cancelled(desk, phase, &fault, now, out);
         }
@@ -571,7 +601,10 @@ impl Exchange {
                 self.phase = Phase::Streaming(attempt, relay);
             }
             phase => {
-                self.say_in_stream(now, &fault, out);
+                match (&self.down, self.head_sent) {
+                    (Down::Http(_), false) => self.say_refusal(&fault, out),
+                    _ => self.say_in_stream(now, &fault, out),
+                }
                 self.phase = phase;
             }
         }
@@ -592,7 +625,8 @@ impl Exchange {
         desk.meters.clients_gone += 1;
         // Bytes that nobody takes are worth nothing: they lie at the provider still.
         // A prefix that is being made is kept, and paid, whoever listens: its name must be heard.
-        let cancels = self.on_disconnect() == OnDisconnect::Cancel && !self.makes_cache();
+        let unwanted = self.on_disconnect() == OnDisconnect::Cancel || !desk.may_abandon(self.id);
+        let cancels = unwanted && !self.makes_cache();
         if cancels || self.carries() {
             self.part();
             self.phase = phase;

@@ -30,7 +30,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::ops::BitOr as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +59,11 @@ pub(super) struct Desk {
     /// Ledger rows the I/O core has room for.
     pub ledger_room: usize,
     pub draining: bool,
+    /// Answers are stored, and there is room for more.
+    pub spools: bool,
+    pub spool_room: bool,
+    /// Exchanges that are finished for nobody.
+    pub abandoned: BTreeSet<ExchangeId>,
     /// When the date is told again to what is counted by the day.
     calendar_at: Instant,
     /// Who can be asked for what providers keep.
@@ -147,6 +152,7 @@ pub struct Standing {
 
 impl Desk {
     pub fn new(setup: Setup, mut rng: Rng) -> Self {
+        let spools = setup.config.spool.enabled;
         let Setup {
             config,
             id: shard,
@@ -192,6 +198,9 @@ impl Desk {
             hedges: 1.0,
             ledger_room,
             draining: false,
+            spools,
+            spool_room: true,
+            abandoned: BTreeSet::new(),
             calendar_at: Instant::default(),
             issued,
             signed,

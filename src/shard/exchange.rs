@@ -24,6 +24,8 @@ use crate::shard::line::Ticket;
 use crate::shard::marks::Steered;
 use crate::shard::relay::Relay;
 use crate::shard::seals::Seals;
+use crate::shard::stored::{Claim, Told};
+use crate::shard::storing::Storing;
 use crate::shard::task::Task;
 use crate::shard::video::Case;
 use crate::shard::{BodyFault, Headers, LedgerRow, LogLine, Outcome, Output, UpstreamFault};
@@ -89,6 +91,12 @@ pub(super) struct Exchange {
     /// Its tenant's limits have room, of which this shard has not been granted enough yet.
     pub unadmitted: bool,
     pub tally: Tally,
+    /// Its answer, where somebody may come back for it.
+    pub storing: Option<Box<Storing>>,
+    /// What it has claimed and not yet begun.
+    pub claim: Option<Claim>,
+    /// The answer that its client is given instead.
+    pub handed: Option<Str>,
     /// The row of the last attempt that ended, until it is known whether another follows.
     pub row: Option<Box<LedgerRow>>,
     /// Its place in the order of those who wait.
@@ -295,6 +303,8 @@ pub(super) enum Limit {
 pub(super) enum Phase {
     /// The body is on its way.
     Reading,
+    /// The store says whether there is an answer already; until then.
+    Claiming(Instant),
     /// For headroom, or for a time to try again.
     Waiting {
         since: Instant,
@@ -333,6 +343,8 @@ pub(super) enum Happening {
     Bytes(Bytes),
     End,
     Failed(UpstreamFault),
+    /// By the store.
+    Told(Told),
     Timer,
     /// The node is about to stop.
     Draining,
@@ -342,7 +354,9 @@ impl Exchange {
     /// Takes one step. All branching of an exchange's life is here; the methods named do the work and return the next phase.
     pub fn on(&mut self, desk: &mut Desk, now: Now, what: Happening, out: &mut Vec<Output>) {
         use Happening as H;
-        use Phase::{Calling, Closing, Filming, Reading, Refused, Settled, Streaming, Waiting};
+        use Phase::{
+            Calling, Claiming, Closing, Filming, Reading, Refused, Settled, Streaming, Waiting,
+        };
         self.flow(&what, now);
         let woken = matches!(what, H::Timer);
         if woken {
@@ -353,6 +367,12 @@ impl Exchange {
             (Reading, H::Body(body)) => self.begin(desk, now, body, out),
             (Reading, H::BodyFailed(why)) => self.body_failed(desk, now, why, out),
             (Reading, H::ClientGone) => self.leave(desk, now, out),
+
+            (Claiming(_), H::Told(told)) => self.claimed(desk, now, told, out),
+            (Claiming(until), H::Timer) if now.instant >= until => {
+                self.unclaimable(desk, now, out)
+            }
+            (Claiming(_), H::ClientGone) => self.leave(desk, now, out),
 
             (Waiting { since, .. }, H::Retry) => self.try_again(desk, now, since, out),
             (Waiting { since, until }, H::Timer) if now.instant >= until => {
@@ -387,6 +407,7 @@ impl Exchange {
             }
             (
                 phase @ (Reading
+                | Claiming(_)
                 | Waiting { .. }
                 | Calling(_)
                 | Refused(..)
@@ -410,7 +431,12 @@ impl Exchange {
 
             // Early timers, and flow control of a client whose answer is not flowing.
             (
-                phase @ (Reading | Waiting { .. } | Calling(_) | Refused(..) | Closing(..)),
+                phase @ (Reading
+                | Claiming(_)
+                | Waiting { .. }
+                | Calling(_)
+                | Refused(..)
+                | Closing(..)),
                 H::Timer | H::Congested | H::Eased | H::Retry,
             ) => phase,
             // How a call ended that was given up for good or for bad.
@@ -419,6 +445,8 @@ impl Exchange {
             (phase @ (Refused(..) | Streaming(..) | Closing(..)), H::Sent | H::Retry) => phase,
             // Bytes after the end mark: a provider's business.
             (phase @ Closing(..), H::Bytes(_)) => phase,
+            // The store was asked by who waits for it no more.
+            (phase, H::Told(_)) => phase,
             // A timer or a byte may be under way when we settle.
             (Settled, _) => Settled,
             (phase, what) => self.broken(desk, phase, now, &what, out),
@@ -464,7 +492,7 @@ impl Exchange {
     #[must_use]
     pub fn wants_tick(&self) -> Instant {
         let phase = match &self.phase {
-            Phase::Waiting { until, .. } => *until,
+            Phase::Waiting { until, .. } | Phase::Claiming(until) => *until,
             Phase::Calling(a) => {
                 let rival = self.rival.as_ref();
                 let rival = rival.map_or(Instant::NEVER, |rival| rival.attempt.deadline.at);
@@ -617,9 +645,15 @@ fn refused_more(attempt: Box<Attempt>, mut body: BytesMut, bytes: &Bytes) -> Pha
 }
 
 impl Phase {
+    /// Nothing is out yet.
+    pub fn is_early(&self) -> bool {
+        matches!(self, Self::Reading | Self::Claiming(_) | Self::Waiting { .. })
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Self::Reading => "reading",
+            Self::Claiming(_) => "claiming",
             Self::Waiting { .. } => "waiting",
             Self::Calling(_) => "calling",
             Self::Refused(..) => "refused",
@@ -646,6 +680,7 @@ impl Happening {
             Self::Bytes(_) => "bytes",
             Self::End => "end",
             Self::Failed(_) => "failed",
+            Self::Told(_) => "told",
             Self::Timer => "timer",
             Self::Draining => "draining",
         }

@@ -1,8 +1,9 @@
 //! Everything that can happen to a shard.
 
-use crate::base::{AttemptId, ClientId};
+use crate::base::{AttemptId, ClientId, ExchangeId, Str};
 use crate::config::{Config, KeySource};
 use crate::protocol::provider::Credential;
+use crate::shard::stored::{Asker, Told};
 use crate::shard::{Gossip, ServerNews};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -74,6 +75,12 @@ pub enum Input {
     Credential(Arc<Held>),
     /// What a poll of an own server came to.
     Server(Arc<ServerNews>),
+    /// What the store says to who asked it.
+    Told { asker: Asker, told: Box<Told> },
+    /// Somebody who may wants this answer no more.
+    Stop { exchange: ExchangeId, name: Str },
+    /// Whether the spool has room for answers of new requests.
+    SpoolRoom(bool),
     /// What another shard has learned.
     Gossip(Gossip),
     /// Take no new exchanges: the node is leaving.

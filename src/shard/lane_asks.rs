@@ -270,7 +270,7 @@ impl Shard {
     fn session(&mut self, client: ClientId) -> Option<&mut SocketSession> {
         match self.client(client)? {
             Client::Socket(session) => Some(session),
-            Client::Exchange(_) => None,
+            Client::Exchange(_) | Client::Fetch(_) => None,
         }
     }
 

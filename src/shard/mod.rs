@@ -86,13 +86,20 @@ mod gossip;
 /// A second call beside one that is late.
 mod hedge;
 pub use gossip::Gossip;
+/// Answers that the router itself stores.
+pub mod stored;
+/// What an exchange tells the store.
+mod storing;
+/// Who comes back for an answer.
+mod fetch;
 mod meters;
 pub use meters::Meters;
 
-use crate::base::{AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab};
+use crate::base::{AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab, Slot};
 use crate::config::Config;
 use desk::Desk;
 use exchange::{Exchange, Happening};
+use fetch::Fetch;
 use lanes::Turn;
 use socket::SocketSession;
 use std::collections::BTreeSet;
@@ -102,6 +109,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Shard {
     exchanges: Slab<Box<Exchange>>,
+    /// Who comes back for answers.
+    fetches: Slab<Box<Fetch>>,
+    /// When each of them is sent something next, if nothing comes.
+    quiet: BTreeSet<(Instant, Slot)>,
     /// By the slot's index of a client: who it is now.
     clients: Vec<Option<(ClientId, Client)>>,
     /// WebSockets whose time is bounded, by its end.
@@ -118,6 +129,7 @@ pub struct Shard {
 enum Client {
     Exchange(ExchangeId),
     Socket(Box<SocketSession>),
+    Fetch(Slot),
 }
 
 /// What a shard is made of.
@@ -142,6 +154,8 @@ impl Shard {
         let rng = Rng::seeded(setup.seed);
         Self {
             exchanges: Slab::new(exchanges_max),
+            fetches: Slab::new(exchanges_max),
+            quiet: BTreeSet::new(),
             clients: Vec::new(),
             ends: BTreeSet::new(),
             stirred: Vec::new(),
@@ -181,6 +195,14 @@ impl Shard {
             Input::Tick => self.tick(now, out),
             Input::Config(config) => self.desk.reload(config),
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
+            Input::Told { asker, told } => self.told(now, asker, *told, out),
+            Input::Stop { exchange, name } => {
+                let is = self.exchanges.get(exchange.0).is_some_and(|e| e.name == name);
+                if is {
+                    self.step(exchange, Happening::Cancelled, now, out);
+                }
+            }
+            Input::SpoolRoom(room) => self.desk.spool_room = room,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Server(news) => self.desk.take_server(now.instant, &news),
             Input::Gossip(gossip) => {
@@ -210,7 +232,8 @@ impl Shard {
         let ready = self.desk.timers.next().into_iter().chain(end);
         let lease = Some(self.desk.leases.at).filter(|at| *at < Instant::NEVER);
         let ready = ready.chain(self.desk.cached.next()).chain(lease);
-        ready.chain(self.desk.warmers.next()).min()
+        let quiet = self.quiet.first().map(|(at, _)| *at);
+        ready.chain(self.desk.warmers.next()).chain(quiet).min()
     }
 
     /// The bytes of clients' requests that are in memory; who reads them counts there.
@@ -288,6 +311,8 @@ impl Shard {
         let parted = exchange.parted.take();
         let dropped_socket = exchange.dropped_socket.take();
         let settled = exchange.is_settled();
+        let handed = exchange.handed.take();
+        let again = handed.map(|id| fetch::again(exchange, id));
         // Who listened to the end, or until now.
         let left = parted.or_else(|| settled.then(|| exchange.down()));
         let turn = left.as_ref().and_then(|_| exchange.turn.take());
@@ -300,6 +325,9 @@ impl Shard {
         }
         if let Some(down) = left {
             self.forget(down, id, turn.map(|turn| *turn));
+        }
+        if let Some(fetch) = again {
+            self.begin_fetch(now, fetch, out);
         }
         if let Some(client) = dropped_socket {
             self.client_gone(now, client, out);
@@ -334,8 +362,10 @@ impl Shard {
                     self.step(exchange, Happening::ClientGone, now, out);
                 }
             }
+            Some(&mut Client::Fetch(slot)) => self.drop_fetch(slot),
             None => {}
         }
+        self.fetches_of_socket(client);
         self.drop_client(client);
     }
 
@@ -354,7 +384,9 @@ impl Shard {
                 for exchange in session.exchanges() {
                     self.step(exchange, what(), now, out);
                 }
+                self.socket_fetches_flow(client, congested, out);
             }
+            Some(&mut Client::Fetch(slot)) => self.fetch_flow(slot, congested, out),
             None => {}
         }
     }
@@ -362,6 +394,7 @@ impl Shard {
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.desk.heed_caches(now, out);
         self.keep_warm(now, out);
+        self.heed_quiet(now, out);
         while let Some((_, client)) = self
             .ends
             .first()
@@ -416,7 +449,7 @@ impl Shard {
         let until = match self.client(id) {
             None => return,
             Some(Client::Socket(session)) => session.until,
-            Some(Client::Exchange(_)) => Instant::NEVER,
+            Some(Client::Exchange(_) | Client::Fetch(_)) => Instant::NEVER,
         };
         self.ends.remove(&(until, id));
         self.clients[id.0.index as usize] = None;

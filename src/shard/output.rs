@@ -10,6 +10,7 @@ use crate::policy::bill::{Unit, atto_a_token, unit_prices};
 use crate::protocol::provider::HeaderList;
 use crate::shard::Gossip;
 use crate::shard::input::Slices;
+use crate::shard::stored::{Note, Question};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,10 @@ pub struct Call {
 pub enum Mail {
     /// Durable: never dropped. The shard keeps within the room it was told of, and refuses new exchanges beyond.
     Ledger(Box<LedgerRow>),
+    /// Durable, and done when the mail is taken: what is posted after it may speak of it.
+    Spool(Note),
+    /// Asks the store; the reply comes as `Input::Told`. Waits where it must, as many as there are who ask.
+    Ask(Box<Question>),
     /// A provider refused the credential of this generation: it shall be fetched anew now. Lossy: whoever waits is bounded by time.
     Refresh {
         source: Box<KeySource>,

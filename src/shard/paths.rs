@@ -4,6 +4,7 @@ use crate::base::Str;
 use crate::canon::{DialectName, Fault, FaultClass};
 use crate::protocol::provider::Deed;
 use crate::shard::cached;
+use crate::shard::fetch::{self, Want};
 use crate::shard::kept;
 use crate::shard::task::Task;
 use crate::shard::video;
@@ -19,6 +20,11 @@ pub(super) enum Ask {
     Model {
         dialect: DialectName,
         name: String,
+    },
+    /// Something of answers that are stored here.
+    Stored {
+        dialect: DialectName,
+        wanted: Box<fetch::Wanted>,
     },
     /// A WebSocket, of the native dialect or of Responses.
     Socket {
@@ -92,6 +98,7 @@ pub(super) fn read(method: &[u8], path: &[u8], beside: Beside<'_>) -> Ask {
         );
     }
     let Some((needs, ask)) = fixed(path, beside)
+        .or_else(|| stored(method, path, beside.query))
         .or_else(|| kept(method, path, beside.query))
         .or_else(|| gemini(path, beside.query))
         .or_else(|| video::paths::read(method, path, beside.query))
@@ -225,6 +232,67 @@ fn kept(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)>
         ..Line::new(DialectName::Responses, Task::Kept(deed))
     };
     Some((needs, Ask::Do(line)))
+}
+
+/// `/api/v1/responses` and what is below it; and answers of ours that are asked for as Responses does it.
+fn stored(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask)> {
+    let (dialect, rest) = match path.strip_prefix(b"/api/v1/responses") {
+        Some(rest) => (DialectName::Native, rest),
+        None => (DialectName::Responses, path.strip_prefix(b"/v1/responses")?),
+    };
+    let native = dialect == DialectName::Native;
+    let rest = std::str::from_utf8(rest).ok()?;
+    let of = |needs, id: &str, want| {
+        let id = id.into();
+        let wanted = Box::new(fetch::Wanted { id, want });
+        Some((needs, Ask::Stored { dialect, wanted }))
+    };
+    let number = |name| value(query, name)?.parse().ok();
+    if rest.is_empty() && native {
+        let before = value(query, "before").unwrap_or_default().into();
+        let most = number("limit").unwrap_or(LISTED).clamp(1, LISTED_MAX) as u16;
+        return of("GET", "", Want::List { before, most });
+    }
+    let rest = rest.strip_prefix('/')?;
+    let (id, below) = match rest.split_once('/') {
+        Some((id, below)) => (id, below),
+        None => (rest, ""),
+    };
+    let ours = id.starts_with(OURS) && id.len() <= ID_BYTES_MAX;
+    if !(native || ours) || id.is_empty() {
+        return None;
+    }
+    let streams = value(query, "stream") == Some("true");
+    match (below, method) {
+        ("events", _) if native => {
+            let after = number("after");
+            of("GET", id, Want::Events { after, numbered: true })
+        }
+        ("", b"DELETE") => of("DELETE", id, Want::Delete),
+        ("", b"GET" | b"HEAD") if native => of("GET", id, Want::Answer),
+        ("", b"GET" | b"HEAD") if streams => {
+            let after = number("starting_after");
+            of("GET", id, Want::Events { after, numbered: false })
+        }
+        ("", b"GET" | b"HEAD") => of("GET", id, Want::Response),
+        ("", _) => of("GET or DELETE", id, Want::Answer),
+        ("cancel", _) => of("POST", id, Want::Cancel),
+        _ => None,
+    }
+}
+
+/// What the names of our own answers begin with.
+const OURS: &str = "stk_";
+
+/// Answers of one page, unless said otherwise, and at most.
+const LISTED: u64 = 20;
+const LISTED_MAX: u64 = 100;
+
+/// The first value of `name` in a query, as it stands there: ids and numbers need no escapes.
+fn value<'a>(query: &'a [u8], name: &str) -> Option<&'a str> {
+    let query = std::str::from_utf8(query).ok()?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(n, _)| *n == name).map(|(_, value)| value)
 }
 
 /// Longer ones are no provider's.

@@ -46,6 +46,16 @@ impl Exchange {
         self.write_row(desk, false, out);
         self.begun_attempt(desk);
         let place = (decision.endpoint, decision.key);
+        let open = OpenAttempt {
+            number: self.tally.attempts,
+            endpoint: decision.endpoint,
+            pool: decision.pool,
+            key: decision.key,
+            began: now,
+            decision: decision.reason,
+        };
+        self.open = Some(open);
+        self.note_call(desk, open, now, out);
         self.push_call(desk, id, place, (head, body), now, out);
         let (at, pool) = (decision.endpoint, decision.pool);
         let foreseen = self.foresee(
@@ -70,14 +80,6 @@ impl Exchange {
         if let Some(breaker) = epoch.breaker(decision.endpoint, decision.pool) {
             breaker.called(now.instant, patience);
         }
-        self.open = Some(OpenAttempt {
-            number: self.tally.attempts,
-            endpoint: decision.endpoint,
-            pool: decision.pool,
-            key: decision.key,
-            began: now,
-            decision: decision.reason,
-        });
         let timeouts = config.models[endpoint.model.0 as usize].timeouts;
         let total_at = (now.instant + timeouts.total).min(self.gives_up_at());
         let at = (now.instant + timeouts.connect).min(total_at);

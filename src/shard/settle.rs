@@ -14,6 +14,7 @@ use crate::shard::exchange::{Attempt, Down, Exchange, LastFailure, OpenAttempt, 
 use crate::shard::gossip::{Gossip, News};
 use crate::shard::line::Claims;
 use crate::shard::relay::Relay;
+use crate::shard::stored::State;
 use crate::shard::{LedgerRow, LogLine, Mail, Outcome, Output, Under, reply, route, stream};
 use bytes::BytesMut;
 
@@ -35,6 +36,7 @@ impl Exchange {
         let id = relay.upstream_id.clone();
         self.keep_question(desk, &mut attempt, &usage);
         self.settle_attempt(desk, attempt, usage, id, Outcome::Done, now);
+        self.note_state(State::Complete);
         desk.meters.exchanges_done += 1;
         if !relay.dropped().is_empty() {
             let fields = vec![
@@ -409,10 +411,13 @@ impl Exchange {
                     more.push(("x-should-retry", should.to_string().into()));
                 }
                 let head = self.response_head(None, status, stream::JSON, &more);
+                let body = reply::in_array(self.array, body);
+                self.note_head(status, stream::JSON);
+                self.note_sent(&body, out);
                 out.push(Output::Respond {
                     client,
                     head,
-                    body: reply::in_array(self.array, body),
+                    body,
                     end: true,
                 });
                 self.ended = true;
@@ -433,22 +438,29 @@ impl Exchange {
     ) -> Phase {
         desk.meters.failed(fault.class);
         match self.down.clone() {
-            Down::Http(client) if !self.head_sent => {
-                let (status, body) = dialect::write_error(self.dialect, fault, &self.name);
-                let head =
-                    self.response_head(None, status, stream::JSON, &reply::retry_after(fault));
-                out.push(Output::Respond {
-                    client,
-                    head,
-                    body: reply::in_array(self.array, body),
-                    end: true,
-                });
-                self.ended = true;
-            }
+            Down::Http(_) | Down::Gone if !self.head_sent => self.say_refusal(fault, out),
             Down::Http(_) | Down::Socket { .. } => self.say_in_stream(now, fault, out),
             Down::Gone => {}
         }
         self.settled(desk, now, out)
+    }
+
+    /// Tells the client `fault` by status, which is all of its answer; who is gone finds it so.
+    pub fn say_refusal(&mut self, fault: &Fault, out: &mut Vec<Output>) {
+        let (status, body) = dialect::write_error(self.dialect, fault, &self.name);
+        let body = reply::in_array(self.array, body);
+        self.note_head(status, stream::JSON);
+        self.note_sent(&body, out);
+        if let Down::Http(client) = self.down {
+            let head = self.response_head(None, status, stream::JSON, &reply::retry_after(fault));
+            out.push(Output::Respond {
+                client,
+                head,
+                body,
+                end: true,
+            });
+        }
+        self.ended = true;
     }
 
     /// Tells the client `fault` as an event of its stream, and ends it.
@@ -486,12 +498,14 @@ impl Exchange {
         }
     }
 
-    fn write(&self, said: BytesMut, out: &mut Vec<Output>) {
+    fn write(&mut self, said: BytesMut, out: &mut Vec<Output>) {
+        let bytes = said.freeze();
+        self.note_sent(&bytes, out);
         match &self.down {
-            Down::Http(client) | Down::Socket { client, .. } if !said.is_empty() => {
+            Down::Http(client) | Down::Socket { client, .. } if !bytes.is_empty() => {
                 out.push(Output::Write {
                     client: *client,
-                    bytes: said.freeze(),
+                    bytes,
                 });
             }
             _ => {}
@@ -507,6 +521,10 @@ impl Exchange {
         out: &mut Vec<Output>,
     ) -> Phase {
         self.end_rival(desk, now, out);
+        self.note_state(match outcome {
+            Outcome::Cancelled => State::Cancelled,
+            Outcome::Done | Outcome::Failed(_) => State::Failed,
+        });
         match std::mem::take(&mut self.phase) {
             Phase::Calling(attempt) | Phase::Refused(attempt, _) => {
                 out.push(Output::Cancel {
@@ -532,7 +550,7 @@ impl Exchange {
                 let id = relay.upstream_id.clone();
                 self.settle_attempt(desk, attempt, usage, id, outcome, now);
             }
-            Phase::Waiting { .. } | Phase::Reading | Phase::Settled => {}
+            Phase::Waiting { .. } | Phase::Claiming(_) | Phase::Reading | Phase::Settled => {}
         }
         if let (Outcome::Failed(class), false) = (outcome, self.ended) {
             desk.meters.failed(class);
@@ -624,6 +642,7 @@ impl Exchange {
 
     /// The rows that are not written yet: of an attempt that ended, and of the one that is open, of which nobody can say any more what it used.
     pub fn interrupted(&self, now: Now, out: &mut Vec<Output>) {
+        self.note_interrupted(now, out);
         if let Some(row) = &self.row {
             let row = LedgerRow {
                 last: self.open.is_none(),
@@ -639,9 +658,10 @@ impl Exchange {
                 self.row_of_open(open, last, now),
             ))));
         }
+        self.note_interrupted(now, out);
     }
 
-    fn row_of_open(&self, open: OpenAttempt, last: bool, now: Now) -> LedgerRow {
+    pub(super) fn row_of_open(&self, open: OpenAttempt, last: bool, now: Now) -> LedgerRow {
         let endpoint = &self.config.endpoints[open.endpoint.0 as usize];
         let usage = self.usage_unsaid();
         let cost = bill(&usage, endpoint.price.on(self.begun.wall));
@@ -689,6 +709,7 @@ impl Exchange {
     /// The end of an exchange: what it holds of its tenant goes back, exactly once.
     pub fn settled(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
         self.write_row(desk, true, out);
+        self.note_end(desk, now, out);
         if let Some(hold) = self.tenant_hold.take() {
             let epoch = desk.epoch(self.epoch);
             epoch.settle(self.who(), hold, self.tally.used, self.tally.cost, now);

@@ -8,6 +8,7 @@ use crate::protocol::framing::websocket::{self, Message, Side, Socket, Violation
 use crate::shard::admit::{KeyHash, Opened, key_hash};
 use crate::shard::desk::whole_seconds;
 use crate::shard::exchange::{Down, Happening, PassingHeaders};
+use crate::shard::fetch::{Want, Wanted};
 use crate::shard::lane_asks;
 use crate::shard::lanes::{Lanes, Store, Turn};
 use crate::shard::paths::Line;
@@ -260,12 +261,13 @@ impl Shard {
             Ok(M::Cancel { id }) => self
                 .socket_cancel(now, client, &id, out)
                 .map_err(|fault| (Some(id), fault)),
-            Ok(M::Resume { id, response, .. }) => {
-                let message = format!(
-                    "the answer {response} cannot be resumed: this version keeps no answers"
-                );
-                Err((id, Fault::new(FaultClass::NotFound, message)))
-            }
+            Ok(M::Resume {
+                id,
+                response,
+                after,
+            }) => self
+                .socket_resume(now, client, (id.clone(), response, after), out)
+                .map_err(|fault| (id, fault)),
             Err(refused) => Err((refused.id, refused.fault)),
         };
         if let Err((request_id, fault)) = done {
@@ -384,6 +386,36 @@ impl Shard {
             exchange.congested_since = congested.then_some(now.instant);
         }
         Ok(id)
+    }
+
+    /// Says again what came after an event of an answer, and goes on with it.
+    fn socket_resume(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        (request_id, id, after): (Option<Str>, Str, u64),
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let Some(Client::Socket(session)) = self.client(client) else {
+            return Ok(());
+        };
+        let Some(key) = session.key else {
+            let message = "show a client key first: {\"type\":\"auth\",\"api_key\":…}";
+            return Err(
+                Fault::new(FaultClass::Unauthenticated, message).with_code("missing_api_key")
+            );
+        };
+        let key = self.desk.client_key(&key, now.wall)?;
+        let config = self.desk.config();
+        let tenant = config.client_keys[key.0 as usize].tenant;
+        let tenant = config.tenants[tenant.0 as usize].name.as_str().into();
+        let want = Want::Events {
+            after: (after > 0).then_some(after),
+            numbered: true,
+        };
+        let wanted = Wanted { id, want };
+        self.fetch_on_socket(now, (client, request_id), tenant, wanted, out);
+        Ok(())
     }
 
     /// The client wants no answer any more, whatever it would want if it had left.

@@ -485,6 +485,7 @@ impl Exchange {
             return;
         }
         let bytes = said.split().freeze();
+        self.note_sent(&bytes, out);
         self.saw = true;
         self.comment_at = now.instant + self.config.limits.sse_comment;
         match &self.down {
@@ -556,6 +557,10 @@ impl Exchange {
     fn finish_whole(&mut self, attempt: &Attempt, body: Bytes, out: &mut Vec<Output>) {
         self.saw = true;
         self.ended = true;
+        if let Some(kind) = self.answer_kind.clone() {
+            self.note_head(200, &kind);
+        }
+        self.note_sent(&body, out);
         if let Down::Http(client) = self.down {
             let head = self.response_head(Some(attempt), 200, JSON, &[]);
             self.head_sent = true;
@@ -715,8 +720,8 @@ impl Exchange {
         if !self.dropped.is_empty() {
             headers.push(("x-stokehold-dropped", self.dropped.join(", ").into()));
         }
-        // The index of answers is not there yet; nothing costs more without it.
-        if self.controls.idempotency_key.is_some() {
+        // Where nothing is stored, nothing can be found again.
+        if self.controls.idempotency_key.is_some() && self.storing.is_none() {
             headers.push(("x-stokehold-ignored", Str::from_static("idempotency-key")));
         }
         headers.extend(more.iter().cloned());
@@ -764,7 +769,7 @@ pub(super) const CROWDED: &str = "connections_in_use";
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 /// A stream that is one JSON array, as Google names it.
-const ARRAY: &str = "application/json; charset=UTF-8";
+pub(super) const ARRAY: &str = "application/json; charset=UTF-8";
 
 /// After the provider's end mark, how long HTTP's own end may take: it lets the connection be used again.
 const TAIL: Duration = Duration::from_secs(2);

@@ -168,6 +168,17 @@ impl House {
         node.stop().expect("stops in time, all written");
     }
 
+    /// Stops, and starts again over the same data.
+    pub fn reopen(&mut self, plan: &Plan) {
+        self.stop();
+        let file = self.folder.path().join("stokehold.yaml");
+        std::fs::write(&file, plan.yaml(&self.folder.path().join("data"))).expect("written");
+        let loaded = node::read_config(&file).expect("a configuration");
+        let node = Node::start(loaded).expect("starts");
+        (self.at, self.operator) = (node.address(), node.operator());
+        self.node = Some(node);
+    }
+
     /// A figure of `/metrics`; 0 when it is not there.
     pub fn figure(&self, name: &str) -> f64 {
         figure(self.operator, name)
@@ -201,7 +212,11 @@ pub struct Program {
 
 impl Program {
     pub fn start(plan: &Plan) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), plan)
+    }
+
+    /// Over what lies in `folder`.
+    pub fn start_in(folder: TempDir, plan: &Plan) -> Self {
         let file = folder.path().join("stokehold.yaml");
         std::fs::write(&file, plan.yaml(&folder.path().join("data"))).expect("written");
         // Said at run time where the program was moved after its build.
@@ -239,6 +254,14 @@ impl Program {
             operator,
             said,
         }
+    }
+
+    /// Ends it where it stands, and gives back what it leaves.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().expect("ours");
+        let _ = self.child.wait();
+        let empty = tempfile::tempdir().expect("a folder");
+        std::mem::replace(&mut self.folder, empty)
     }
 
     pub fn signal(&self, name: &str) {

@@ -46,3 +46,5 @@ mod ledger;
 mod caches;
 /// Own servers that are asked how they are.
 mod servers;
+/// Answers that are found again.
+mod spool;

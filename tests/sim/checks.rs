@@ -9,6 +9,7 @@ use stokehold::base::{Instant, NanoUsd};
 use stokehold::canon::{DialectName, Event, Usage};
 use stokehold::fake::{Ended, Entry};
 use stokehold::policy::bill::Price;
+use stokehold::shard::stored::State;
 use stokehold::shard::{LedgerRow, Outcome, Standing};
 
 /// One call that a shard made.
@@ -26,6 +27,7 @@ pub fn all(world: &World) {
     healed_clients_are_served(world);
     nothing_is_left_open(world);
     each_call_has_one_row(world);
+    every_answer_is_stored_to_its_end(world);
     no_pool_goes_over_its_rate(world);
     the_ledger_equals_the_books(world);
     no_tenant_has_more_than_its_share_at_once(world);
@@ -211,6 +213,19 @@ fn nothing_is_left_open(world: &World) {
 }
 
 /// Each attempt in the ledger exactly once; of each exchange one row is the last, and it is.
+/// The store itself has seen that no piece is missing and none is there twice.
+fn every_answer_is_stored_to_its_end(world: &World) {
+    for (id, kept) in world.nodes.iter().flat_map(|node| &node.store.answers) {
+        assert_ne!(kept.state, State::Running, "{id}");
+        let rows = world.rows.iter().filter(|row| *row.exchange == **id);
+        let done = rows.clone().any(|row| row.outcome == Outcome::Done && row.last);
+        assert!(rows.count() > 0, "{id}");
+        if done && kept.state == State::Complete {
+            assert!(!kept.sent.is_empty(), "{id}");
+        }
+    }
+}
+
 fn each_call_has_one_row(world: &World) {
     let rows = || world.rows.iter().filter(|row| !kept::is_bill(row));
     let calls = world.calls.iter().filter(|call| !call.ask).count();

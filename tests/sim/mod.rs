@@ -9,6 +9,15 @@ mod films;
 mod kept;
 mod network;
 mod servers;
+/// Shared with the tests of the shard, which know these names by another path.
+mod named {
+    pub use stokehold::base::{ExchangeId, Str};
+    pub use stokehold::canon::{DialectName, Usage};
+    pub use stokehold::shard::stored::*;
+}
+#[path = "../../src/shard/tests/store.rs"]
+#[allow(dead_code, reason = "the other tests ask more of it")]
+mod store;
 mod world;
 
 use world::World;

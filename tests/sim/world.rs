@@ -6,6 +6,7 @@ use super::films;
 use super::kept::is_bill;
 use super::network::{Events, What};
 use super::servers::Servers;
+use super::store::Store;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -78,6 +79,7 @@ impl Sum {
 /// One shard with what `net` would keep for it.
 pub struct Node {
     pub shard: Shard,
+    pub store: Store,
     pub clients: Slab<Client>,
     pub calls: BTreeMap<AttemptId, OpenCall>,
     timer: Instant,
@@ -236,6 +238,7 @@ impl World {
                     secret: [7; 32],
                     restarts: 0,
                 }),
+                store: Store::default(),
                 clients: Slab::new(10_000),
                 calls: BTreeMap::new(),
                 timer: Instant::NEVER,
@@ -481,6 +484,10 @@ impl World {
         let (now, mut out) = (self.wall(), Vec::new());
         self.nodes[shard].shard.interrupted(now, &mut out);
         for output in out {
+            if let Output::Post(Mail::Spool(note)) = output {
+                self.nodes[shard].store.note(note);
+                continue;
+            }
             let Output::Post(Mail::Ledger(row)) = output else {
                 panic!("only rows")
             };
@@ -651,6 +658,8 @@ impl World {
             Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
             // Keys of simulated providers do not expire.
             Output::Post(Mail::Log(_) | Mail::Refresh { .. }) => {}
+            Output::Post(Mail::Spool(note)) => self.nodes[shard].store.note(note),
+            Output::Post(Mail::Ask(question)) => panic!("nobody asks the store: {question:?}"),
             Output::TellOne { shard: to, gossip } => self.carry(to, gossip),
             Output::Tell(gossip) => {
                 let at = self.now + Duration::from_micros(100);

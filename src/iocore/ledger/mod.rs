@@ -10,6 +10,8 @@ mod figures;
 mod price;
 /// A row as bytes.
 pub mod wire;
+/// A row for whoever asks for its answer.
+pub mod told;
 pub use failure::Failure;
 pub use figures::Figures;
 pub use wire::WireRow;

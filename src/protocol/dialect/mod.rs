@@ -13,6 +13,7 @@ pub mod embeddings;
 pub mod gemini;
 pub mod messages;
 pub mod native;
+pub mod replay;
 pub mod numbers;
 mod packed_ids;
 pub mod responses;
@@ -313,6 +314,9 @@ impl Encoder {
         match dialect {
             DialectName::Responses if events > 0 => {
                 Self::Responses(Box::new(responses::events::Encoder::after(opening, events)))
+            }
+            DialectName::Native if events > 0 => {
+                Self::Native(Box::new(native::events::Encoder::after(opening, events)))
             }
             dialect => Self::new(dialect, opening),
         }

@@ -8,6 +8,7 @@ mod completions;
 mod credentials;
 mod days;
 mod decide;
+mod fetch;
 mod field;
 mod hedge;
 mod kept;
@@ -24,6 +25,13 @@ mod reload;
 mod seals;
 mod servers;
 mod sockets;
+/// Shared with the simulator, which knows these names by another path.
+mod named {
+    pub use crate::base::{ExchangeId, Str};
+    pub use crate::canon::{DialectName, Usage};
+    pub use crate::shard::stored::*;
+}
+mod store;
 mod video;
 
 use super::*;
@@ -40,6 +48,7 @@ struct Rig {
     /// Since the last `take`.
     out: Vec<Output>,
     rows: Vec<LedgerRow>,
+    store: store::Store,
     clients: u32,
 }
 
@@ -118,6 +127,7 @@ impl Rig {
             },
             out: Vec::new(),
             rows: Vec::new(),
+            store: store::Store::default(),
             clients: 0,
         }
     }
@@ -125,10 +135,24 @@ impl Rig {
     fn on(&mut self, input: Input) {
         let from = self.out.len();
         self.shard.on(self.now, input, &mut self.out);
-        for output in &self.out[from..] {
-            if let Output::Post(Mail::Ledger(row)) = output {
-                self.rows.push((**row).clone());
+        for output in self.out.split_off(from) {
+            match output {
+                Output::Post(Mail::Spool(note)) => self.store.note(note),
+                Output::Post(Mail::Ask(question)) => self.store.ask(*question),
+                output => {
+                    if let Output::Post(Mail::Ledger(row)) = &output {
+                        if let Some(kept) = self.store.answers.get_mut(&*row.exchange) {
+                            kept.usage = row.usage.clone();
+                        }
+                        self.rows.push((**row).clone());
+                    }
+                    self.out.push(output);
+                }
             }
+        }
+        for (asker, told) in self.store.tell() {
+            let told = Box::new(told);
+            self.on(Input::Told { asker, told });
         }
     }
 
@@ -211,8 +235,9 @@ impl Rig {
     /// The one call made since the last look.
     #[track_caller]
     fn call(&mut self) -> AttemptId {
+        let out = format!("{:?}", self.out);
         let calls = self.calls();
-        assert_eq!(calls.len(), 1, "{calls:?}");
+        assert_eq!(calls.len(), 1, "{out}");
         self.on(Input::Sent {
             attempt: calls[0].attempt,
         });

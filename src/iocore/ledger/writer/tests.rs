@@ -101,6 +101,7 @@ pub fn config() -> Config {
             name: "d'émo \"\u{1F525}\n".to_owned(),
             limits: TenantLimits::default(),
             on_disconnect: OnDisconnect::Finish,
+            keep_prompts: false,
             cache_marks: crate::canon::controls::CacheMode::Auto,
             keep_warm: crate::config::KeepWarm::default(),
             strategy: None,
@@ -114,6 +115,14 @@ pub fn config() -> Config {
         endpoints: vec![],
         model_names: std::collections::BTreeMap::new(),
         routing: Routing::default(),
+        spool: crate::config::Spool {
+            enabled: false,
+            bytes_max: crate::base::ByteCount(64 << 20),
+            segment_bytes: crate::base::ByteCount(1 << 20),
+            sync_every: Duration::from_millis(100),
+            disk_free_min: crate::base::ByteCount(0),
+            abandoned_max: 10,
+        },
         video: Video {
             poll: zero,
             wait: zero,

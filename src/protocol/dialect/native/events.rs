@@ -197,6 +197,15 @@ impl Encoder {
         }
     }
 
+    /// Goes on after event `seq` of a stream that was said before.
+    #[must_use]
+    pub fn after(opening: Opening, seq: u64) -> Self {
+        Self {
+            seq,
+            ..Self::new(opening)
+        }
+    }
+
     /// Appends `event`. `Done` and `Error` append nothing: `finish` or `fail` follows them.
     pub fn event(&mut self, event: &Event, out: &mut BytesMut) {
         if self.ended {
