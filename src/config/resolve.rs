@@ -16,8 +16,8 @@ use crate::config::seals::Sealing;
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
-    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Spool,
-    Rights, Routing, RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
+    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect,
+    Rights, Routing, RuntimeChoice, Server, Spool, Tenant, TenantLimits, Timeouts, Tls, Video,
 };
 use crate::policy::choose::Strategy;
 use sha2::{Digest, Sha256};
@@ -339,7 +339,9 @@ fn spool(raw: Option<raw::RawSpool>) -> Spool {
         segment_bytes: or(s.segment_bytes, d.segment_bytes),
         sync_every: or(s.sync_every, d.sync_every),
         disk_free_min: or(s.disk_free_min, d.disk_free_min),
-        abandoned_max: s.abandoned_max.map_or(d.abandoned_max, |n| n.value as usize),
+        abandoned_max: s
+            .abandoned_max
+            .map_or(d.abandoned_max, |n| n.value as usize),
     })
 }
 

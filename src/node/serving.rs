@@ -3,9 +3,9 @@
 use crate::base::{Instant, Now, ShardId};
 use crate::config::Config;
 use crate::iocore::credentials::Table;
+use crate::iocore::lane::Receiver;
 use crate::iocore::ledger;
 use crate::iocore::resolve::Resolver;
-use crate::iocore::lane::Receiver;
 use crate::iocore::run::{Counters, Letter, ShardLanes};
 use crate::iocore::servers;
 use crate::net;

@@ -95,7 +95,9 @@ mod fetch;
 mod meters;
 pub use meters::Meters;
 
-use crate::base::{AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab, Slot};
+use crate::base::{
+    AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab, Slot,
+};
 use crate::config::Config;
 use desk::Desk;
 use exchange::{Exchange, Happening};
@@ -197,7 +199,10 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Told { asker, told } => self.told(now, asker, *told, out),
             Input::Stop { exchange, name } => {
-                let is = self.exchanges.get(exchange.0).is_some_and(|e| e.name == name);
+                let is = self
+                    .exchanges
+                    .get(exchange.0)
+                    .is_some_and(|e| e.name == name);
                 if is {
                     self.step(exchange, Happening::Cancelled, now, out);
                 }

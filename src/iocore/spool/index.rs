@@ -352,7 +352,9 @@ impl Index {
                 at: 0,
             };
             if let Some(known) = self.segments.get(&place.segment) {
-                let erased = known.segment.erase(place.at as usize, head, place.len as usize);
+                let erased = known
+                    .segment
+                    .erase(place.at as usize, head, place.len as usize);
                 done = done.and(erased);
             }
         }
@@ -370,7 +372,9 @@ impl Index {
             .segments
             .iter()
             .filter(|(_, known)| {
-                let rows = known.rows.is_some_and(|rows| committed(known.segment.shard) >= rows);
+                let rows = known
+                    .rows
+                    .is_some_and(|rows| committed(known.segment.shard) >= rows);
                 known.live == 0 && rows
             })
             .map(|(id, _)| *id)
@@ -411,7 +415,9 @@ impl Index {
 impl Entry {
     #[must_use]
     pub fn state(&self) -> State {
-        self.closed.as_ref().map_or(State::Running, |closed| closed.state)
+        self.closed
+            .as_ref()
+            .map_or(State::Running, |closed| closed.state)
     }
 
     #[must_use]

@@ -155,7 +155,10 @@ impl Keeper {
         let lost: u64 = self.p.supplies.iter().map(|s| s.lost.load(Relaxed)).sum();
         if lost > self.told_lost {
             let records = lost - self.told_lost;
-            tracing::error!(records, "the disk has no room: what was sent to clients is not in the spool");
+            tracing::error!(
+                records,
+                "the disk has no room: what was sent to clients is not in the spool"
+            );
             self.told_lost = lost;
         }
     }
@@ -389,7 +392,12 @@ impl Keeper {
     }
 
     fn tell_room(&mut self) {
-        let left = self.p.config.bytes_max.0.saturating_sub(self.p.index.bytes());
+        let left = self
+            .p
+            .config
+            .bytes_max
+            .0
+            .saturating_sub(self.p.index.bytes());
         let stat = nix::sys::statvfs::statvfs(&self.p.folder);
         let free = stat.map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
         let segment = self.p.config.segment_bytes.0;
@@ -398,7 +406,11 @@ impl Keeper {
             return;
         }
         if full {
-            tracing::error!(left, free, "the spool is full: new requests are refused until answers are archived");
+            tracing::error!(
+                left,
+                free,
+                "the spool is full: new requests are refused until answers are archived"
+            );
         } else if self.full == Some(true) {
             tracing::info!("the spool has room again");
         }
@@ -458,4 +470,3 @@ fn found(entry: &Entry, sent: Option<bytes::Bytes>) -> Found {
         sent,
     }
 }
-

@@ -93,7 +93,8 @@ impl Segment {
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let mut head = [0; FILE_HEAD];
         let got = file.read_at(&mut head, 0)?;
-        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
+        let number =
+            |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
         let (version, shard) = (number(8) as u32, (number(8) >> 32) as u16);
         if got < FILE_HEAD || number(0) != MAGIC || version != VERSION || number(32) == 0 {
             return Ok(None);
