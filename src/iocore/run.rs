@@ -81,7 +81,7 @@ pub struct Shared {
     sent: Vec<AtomicU64>,
     committed: Vec<AtomicU64>,
     lives: Vec<AtomicU32>,
-    pub(super) spool_full: AtomicBool,
+    pub(super) spool: SpoolMeters,
     pub(super) unsettled: Vec<AtomicUsize>,
     backlog_max: usize,
     pub(super) written: AtomicU64,
@@ -90,6 +90,21 @@ pub struct Shared {
     dropped: Arc<AtomicU64>,
     /// Why the ledger is not written, for who asks whether we are ready.
     pub(super) trouble: watch::Sender<Option<String>>,
+}
+
+/// What the spool's keeper shows of it.
+#[derive(Debug, Default)]
+pub struct SpoolMeters {
+    pub full: AtomicBool,
+    pub bytes: AtomicU64,
+    pub answers: AtomicU64,
+    pub running: AtomicU64,
+    /// Segments that a shard had to make itself.
+    pub late: AtomicU64,
+    /// Records that found no room on the disk.
+    pub lost: AtomicU64,
+    /// Answers given up for room, since nobody archives them.
+    pub dropped: AtomicU64,
 }
 
 /// Counters since the start.
@@ -101,6 +116,14 @@ pub struct Meters {
     pub lines_dropped: u64,
     /// Rows sent and not yet written.
     pub rows_waiting: usize,
+    /// Of the spool, on disk.
+    pub spool_bytes: u64,
+    /// Not archived, and those of them that still come.
+    pub spool_answers: u64,
+    pub spool_running: u64,
+    pub spool_late: u64,
+    pub spool_lost: u64,
+    pub spool_dropped: u64,
 }
 
 /// Reads the counters, from any thread.
@@ -117,13 +140,21 @@ impl Counters {
             commits_failed: shared.failures.load(Relaxed),
             lines_dropped: shared.dropped.load(Relaxed),
             rows_waiting: shared.waiting(),
+            spool_bytes: shared.spool.bytes.load(Relaxed),
+            spool_answers: shared.spool.answers.load(Relaxed),
+            spool_running: shared.spool.running.load(Relaxed),
+            spool_late: shared.spool.late.load(Relaxed),
+            spool_lost: shared.spool.lost.load(Relaxed),
+            spool_dropped: shared.spool.dropped.load(Relaxed),
         }
     }
 
-    /// What keeps the ledger from being written, when it does not pass by itself or lasts; `None` while all is well.
+    /// What keeps the ledger or the spool from being written, when it does not pass by itself or lasts; `None` while all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble.borrow().clone()
+        let full = self.0.spool.full.load(Relaxed);
+        let told = || "the spool is full: answers wait to be archived".to_owned();
+        self.0.trouble.borrow().clone().or(full.then(told))
     }
 }
 

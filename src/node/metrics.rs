@@ -200,6 +200,36 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         "Rows not written yet.",
         written.rows_waiting,
     );
+    page.gauge(
+        "spool_bytes",
+        "Of answers on disk that are not archived yet, prepared files included.",
+        written.spool_bytes,
+    );
+    page.gauge(
+        "spool_answers",
+        "Answers in the spool.",
+        written.spool_answers,
+    );
+    page.gauge(
+        "spool_answers_running",
+        "Those of them that still come.",
+        written.spool_running,
+    );
+    page.counter(
+        "spool_segments_late_total",
+        "Files that a shard had to make itself, since none lay ready.",
+        written.spool_late,
+    );
+    page.counter(
+        "spool_records_lost_total",
+        "Records that found no room on the disk.",
+        written.spool_lost,
+    );
+    page.counter(
+        "spool_answers_dropped_total",
+        "Answers given up for room where nothing is archived.",
+        written.spool_dropped,
+    );
     page.counter(
         "log_lines_dropped_total",
         "Log lines that found no room.",

@@ -120,7 +120,33 @@ impl Keeper {
         self.sync();
         let shared = Arc::clone(&self.p.shared);
         self.p.index.sweep(|shard| shared.committed(shard));
+        self.make_room();
         self.tell_room();
+        self.show();
+    }
+
+    fn show(&self) {
+        let (meters, index) = (&self.p.shared.spool, &self.p.index);
+        meters.bytes.store(index.bytes(), Relaxed);
+        meters.answers.store(index.len() as u64, Relaxed);
+        meters.running.store(index.running() as u64, Relaxed);
+        let sum = |of: fn(&Supply) -> u64| self.p.supplies.iter().map(|s| of(s)).sum();
+        meters.late.store(sum(|s| s.late.load(Relaxed)), Relaxed);
+        meters.lost.store(sum(|s| s.lost.load(Relaxed)), Relaxed);
+    }
+
+    /// Where nobody archives, the spool is all there is: the oldest answers make room for new ones.
+    fn make_room(&mut self) {
+        if !self.p.archivist.is_nobody() {
+            return;
+        }
+        let most = self.p.config.bytes_max.0;
+        let reserve = self.p.config.segment_bytes.0 * (1 + 2 * self.p.supplies.len() as u64);
+        if self.p.index.bytes() + reserve <= most {
+            return;
+        }
+        let dropped = self.p.index.drop_oldest();
+        self.p.shared.spool.dropped.fetch_add(dropped, Relaxed);
     }
 
     /// A segment lies ready for each shard, as long as there is room.
@@ -415,7 +441,7 @@ impl Keeper {
             tracing::info!("the spool has room again");
         }
         self.full = Some(full);
-        self.p.shared.spool_full.store(full, Relaxed);
+        self.p.shared.spool.full.store(full, Relaxed);
         for shard in 0..self.p.replies.len() {
             let input = Input::SpoolRoom(!full);
             self.unsent.push_back((shard, Letter { life: None, input }));

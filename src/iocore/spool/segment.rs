@@ -15,6 +15,9 @@ pub const FILE_HEAD: usize = 64;
 const MAGIC: u64 = u64::from_le_bytes(*b"stkspool");
 const VERSION: u32 = 1;
 
+/// Where the file's head says that the ledger has its rows.
+const SETTLED: usize = 40;
+
 /// What all threads may know of a segment.
 #[derive(Debug)]
 pub struct Segment {
@@ -31,6 +34,8 @@ pub struct Segment {
     written: AtomicUsize,
     /// Nobody writes it any more.
     closed: AtomicBool,
+    /// The ledger has all rows that stand in it, as was written down there.
+    pub settled: AtomicBool,
 }
 
 /// A segment that is, or will be, written.
@@ -62,6 +67,15 @@ impl Segment {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Writes down that the ledger has its rows, so that no start offers them to it again.
+    pub fn settle(&self) -> io::Result<()> {
+        if !self.settled.swap(true, Ordering::AcqRel) {
+            self.file
+                .write_all_at(&1_u64.to_le_bytes(), SETTLED as u64)?;
+        }
+        Ok(())
     }
 
     /// Makes of the record at `at` one of which only its length is left.
@@ -110,6 +124,7 @@ impl Segment {
             // Who reads it finds its end by the checksums.
             written: AtomicUsize::new(bytes),
             closed: AtomicBool::new(true),
+            settled: AtomicBool::new(number(SETTLED) == 1),
         }))
     }
 }
@@ -128,6 +143,7 @@ impl Page {
             family: AtomicU64::new(0),
             written: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
         };
         Ok(Self {
             segment: std::sync::Arc::new(segment),
