@@ -326,6 +326,7 @@ impl IoCore {
             supplies,
             index: recovered.index,
             questions,
+            ledger: path.clone(),
             replies,
             archivist: Archivist::default(),
             shared: shared.clone(),
