@@ -357,6 +357,7 @@ impl IoCore {
             supplies,
             index: recovered.index,
             questions,
+            ledger: path.clone(),
             replies,
             archivist: Archivist::default(),
             shared: shared.clone(),

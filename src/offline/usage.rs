@@ -2,7 +2,7 @@
 
 use crate::base::WallTime;
 use crate::iocore::calendar;
-use crate::iocore::ledger::{self, Dimension, Group, Query, Reader, Report, Totals};
+use crate::iocore::ledger::{self, Dimension, Group, Query, Reader, Totals};
 use anyhow::{Context, anyhow, bail};
 use std::io::Write;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut all = Totals::default();
     groups.iter().for_each(|group| all.add(&group.totals));
     if args.json {
-        writeln!(out, "{}", json(&query, &report, &all))?;
+        writeln!(out, "{}", report.json(&query.by, |_| true))?;
         return Ok(());
     }
     let mut table = table(&query, groups);
@@ -221,26 +221,4 @@ fn csv(cell: &str) -> String {
     } else {
         cell.to_owned()
     }
-}
-
-fn json(query: &Query, report: &Report, all: &Totals) -> serde_json::Value {
-    let sums = |totals: &Totals| {
-        totals
-            .iter()
-            .map(|(name, n)| (name.to_owned(), n.into()))
-            .collect::<serde_json::Map<_, _>>()
-    };
-    let line = |group: &Group| {
-        let mut line = sums(&group.totals);
-        let names = query.by.iter().zip(&group.names);
-        line.extend(names.map(|(d, name)| (d.as_str().to_owned(), name.clone().into())));
-        line
-    };
-    let lines: Vec<_> = report.groups.iter().map(line).collect();
-    serde_json::json!({
-        "since": calendar::rfc3339(report.since),
-        "until": calendar::rfc3339(report.until),
-        "groups": lines,
-        "total": sums(all),
-    })
 }

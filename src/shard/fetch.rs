@@ -68,6 +68,12 @@ pub(super) enum Want {
     },
     Cancel,
     Delete,
+    /// What the tenant has spent: no answer, and asked as they are.
+    Usage {
+        since: Str,
+        until: Str,
+        by: Str,
+    },
 }
 
 /// What a request line asks of stored answers.
@@ -128,6 +134,11 @@ impl Fetch {
             },
             Want::Cancel => What::Cancel { id },
             Want::Delete => What::Delete { id },
+            Want::Usage { since, until, by } => What::Usage {
+                since: since.clone(),
+                until: until.clone(),
+                by: by.clone(),
+            },
         }
     }
 
@@ -187,7 +198,8 @@ impl Shard {
     }
 
     pub(super) fn begin_fetch(&mut self, now: Now, mut fetch: Fetch, out: &mut Vec<Output>) {
-        if !self.desk.spools {
+        let of_answers = !matches!(fetch.want, Want::Usage { .. });
+        if of_answers && !self.desk.spools {
             let fault = Fault::new(
                 FaultClass::NotFound,
                 "this router stores no answers (spool: enabled: false)",
@@ -315,6 +327,8 @@ impl Shard {
                 let body = listed(&answers, more);
                 self.tell_json(fetch, body, out)
             }
+            Told::Usage(Ok(json)) => self.tell_json(fetch, json.into_bytes(), out),
+            Told::Usage(Err((field, why))) => Next::Refused(Fault::invalid(field, why)),
             Told::Done(done) => self.done(fetch, done, out),
             Told::Free | Told::Taken { .. } => Next::Refused(Fault::new(
                 FaultClass::Internal,

@@ -144,6 +144,7 @@ fn fixed(path: &[u8], beside: Beside<'_>) -> Option<(&'static str, Ask)> {
             let dialect = listing(beside);
             ("GET", Ask::Models { dialect })
         }
+        b"/api/v1/usage" => ("GET", usage(beside.query)),
         b"/api/v1/models" => ("GET", Ask::Models { dialect: Native }),
         b"/v1beta/models" => (
             "GET",
@@ -292,6 +293,27 @@ fn stored(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask
         ("", _) => of("GET or DELETE", id, Want::Answer),
         ("cancel", _) => of("POST", id, Want::Cancel),
         _ => None,
+    }
+}
+
+/// `/api/v1/usage?since=7d&until=now&by=model,day`.
+fn usage(query: &[u8]) -> Ask {
+    let said = |name, default: &str| {
+        let value = value(query, name).filter(|value| !value.is_empty());
+        let value = value.unwrap_or(default);
+        // A comma, and the colon of a time, as some clients write them.
+        let plain = value.replace("%2C", ",").replace("%2c", ",");
+        plain.replace("%3A", ":").replace("%3a", ":").into()
+    };
+    let want = Want::Usage {
+        since: said("since", "24h"),
+        until: said("until", "now"),
+        by: said("by", ""),
+    };
+    let id = Str::new();
+    Ask::Stored {
+        dialect: DialectName::Native,
+        wanted: Box::new(fetch::Wanted { id, want }),
     }
 }
 

@@ -166,6 +166,8 @@ pub enum What {
     Cancel { id: Str },
     /// Forget it everywhere.
     Delete { id: Str },
+    /// What was spent, by the words of the request.
+    Usage { since: Str, until: Str, by: Str },
 }
 
 /// What the store says.
@@ -183,6 +185,8 @@ pub enum Told {
     Listed { answers: Vec<Str>, more: bool },
     /// Whether there was one.
     Done(bool),
+    /// What was spent, as JSON; or which parameter is wrong, and why.
+    Usage(Result<Str, (&'static str, String)>),
     /// The store cannot be read at the moment; why, without anything secret.
     Unreadable(String),
 }

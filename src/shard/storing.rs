@@ -211,6 +211,7 @@ impl Exchange {
             | Told::Found(_)
             | Told::Piece(_)
             | Told::Listed { .. }
+            | Told::Usage(_)
             | Told::Done(_) => self.unclaimable(desk, now, out),
         }
     }

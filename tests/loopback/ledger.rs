@@ -2,7 +2,7 @@
 
 use super::books::rows;
 use super::client::Conn;
-use super::house::{House, Plan, on_both, on_both_crossed, until};
+use super::house::{House, KEY, Plan, on_both, on_both_crossed, until};
 use super::words::{Ask, Dialect};
 use rusqlite::Connection;
 use std::net::SocketAddr;
@@ -123,5 +123,59 @@ fn budgets_hold_over_a_restart() {
         let mut house = House::configured(|_| twice.yaml(&folder.path().join("data")));
         assert_eq!(status(house.at, "hello"), 200);
         house.stop();
+    });
+}
+
+/// A tenant asks what it has spent, and is told its own alone.
+#[test]
+fn a_tenant_is_told_what_it_spent_and_no_other() {
+    on_both_crossed(|plan| {
+        let house = House::configured(|data| {
+            let yaml = plan.yaml(data);
+            let other = "tenants:\n  - {id: other, keys: [{id: ko, secret: sk-other}]}\n";
+            yaml.replacen("tenants:\n", other, 1)
+        });
+        for number in 0..5 {
+            assert_eq!(status(house.at, &format!("ask {number}")), 200);
+        }
+        until("they are written", || {
+            house.figure("ledger_rows_written_total") >= 5.0
+        });
+        let get = |key: &str, query: &str| {
+            let shown = format!("Bearer {key}");
+            let path = format!("/api/v1/usage{query}");
+            let answer = house.connect().get(&path, &[("authorization", &shown)]);
+            let body: serde_json::Value = serde_json::from_str(&answer.text()).expect("JSON");
+            (answer.head.status, body)
+        };
+        let (status, told) = get(KEY, "?since=1h&by=model,outcome");
+        assert_eq!(status, 200, "{told}");
+        assert_eq!(
+            (&told["tenant"], &told["total"]["attempts"]),
+            (&"t".into(), &5.into())
+        );
+        assert_eq!(told["groups"].as_array().map(Vec::len), Some(1), "{told}");
+        assert_eq!(
+            (&told["groups"][0]["model"], &told["groups"][0]["outcome"]),
+            (&"own".into(), &"done".into())
+        );
+        assert!(told["total"]["cost"].as_i64() > Some(0), "{told}");
+        assert!(told["total"].get("provider_cost").is_none(), "{told}");
+        let (status, told) = get("sk-other", "?by=model");
+        assert_eq!(
+            (status, &told["total"]["attempts"]),
+            (200, &0.into()),
+            "{told}"
+        );
+        for (query, names) in [
+            ("?by=key", "by: `key` is none of"),
+            ("?since=soon", "since: `soon`"),
+            ("?since=now", "since: it must lie before until"),
+        ] {
+            let (status, told) = get(KEY, query);
+            assert_eq!(status, 400, "{told}");
+            assert!(told.to_string().contains(names), "{told}");
+        }
+        assert_eq!(get("sk-nobody", "").0, 401);
     });
 }

@@ -19,6 +19,8 @@ pub(crate) mod writer;
 pub use writer::{Committed, Writer};
 /// How long what is kept.
 mod retention;
+/// What tenants are told.
+pub mod asked;
 /// What budgets go on from.
 mod spent;
 mod report;

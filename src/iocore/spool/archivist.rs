@@ -108,6 +108,8 @@ fn unknown(what: &What) -> Told {
             answers: Vec::new(),
             more: false,
         },
+        // No answers: the keeper has it made.
+        What::Usage { .. } => Told::Unreadable("no report is made here".to_owned()),
         What::Cancel { .. } | What::Delete { .. } => Told::Done(false),
     }
 }

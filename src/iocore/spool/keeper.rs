@@ -10,6 +10,7 @@ use super::writer::{Supply, exchange};
 use crate::base::{FixedHasher, Instant, ShardId, Str};
 use crate::config;
 use crate::iocore::lane::{self, Receiver, Sender};
+use crate::iocore::ledger;
 use crate::iocore::run::{Letter, Shared, now};
 use crate::shard::Input;
 use crate::shard::stored::{Found, Piece, Question, State, Told, What};
@@ -35,6 +36,8 @@ pub struct Parts {
     pub supplies: Vec<Arc<Supply>>,
     pub index: Index,
     pub questions: Receiver<Asked>,
+    /// What tenants ask of their spending is read there.
+    pub ledger: PathBuf,
     pub replies: Vec<Sender<Letter>>,
     pub archivist: Archivist,
     pub shared: Arc<Shared>,
@@ -45,6 +48,8 @@ pub struct Keeper {
     /// Replies that had no place in their lane.
     unsent: VecDeque<(usize, Letter)>,
     waiting: Vec<Asked>,
+    /// Reports being made, each beside.
+    reports: Vec<(Asked, tokio::task::JoinHandle<Told>)>,
     /// Requests that may be asked of a provider and have not been yet, by tenant and key.
     pending: HashMap<(Str, [u8; 32]), Pending, FixedHasher>,
     full: Option<bool>,
@@ -62,6 +67,8 @@ struct Pending {
 
 /// Bytes of an answer that are sent to a shard at once.
 const PIECE_BYTES: usize = 64 << 10;
+/// Reports that may be made at once: each reads the ledger on a thread of its own.
+const REPORTS_MAX: usize = 8;
 /// While somebody waits for more of a running answer.
 const TAIL_PAUSE: Duration = Duration::from_millis(4);
 
@@ -72,6 +79,7 @@ impl Keeper {
             p: parts,
             unsent: VecDeque::new(),
             waiting: Vec::new(),
+            reports: Vec::new(),
             pending: HashMap::default(),
             full: None,
             synced_at: now().instant,
@@ -83,7 +91,8 @@ impl Keeper {
     /// Until the I/O core stops; then what is there is brought to the disk.
     pub async fn keep(&mut self) {
         loop {
-            let pause = match self.waiting.is_empty() && self.unsent.is_empty() {
+            let idle = self.waiting.is_empty() && self.reports.is_empty();
+            let pause = match idle && self.unsent.is_empty() {
                 true => self.p.config.sync_every.min(Duration::from_millis(50)),
                 false => TAIL_PAUSE,
             };
@@ -116,6 +125,7 @@ impl Keeper {
             self.answer(asked);
         }
         self.look_at_waiting();
+        self.look_at_reports();
         self.hand_over();
         self.sync();
         let shared = Arc::clone(&self.p.shared);
@@ -267,6 +277,25 @@ impl Keeper {
                 None => Reply::Elsewhere,
             },
             What::List { .. } => Reply::Elsewhere,
+            What::Usage { .. } if self.reports.len() >= REPORTS_MAX => {
+                let why = "too many ask for reports at once".to_owned();
+                Reply::Now(Told::Unreadable(why))
+            }
+            What::Usage { since, until, by } => {
+                let words = (since.clone(), until.clone(), by.clone());
+                let (path, tenant, wall) = (self.p.ledger.clone(), tenant.clone(), now().wall);
+                let report = tokio::task::spawn_blocking(move || {
+                    let (since, until, by) = &words;
+                    ledger::asked::answer(&path, &tenant, (since, until, by), wall)
+                });
+                let asked = Asked {
+                    shard: asked.shard,
+                    life: asked.life,
+                    question: asked.question.clone(),
+                };
+                self.reports.push((asked, report));
+                Reply::Never
+            }
         }
     }
 
@@ -333,6 +362,23 @@ impl Keeper {
             .retain(|(tenant, _), pending| index.find(tenant, &pending.name).is_none());
         for asked in std::mem::take(&mut self.waiting) {
             self.answer(asked);
+        }
+    }
+
+    /// Those that are made go to who asked.
+    fn look_at_reports(&mut self) {
+        let (done, open) = std::mem::take(&mut self.reports)
+            .into_iter()
+            .partition(|(_, report)| report.is_finished());
+        self.reports = open;
+        for (asked, report) in done {
+            // It is finished: this takes what it said, and never waits.
+            let told = futures_lite::future::block_on(futures_lite::future::poll_once(report));
+            let told = match told {
+                Some(Ok(told)) => told,
+                Some(Err(_)) | None => Told::Unreadable("the report broke off".to_owned()),
+            };
+            self.reply(&asked, told);
         }
     }
 

@@ -193,6 +193,7 @@ impl Store {
                     more: false,
                 }
             }
+            What::Usage { .. } => Told::Usage(Ok("{}".into())),
             What::Cancel { id } => Told::Done(
                 self.find(tenant, id)
                     .is_some_and(|k| k.state == State::Running),
