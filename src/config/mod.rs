@@ -67,6 +67,8 @@ pub struct Config {
     pub limits: Limits,
     pub log: Log,
     pub ledger: Ledger,
+    /// Where several instances meet; `None`: this one is alone.
+    pub redis: Option<Redis>,
     pub tenants: Vec<Tenant>,
     pub client_keys: Vec<ClientKey>,
     pub providers: Vec<Provider>,
@@ -198,6 +200,21 @@ pub struct Ledger {
     pub commit_rows: usize,
     /// Rows that may wait for the disk, for each shard; at the bound admission is refused.
     pub backlog_rows_max: usize,
+}
+
+/// What instances share their limits over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redis {
+    /// May hold a password.
+    pub url: Secret,
+    /// Counts before one in the address.
+    pub password: Option<Secret>,
+    /// Instances of one namespace share; all keys begin with it.
+    pub namespace: String,
+    /// Of connecting and of each command.
+    pub timeout: Duration,
+    /// An instance that never heard of the others takes a part of the tenth that is left over for so many.
+    pub instances_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

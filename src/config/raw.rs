@@ -22,6 +22,7 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     pub log: Option<RawLog>,
     pub ledger: Option<RawLedger>,
+    pub redis: Option<RawRedis>,
     pub timeouts: Option<RawTimeouts>,
     pub routing: Option<RawRouting>,
     pub video: Option<RawVideo>,
@@ -45,6 +46,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         limits: f.section("limits", limits),
         log: f.section("log", log),
         ledger: f.section("ledger", ledger),
+        redis: f.section("redis", redis),
         timeouts: f.section("timeouts", timeouts),
         routing: f.section("routing", routing),
         video: f.section("video", video),
@@ -175,6 +177,26 @@ fn ledger(f: &mut F<'_, '_, '_>) -> RawLedger {
         commit_every: f.duration("commit_every", Duration::from_millis(1), MINUTE),
         commit_rows: f.count("commit_rows", 1, MILLION),
         backlog_rows_max: f.count("backlog_rows_max", 1, 100 * MILLION),
+    }
+}
+
+pub struct RawRedis {
+    pub place: Place,
+    pub url: Option<At<String>>,
+    pub password: Option<At<String>>,
+    pub namespace: Option<At<String>>,
+    pub timeout: Option<At<Duration>>,
+    pub instances_max: Option<At<u64>>,
+}
+
+fn redis(f: &mut F<'_, '_, '_>) -> RawRedis {
+    RawRedis {
+        place: f.place,
+        url: f.secret("url"),
+        password: f.secret("password"),
+        namespace: f.text("namespace"),
+        timeout: f.duration("timeout", Duration::from_millis(10), Duration::from_secs(2)),
+        instances_max: f.count("instances_max", 1, 1_000),
     }
 }
 

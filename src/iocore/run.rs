@@ -10,10 +10,11 @@ use crate::iocore::claim::Claim;
 use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
+use crate::iocore::redis::{Counts, Link, Mailbox};
 use crate::iocore::servers::{self, Watcher};
 use crate::iocore::trace::{Ear, Heard};
 use crate::iocore::{log, resolve};
-use crate::shard::{LedgerRow, LogLine, Mail, Watched};
+use crate::shard::{LeaseAsk, LedgerRow, LogLine, Mail, Watched};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub struct ShardLanes {
     ledger: Sender<Box<LedgerRow>>,
     log: Sender<Box<LogLine>>,
     refresh: Sender<Refresh>,
+    leases: Sender<Box<LeaseAsk>>,
     shared: Arc<Shared>,
     shard: usize,
     /// Rows beyond the lane: none while the shard keeps within its room.
@@ -116,6 +118,8 @@ pub struct IoCore {
     credentials: watch::Receiver<Table>,
     watched: watch::Sender<Vec<Watched>>,
     servers: watch::Receiver<servers::Table>,
+    mailboxes: Arc<[Mailbox]>,
+    counts: Option<Arc<Counts>>,
     /// Let go of when all is written.
     claim: Claim,
 }
@@ -128,6 +132,7 @@ impl ShardLanes {
             ledger: self.ledger.clone(),
             log: self.log.clone(),
             refresh: self.refresh.clone(),
+            leases: self.leases.clone(),
             shared: Arc::clone(&self.shared),
             shard: self.shard,
             overflow: VecDeque::new(),
@@ -145,6 +150,10 @@ impl ShardLanes {
             Mail::Refresh { source, generation } => {
                 // As many wait as there are shards and sources; one that is lost is asked for again by the next refusal.
                 let _ = self.refresh.try_send(Refresh { source, generation });
+            }
+            Mail::Lease(ask) => {
+                // The next ask says all of it again.
+                let _ = self.leases.try_send(ask);
             }
             Mail::Log(line) => {
                 if self.log.try_send(line).is_err() {
@@ -202,6 +211,7 @@ impl IoCore {
         });
         let (mut lanes, mut rows, mut lines) = (Vec::new(), Vec::new(), Vec::new());
         let (refresh, asked) = Lane::new(REFRESHES);
+        let (leases, asks) = Lane::new(LEASE_ASKS);
         for shard in 0..shards {
             let (ledger, row) = Lane::new(backlog);
             // 65,536 lines in all, as promised for the lossy lane.
@@ -210,6 +220,7 @@ impl IoCore {
                 ledger,
                 log,
                 refresh: refresh.clone(),
+                leases: leases.clone(),
                 shared: shared.clone(),
                 shard,
                 overflow: VecDeque::new(),
@@ -258,6 +269,18 @@ impl IoCore {
         let keeping = async move { keeper.keep(sources, asked).await };
         let (watched, to_watch) = watch::channel(servers::wanted(&setup.config));
         let (table, servers) = watch::channel(servers::Table::default());
+        let mailboxes = Mailbox::of_shards(shards);
+        let link = setup.config.redis.as_ref().map(|redis| {
+            let boxes = Arc::clone(&mailboxes);
+            Link::new(redis, asks, boxes, (now, noting(&books, own_notes.clone())))
+        });
+        let link = link.transpose().map_err(io::Error::other)?;
+        let counts = link.as_ref().map(Link::counts);
+        let carrying = async move {
+            if let Some(link) = link {
+                link.carry().await;
+            }
+        };
         let watcher = Watcher::new(now, table, noting(&books, own_notes), seed());
         let watching = async move { watcher.watch(to_watch).await };
         let (on_signal, tick) = (setup.on_signal, setup.tick);
@@ -272,7 +295,8 @@ impl IoCore {
                         signals(on_signal),
                         ticks(tick),
                         keeping,
-                        watching
+                        watching,
+                        carrying
                     );
                 };
                 runtime.block_on(serve(books, scribe, others));
@@ -288,6 +312,8 @@ impl IoCore {
                 credentials,
                 watched,
                 servers,
+                mailboxes,
+                counts,
                 claim: setup.claim,
             },
             lanes,
@@ -309,6 +335,18 @@ impl IoCore {
     #[must_use]
     pub fn servers(&self) -> watch::Receiver<servers::Table> {
         self.servers.clone()
+    }
+
+    /// What Redis says to each shard.
+    #[must_use]
+    pub fn mailboxes(&self) -> Arc<[Mailbox]> {
+        Arc::clone(&self.mailboxes)
+    }
+
+    /// Of the link to Redis, where there is one.
+    #[must_use]
+    pub fn link(&self) -> Option<Arc<Counts>> {
+        self.counts.clone()
     }
 
     /// Fetches for the sources and asks the servers of `config` from now on; those that were there before keep what they have.
@@ -365,6 +403,8 @@ async fn serve(mut books: Books, mut scribe: Scribe, others: impl Future<Output 
     let _ = tokio::time::timeout(Duration::from_secs(1), scribe.write_once()).await;
 }
 
+/// Asks of limits that instances share; as many as there are limits in use.
+const LEASE_ASKS: usize = 8_192;
 /// Requests for new credentials that may wait.
 const REFRESHES: usize = 256;
 

@@ -112,6 +112,8 @@ impl Node {
             resolver: iocore.resolver(),
             credentials: iocore.credentials(),
             servers: iocore.servers(),
+            mailboxes: iocore.mailboxes(),
+            link: iocore.link(),
             lanes,
             room_news,
             ledger: iocore.counters(),

@@ -160,6 +160,7 @@ impl Desk {
             shards,
             seed,
             recovers: restarts > 0,
+            instances: config.redis.as_ref().map(|redis| redis.instances_max),
         };
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
@@ -218,6 +219,7 @@ impl Desk {
             shards: self.shards,
             seed: self.seed,
             recovers: false,
+            instances: config.redis.as_ref().map(|redis| redis.instances_max),
         };
         let secret = self.caches.secret();
         let mut epoch = Epoch::new(self.next_epoch, config, here, self.pools, secret);

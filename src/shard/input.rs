@@ -3,7 +3,7 @@
 use crate::base::{AttemptId, ClientId};
 use crate::config::{Config, KeySource};
 use crate::protocol::provider::Credential;
-use crate::shard::{Gossip, ServerNews};
+use crate::shard::{Gossip, LeaseReply, ServerNews};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -74,6 +74,8 @@ pub enum Input {
     Credential(Arc<Held>),
     /// What a poll of an own server came to.
     Server(Arc<ServerNews>),
+    /// What who grants to instances said of a limit that this shard hosts.
+    Lease(Box<LeaseReply>),
     /// What another shard has learned.
     Gossip(Gossip),
     /// Take no new exchanges: the node is leaving.

@@ -81,6 +81,7 @@ mod gossip;
 /// A second call beside one that is late.
 mod hedge;
 pub use gossip::Gossip;
+pub use leases::{LeaseAsk, LeaseReply};
 mod meters;
 pub use meters::Meters;
 
@@ -178,6 +179,7 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Server(news) => self.desk.take_server(now.instant, &news),
+            Input::Lease(told) => self.desk.hear_from_above(now.instant, &told),
             Input::Gossip(gossip) => {
                 self.desk.hear(now, gossip);
                 // What it brought may be more than the table holds.

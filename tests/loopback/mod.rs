@@ -40,6 +40,10 @@ mod hostile;
 mod faults;
 /// Limits that shards share.
 mod leases;
+/// A Redis of its own for a test.
+mod redis_server;
+/// Limits that instances share over Redis.
+mod instances;
 /// Prompt caches, and what the provider says was read and written.
 mod caches;
 /// Own servers that are asked how they are.
