@@ -650,7 +650,7 @@ impl World {
             }
             Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
             // Keys of simulated providers do not expire.
-            Output::Post(Mail::Log(_) | Mail::Refresh { .. }) => {}
+            Output::Post(Mail::Log(_) | Mail::Refresh { .. } | Mail::Lease(_)) => {}
             Output::TellOne { shard: to, gossip } => self.carry(to, gossip),
             Output::Tell(gossip) => {
                 let at = self.now + Duration::from_micros(100);

@@ -153,7 +153,8 @@ local function begin()
   local owed, kept = zero(), zero()
   for d = 1, D do
     owed[d] = math.max(-ask.held[d], 0)
-    charge(d, math.max(owed[d] - before[d], 0))
+    -- What was spent before all was forgotten is in what was forgotten: the level began at nothing.
+    if ask.epoch == s.e or now >= s.u then charge(d, math.max(owed[d] - before[d], 0)) end
     if now < s.u then kept[d] = math.max(ask.held[d], 0) end
   end
   s.n = s.n + 1

@@ -142,7 +142,9 @@ impl Branch {
             let passed: Duration = now - at;
             let flowed = rate.0 as f64 / 60.0 * passed.as_secs_f64();
             let flowed = left[d].saturating_add(flowed as i64);
-            flowed.min(full) - unsaid[d].saturating_mul(1_000)
+            let left = flowed.min(full) - unsaid[d].saturating_mul(1_000);
+            // What is here is there, whatever is owed elsewhere.
+            left.max(self.agreed[d].saturating_mul(1_000))
         })
     }
 }

@@ -103,14 +103,13 @@ impl Holder {
                 self.spent[d] += held.max(0);
             }
         }
-        let since = self.ends;
         let held = std::array::from_fn(|d| self.granted[d] - self.spent[d] - self.returned[d]);
-        issue.step(alone, since, held, &self.terms.limits, now);
+        issue.step(alone, held, &self.terms.limits, now);
     }
 
     /// Whether it lives on what it issues to itself.
     fn is_alone(&self, now: Instant) -> bool {
-        let alone = |issue: &Issue| issue.is_alone(self.ends, self.terms.lease, now);
+        let alone = |issue: &Issue| issue.is_alone(self.terms.lease, now);
         self.issue.as_deref().is_some_and(alone)
     }
 
@@ -155,6 +154,7 @@ impl Holder {
         }
         let held = self.held();
         if let Some(issue) = &mut self.issue {
+            issue.took(now - told.reply.asked_at);
             let was = alone.then_some(before);
             issue.hear((told.share, told.learning), was, held, now);
         }
@@ -258,12 +258,13 @@ impl Holder {
             let middling = self.demand.middling[d].ceil() as u64;
             let target = match self.is_idle() {
                 true => 0,
-                false => self.demand.within(d, self.terms.horizon).max(middling),
+                false => self.target(d).max(middling),
             };
             let each = if middling > 0 { middling } else { waiting[d] };
             let target = target.max(self.behind.saturating_mul(each)).max(wish[d]);
             let keep = match self.recall {
                 true => signed(waiting[d]),
+                false if self.issue.is_some() => signed((target + target / 2).max(waiting[d])),
                 false => signed((2 * target).max(waiting[d])),
             };
             let keep = keep.max(self.engaged[d]);
@@ -355,7 +356,9 @@ impl Holder {
                 false => Instant::NEVER,
             };
         };
+        let patience = self.terms.patience.filter(|_| !asked.answered);
         match hurries {
+            _ if patience.is_some() => asked.at + patience.unwrap_or_default(),
             false if asked.answered && self.rests(&asked) => Instant::NEVER,
             false => asked.at + refresh,
             // Lost, or late: not more often than that, whatever presses.
@@ -373,8 +376,10 @@ impl Holder {
     pub fn is_due(&self, now: Instant) -> bool {
         let tenth = (self.terms.refresh / 10).max(self.terms.soonest);
         now >= self.due_at()
-            || self.asked.is_some_and(|asked| now >= asked.at + tenth)
-                && self.is_low()
+            || self.asked.is_some_and(|asked| {
+                let may = asked.answered || self.terms.patience.is_none();
+                may && now >= asked.at + tenth
+            }) && self.is_low()
                 && !self.is_idle()
     }
 
@@ -393,10 +398,27 @@ impl Holder {
 
     /// Below three tenths of what it wants to hold.
     fn is_low(&self) -> bool {
+        // Half of it, where the answer takes longer.
+        let tenths = if self.issue.is_some() { 5 } else { 3 };
         self.limited().any(|d| {
-            let target = self.demand.within(d, self.terms.horizon);
-            target > 0 && self.held_of(d).saturating_mul(10) < signed(target.saturating_mul(3))
+            let target = self.target(d);
+            target > 0 && self.held_of(d).saturating_mul(10) < signed(target.saturating_mul(tenths))
         })
+    }
+
+    /// What it wants to hold. Between instances an answer takes a while, and in that calls come as they like: three deviations more than
+    /// come in the mean, if that leaves enough of the burst to flow.
+    fn target(&self, d: usize) -> u64 {
+        let Some(issue) = &self.issue else {
+            return self.demand.within(d, self.terms.horizon);
+        };
+        let mean = self
+            .demand
+            .within(d, self.terms.horizon + 2 * issue.round_trip());
+        let spread = 3.0 * (mean as f64 * self.demand.middling[d]).sqrt();
+        let burst = self.terms.limits[d].map_or(0, |(_, burst)| burst);
+        let most = (burst as f64 * issue.share_of_burst() / 4.0) as u64;
+        (mean + spread as u64).min(most.max(mean))
     }
 
     /// Less than a call in four seconds: what it would hold is of more use elsewhere.

@@ -24,6 +24,8 @@ pub(super) struct Issue {
     rest: [f64; DIMENSIONS],
     at: Option<Instant>,
     pub unsaid: bool,
+    /// About how long an answer takes.
+    round_trip: Duration,
 }
 
 impl Issue {
@@ -38,6 +40,7 @@ impl Issue {
             rest: [0.0; DIMENSIONS],
             at: None,
             unsaid: false,
+            round_trip: Duration::ZERO,
         }
     }
 
@@ -51,39 +54,40 @@ impl Issue {
         }
     }
 
-    /// Whether it goes on alone: it was told to, or its lease ended at `ends` and nobody has answered for as long as one lasts.
-    pub fn is_alone(&self, ends: Instant, lease: Duration, now: Instant) -> bool {
-        let silent = self.began.is_some_and(|at| now >= at + lease);
-        // Who had a lease has asked under it in vain nearly as long as it lasted.
-        let silent = silent || self.began.is_some_and(|at| at < ends);
-        self.learning || now >= ends && silent
+    /// Whether it goes on alone: it was told to, or nobody has answered for half as long as a lease lasts. What it holds counts until its
+    /// lease ends.
+    pub fn is_alone(&self, lease: Duration, now: Instant) -> bool {
+        self.learning || self.began.is_some_and(|at| now >= at + lease / 2)
+    }
+
+    /// An answer took so long.
+    pub fn took(&mut self, time: Duration) {
+        let time = time.min(Duration::from_secs(1));
+        self.round_trip = self.round_trip * 3 / 4 + time / 4;
+    }
+
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     pub fn issued(&self) -> Sums {
         self.issued
     }
 
-    /// Comes to `now`; `since`: when the lease ended, before which nothing flows here.
-    pub fn step(&mut self, alone: bool, since: Instant, held: Sums, limits: &Limits, now: Instant) {
+    /// Comes to `now`.
+    pub fn step(&mut self, alone: bool, held: Sums, limits: &Limits, now: Instant) {
         if !alone {
             self.at = None;
             return;
         }
-        let learning = self.learning;
-        let from = *self.at.get_or_insert(match learning {
-            true => now,
-            // Not from before it knew that it was alone, however late it looks.
-            false => since
-                .max(self.began.unwrap_or(now))
-                .max(Instant(now.0.saturating_sub(SECOND))),
-        });
+        let from = *self.at.get_or_insert(now);
         self.at = Some(now);
         let seconds = (now - from).as_secs_f64();
         for (d, limit) in limits.iter().enumerate() {
             let Some((rate, burst)) = limit else { continue };
             // `Rate` is thousandths a minute.
             let flow = rate.0 as f64 / 60_000.0 * self.part() * seconds + self.rest[d];
-            let most = (*burst as f64 * self.whole_part() / 2.0).floor() as i64;
+            let most = (*burst as f64 * self.share_of_burst() / 2.0).floor() as i64;
             let more = (flow.floor() as i64).min((most.max(1) - held[d] - self.issued[d]).max(0));
             self.rest[d] = (flow - flow.floor()).clamp(0.0, 1.0);
             self.issued[d] += more;
@@ -121,7 +125,7 @@ impl Issue {
     }
 
     /// Of the burst.
-    fn whole_part(&self) -> f64 {
+    pub fn share_of_burst(&self) -> f64 {
         match self.share {
             Some(share) => share as f64 / 1e6,
             None => 1.0 / self.instances_max as f64,
@@ -131,4 +135,3 @@ impl Issue {
 
 /// Of what it had: what it does not know of is in the rest.
 const SAFE: f64 = 0.9;
-const SECOND: u64 = 1_000_000_000;

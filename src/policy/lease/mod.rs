@@ -55,6 +55,8 @@ pub struct Terms {
     pub refresh: Duration,
     /// How long after an ask the next may follow, whatever presses.
     pub soonest: Duration,
+    /// After so long an ask is taken for lost, whatever presses; `None`: sooner, the more it presses.
+    pub patience: Option<Duration>,
 }
 
 impl Terms {
@@ -67,6 +69,7 @@ impl Terms {
             horizon: Duration::from_millis(500),
             refresh: Duration::from_millis(200),
             soonest: Duration::from_millis(2),
+            patience: None,
         }
     }
 
@@ -75,6 +78,9 @@ impl Terms {
     pub fn between_instances(limits: Limits) -> Self {
         Self {
             soonest: Duration::from_millis(100),
+            // An answer may be on its way for as long as `redis.timeout` lets it, and a new lease is only believed as the answer to the last
+            // ask.
+            patience: Some(Duration::from_millis(600)),
             ..Self::of(limits)
         }
     }
