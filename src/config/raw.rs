@@ -195,7 +195,11 @@ fn redis(f: &mut F<'_, '_, '_>) -> RawRedis {
         url: f.secret("url"),
         password: f.secret("password"),
         namespace: f.text("namespace"),
-        timeout: f.duration("timeout", Duration::from_millis(10), Duration::from_secs(2)),
+        timeout: f.duration(
+            "timeout",
+            Duration::from_millis(10),
+            Duration::from_millis(500),
+        ),
         instances_max: f.count("instances_max", 1, 1_000),
     }
 }

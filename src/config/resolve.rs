@@ -359,7 +359,7 @@ fn redis(raw: raw::RawRedis, r: &mut Resolving<'_>) -> Option<Redis> {
             .as_ref()
             .and_then(|p| secret::find(p, r.outside, r.problems)),
         namespace,
-        timeout: or(raw.timeout, Duration::from_millis(250)),
+        timeout: or(raw.timeout, Duration::from_millis(500)),
         instances_max: raw.instances_max.map_or(16, |n| n.value),
     })
 }

@@ -3,7 +3,10 @@
 //! Four instances are four hosts of a limit, each with a link of its own, in one loop in real time; what they admit is drawn from a bucket
 //! like the provider's, which must never be short.
 
+use super::client::Conn;
+use super::house::{House, Plan, fake, quick};
 use super::redis_server::{self, Server};
+use super::words;
 use redis::{Connection, Script};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -484,4 +487,51 @@ fn the_script_grants_what_its_model_grants() {
         (ours / theirs - 1.0).abs() < 0.05,
         "model {ours}, script {theirs}"
     );
+}
+
+/// Whole routers, one provider that has sixty requests a minute and counts for itself.
+#[test]
+fn four_routers_never_meet_the_providers_limit_field_21() {
+    let Some(server) = redis_server::start() else {
+        return;
+    };
+    server.settle(NAMESPACE);
+    let mut settings = quick();
+    settings.limits.rpm = Some(60);
+    let (provider, at) = fake(settings);
+    let mut plan = Plan::new("epoll", 1);
+    plan.limits = "{queue_time: 300ms}".to_owned();
+    let pool = ", pools: [{id: p, keys: [{id: x1, secret: s1}], limits: [{rpm: 60, burst: 60s}]}]";
+    plan = plan.other("x", at, pool);
+    plan.more = format!(
+        "redis: {{url: \"{}\", namespace: {NAMESPACE}}}\n",
+        server.url()
+    );
+    let houses: Vec<House> = (0..4).map(|_| House::open(&plan)).collect();
+    let clients: Vec<JoinHandle<Vec<u16>>> = houses
+        .iter()
+        .map(|house| {
+            let at = house.at;
+            std::thread::spawn(move || {
+                let mut conn = Conn::plain(at);
+                let ask = |n| words::Ask::chat("at-x", &format!("number {n}"));
+                let told = (0..22).map(|n| conn.ask(&ask(n)).head.status);
+                told.collect()
+            })
+        })
+        .collect();
+    let mut served = 0;
+    for client in clients {
+        let statuses = client.join().expect("a client");
+        served += statuses.iter().filter(|s| **s == 200).count();
+    }
+    let book = provider.books().remove(0);
+    println!(
+        "served {served}, refused by the provider {:?}",
+        book.refused()
+    );
+    assert!(book.refused().is_empty(), "{:?}", book.refused());
+    assert!((54..=68).contains(&served), "{served} of 60 and what flows");
+    drop(houses);
+    provider.stop();
 }
