@@ -152,3 +152,142 @@ impl Branch {
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::capacity::Rate;
+    use crate::policy::lease::Reply;
+
+    const BURST: u64 = 4_000;
+
+    fn limits() -> Limits {
+        [None, Some((Rate::per_minute(60_000), BURST)), None, None]
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant((1_000_000 + ms) * 1_000_000)
+    }
+
+    /// An instance with one holder below, which takes all it can get.
+    struct Instance {
+        branch: Branch,
+        central: Central,
+        below: Holder,
+        spent: u64,
+    }
+
+    impl Instance {
+        fn new(id: u64) -> Self {
+            let terms = Terms::below_instances(limits());
+            Self {
+                branch: Branch::new(HolderId(id), limits(), 10),
+                central: Central::fed(terms, 1, at(0)),
+                below: Holder::new(HolderId(id), terms),
+                spent: 0,
+            }
+        }
+
+        /// A millisecond in which calls of a hundred tokens wait; what it says above.
+        fn step(&mut self, ms: u64) -> Option<UpAsk> {
+            let call = [1, 100, 0, 0];
+            while self.below.admit(call, at(ms)) {
+                self.spent += 100;
+            }
+            self.below.park(Some((call, at(ms))), 3);
+            if let Some(ask) = self.below.ask(at(ms)) {
+                self.branch.note(&ask);
+                self.branch.meet(&mut self.central, at(ms));
+                let reply = self.central.hear(&ask, at(ms));
+                self.branch.meet(&mut self.central, at(ms));
+                self.below.hear(&reply.expect("in order"), at(ms));
+            }
+            self.branch.ask(&mut self.central, limits(), at(ms))
+        }
+
+        fn hear(&mut self, ask: &UpAsk, granted: i64, (share, learning): (u64, bool), ms: u64) {
+            let told = UpReply {
+                reply: Reply {
+                    holder: ask.ask.holder,
+                    number: ask.ask.number,
+                    lease: 1,
+                    epoch: 1,
+                    asked_at: ask.ask.at,
+                    granted: [0, granted, 0, 0],
+                    anew: ask.ask.lease == 0,
+                    time: Duration::from_secs(2),
+                    retry_in: None,
+                    recall: false,
+                    limits: limits(),
+                    left: [0, BURST as i64 * 1_000, 0, 0],
+                },
+                share,
+                others: [0; DIMENSIONS],
+                learning,
+            };
+            self.branch.hear(&told, &mut self.central, at(ms));
+        }
+    }
+
+    /// A thousand tokens a second and a quarter of them its share: it issues 225 a second, once nobody has answered for a second.
+    #[test]
+    fn an_instance_that_nobody_answers_lives_on_its_share_and_owes_it() {
+        let mut instance = Instance::new(1);
+        let ask = instance.step(0).expect("the first");
+        instance.hear(&ask, 1_000, (250_000, false), 1);
+        let mut last = None;
+        for ms in 2..1_000 {
+            last = instance.step(ms).or(last);
+        }
+        assert_eq!(instance.spent, 1_000, "what it was granted");
+        for ms in 1_000..11_000 {
+            last = instance.step(ms).or(last);
+        }
+        let issued = instance.spent - 1_000;
+        assert!((1_800..=2_250).contains(&issued), "{issued}");
+        let last = last.expect("it goes on asking");
+        assert!(last.issued);
+        let owed = -last.ask.held[1];
+        assert!((issued as i64 - owed).abs() <= 200, "{owed} of {issued}");
+    }
+
+    /// One that was never told a share is one of ten in a tenth.
+    #[test]
+    fn an_instance_that_never_heard_of_others_takes_little() {
+        let mut instance = Instance::new(1);
+        for ms in 0..21_000 {
+            instance.step(ms);
+        }
+        assert!((100..=200).contains(&instance.spent), "{}", instance.spent);
+    }
+
+    /// What it holds below is not given back above while somebody holds it, and what comes back may be.
+    #[test]
+    fn what_comes_back_below_comes_back_above() {
+        let mut instance = Instance::new(1);
+        let ask = instance.step(0).expect("the first");
+        instance.hear(&ask, 2_000, (1_000_000, false), 1);
+        for ms in 2..300 {
+            if let Some(ask) = instance.step(ms) {
+                instance.hear(&ask, 2_000, (1_000_000, false), ms);
+            }
+        }
+        assert_eq!(instance.spent, 2_000);
+        instance.below.refund([0, 500, 0, 0]);
+        instance.below.park(None, 0);
+        let mut all = [0; 2];
+        for ms in 300..6_000 {
+            if let Some(ask) = instance.below.ask(at(ms)) {
+                instance.branch.meet(&mut instance.central, at(ms));
+                let reply = instance.central.hear(&ask, at(ms)).expect("in order");
+                instance.branch.meet(&mut instance.central, at(ms));
+                instance.below.hear(&reply, at(ms));
+            }
+            if let Some(ask) = instance.branch.ask(&mut instance.central, limits(), at(ms)) {
+                all = [ask.ask.spent[1], ask.ask.returned[1]];
+                instance.hear(&ask, 2_000, (1_000_000, false), ms);
+            }
+        }
+        assert_eq!(all, [1_500, 500]);
+    }
+}
