@@ -92,6 +92,7 @@ pub mod stored;
 mod storing;
 /// Who comes back for an answer.
 mod fetch;
+pub use leases::{LeaseAsk, LeaseReply};
 mod meters;
 pub use meters::Meters;
 
@@ -210,6 +211,7 @@ impl Shard {
             Input::SpoolRoom(room) => self.desk.spool_room = room,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Server(news) => self.desk.take_server(now.instant, &news),
+            Input::Lease(told) => self.desk.hear_from_above(now.instant, &told),
             Input::Gossip(gossip) => {
                 self.desk.hear(now, gossip);
                 // What it brought may be more than the table holds.
