@@ -396,7 +396,7 @@ fn responses_finds_an_answer_of_ours_as_its_own_clients_ask() {
     let attempt = rig.call();
     let id = rig.only();
     rig.take();
-    let at = format!("/v1/responses/{id}");
+    let at = format!("/v1/responses/resp_{id}");
     let client = rig.get(&at, "", &[]);
     assert!(rig.told(client).2.contains(r#""status":"in_progress""#));
     rig.answer(attempt);
@@ -452,5 +452,58 @@ fn while_the_spool_is_full_nothing_is_begun() {
     rig.chat(ASK);
     let attempt = rig.call();
     rig.answer(attempt);
+    rig.rests();
+}
+
+#[test]
+fn a_native_socket_resumes_what_runs_or_has_ended_under_its_own_id_of_it() {
+    use super::sockets::{heard, open_at, text};
+    let mut rig = Rig::new(&chatting());
+    let socket = open_at(&mut rig, "/api/v1/ws", &[]);
+    let body = r#"{"type":"request","request_id":"one","model":"m0","input":"hi"}"#;
+    text(&mut rig, socket, body);
+    let attempt = rig.call();
+    rig.stream(attempt);
+    rig.say(attempt, FIRST);
+    let (mut told, _) = heard(&mut rig, socket);
+    let id = rig.only();
+    // Another connection goes on with it, under another name.
+    let other = open_at(&mut rig, "/api/v1/ws", &[]);
+    let resume = |after: usize, name: &str| {
+        format!(r#"{{"type":"resume","request_id":"{name}","response_id":"{id}","after":{after}}}"#)
+    };
+    text(&mut rig, other, &resume(0, "two"));
+    let (mut again, _) = heard(&mut rig, other);
+    for piece in &PIECES[1..] {
+        rig.say(attempt, piece);
+        let out = rig.take();
+        rig.out.clone_from(&out);
+        told.extend(heard(&mut rig, socket).0);
+        rig.out = out;
+        again.extend(heard(&mut rig, other).0);
+    }
+    rig.end(attempt);
+    let value = |text: &String, name: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        assert_eq!(value["request_id"], name);
+        value["request_id"] = "".into();
+        value
+    };
+    let told: Vec<_> = told.iter().map(|text| value(text, "one")).collect();
+    let again: Vec<_> = again.iter().map(|text| value(text, "two")).collect();
+    assert!(told.len() > 4);
+    assert_eq!(again, told);
+    for after in 1..told.len() {
+        text(&mut rig, other, &resume(after, "three"));
+        let (rest, _) = heard(&mut rig, other);
+        let rest: Vec<_> = rest.iter().map(|text| value(text, "three")).collect();
+        assert_eq!(rest, told[after..], "after {after}");
+    }
+    // Over HTTP it has the same events.
+    let client = rig.get(&format!("/api/v1/responses/{id}/events"), "", &[]);
+    assert_eq!(events(&rig.told(client).2).len(), told.len());
+    for client in [socket, other] {
+        rig.on(Input::ClientGone { client });
+    }
     rig.rests();
 }

@@ -43,7 +43,7 @@ fn ask(rig: &mut Rig, client: ClientId, id: &str) {
 }
 
 /// The texts that `client` was sent since the last look, and whether the socket ended.
-fn heard(rig: &mut Rig, client: ClientId) -> (Vec<String>, bool) {
+pub(super) fn heard(rig: &mut Rig, client: ClientId) -> (Vec<String>, bool) {
     let (messages, ended) = heard_all(rig, client);
     let text = |message| match message {
         Message::Text(text) => Some(text.to_string()),
