@@ -221,6 +221,8 @@ pub struct Spool {
     pub sync_every: Duration,
     /// What else is on the disk is left so much.
     pub disk_free_min: ByteCount,
+    /// Answers that are remembered, all shards together, where nothing archives them.
+    pub answers_max: usize,
     /// Answers of one shard that are finished for nobody at the same time; further ones are cancelled when their clients leave.
     pub abandoned_max: usize,
 }

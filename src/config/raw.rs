@@ -195,6 +195,7 @@ pub struct RawSpool {
     pub segment_bytes: Option<At<ByteCount>>,
     pub sync_every: Option<At<Duration>>,
     pub disk_free_min: Option<At<ByteCount>>,
+    pub answers_max: Option<At<u64>>,
     pub abandoned_max: Option<At<u64>>,
 }
 
@@ -205,6 +206,7 @@ fn spool(f: &mut F<'_, '_, '_>) -> RawSpool {
         segment_bytes: f.size("segment_bytes", 1 << 20, 1 << 30),
         sync_every: f.duration("sync_every", Duration::from_millis(1), MINUTE),
         disk_free_min: f.size("disk_free_min", 0, 64 << 40),
+        answers_max: f.count("answers_max", 1, 100 * MILLION),
         abandoned_max: f.count("abandoned_max", 0, MILLION),
     }
 }

@@ -341,6 +341,7 @@ fn spool(raw: Option<raw::RawSpool>) -> Spool {
         segment_bytes: or(s.segment_bytes, d.segment_bytes),
         sync_every: or(s.sync_every, d.sync_every),
         disk_free_min: or(s.disk_free_min, d.disk_free_min),
+        answers_max: s.answers_max.map_or(d.answers_max, |n| n.value as usize),
         abandoned_max: s
             .abandoned_max
             .map_or(d.abandoned_max, |n| n.value as usize),
@@ -701,6 +702,7 @@ const DEFAULT_SPOOL: Spool = Spool {
     segment_bytes: ByteCount(16 << 20),
     sync_every: Duration::from_millis(100),
     disk_free_min: ByteCount(512 << 20),
+    answers_max: 100_000,
     abandoned_max: 1_000,
 };
 

@@ -79,6 +79,8 @@ pub struct Letter {
 #[derive(Debug, Default)]
 pub struct Shared {
     stopping: AtomicBool,
+    /// The ledger has all it will have.
+    closed: AtomicBool,
     /// By shard: rows it has sent since the start, and those of them that were written. In this order: counted as sent, in the spool, in the lane.
     sent: Vec<AtomicU64>,
     committed: Vec<AtomicU64>,
@@ -294,6 +296,10 @@ impl Shared {
         self.committed[shard].fetch_add(rows as u64, Relaxed);
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
@@ -435,10 +441,15 @@ impl IoCore {
                         carrying
                     );
                 };
+                let ended = Arc::clone(&books.shared);
                 let books = async {
                     let mut books = books;
                     // The spool waits for the last rows before it ends.
-                    tokio::join!(books.keep(), spool.keep());
+                    let ledger = async {
+                        books.keep().await;
+                        ended.closed.store(true, Relaxed);
+                    };
+                    tokio::join!(ledger, spool.keep());
                 };
                 runtime.block_on(serve(books, scribe, others));
                 // A resolver or a log's reader that hangs must not keep the process.

@@ -262,7 +262,10 @@ fn stored(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask
     // In Responses it is told so (`responses/events`).
     let id = match native {
         true => id,
-        false => id.strip_prefix("resp_").filter(|id| id.starts_with(OURS)).unwrap_or(id),
+        false => id
+            .strip_prefix("resp_")
+            .filter(|id| id.starts_with(OURS))
+            .unwrap_or(id),
     };
     let ours = id.starts_with(OURS) && id.len() <= ID_BYTES_MAX;
     if !(native || ours) || id.is_empty() {

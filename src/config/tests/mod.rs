@@ -132,7 +132,7 @@ const WRONG: &[(&str, &[&str])] = &[
     (
         "tenents: []",
         &[
-            "a:1:1: unknown field \"tenents\" in the file: did you mean \"tenants\"? known: include, data_dir, server, limits, log, ledger, spool, timeouts, routing, video, tenants, providers, prices, limit_rules, cache_rules, seal_rules, models, optional_providers",
+            "a:1:1: unknown field \"tenents\" in the file: did you mean \"tenants\"? known: include, data_dir, server, limits, log, ledger, spool, redis, timeouts, routing, video, tenants, providers, prices, limit_rules, cache_rules, seal_rules, models, optional_providers",
         ],
     ),
     (

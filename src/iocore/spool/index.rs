@@ -449,9 +449,9 @@ impl Index {
         self.segments.len()
     }
 
-    /// Those that are written, to be brought to the disk.
+    /// Those that were written since they were last brought to the disk.
     pub fn open_files(&self) -> Vec<Arc<Segment>> {
-        let written = |known: &&Known| known.rows.is_none() && known.segment.order() > 0;
+        let written = |known: &&Known| known.segment.order() > 0 && known.segment.is_dirty();
         let all = self.segments.values().filter(written);
         all.map(|known| Arc::clone(&known.segment)).collect()
     }

@@ -152,7 +152,8 @@ impl Keeper {
         }
         let most = self.p.config.bytes_max.0;
         let reserve = self.p.config.segment_bytes.0 * (1 + 2 * self.p.supplies.len() as u64);
-        if self.p.index.bytes() + reserve <= most {
+        let many = self.p.index.len() > self.p.config.answers_max;
+        if !many && self.p.index.bytes() + reserve <= most {
             return;
         }
         let dropped = self.p.index.drop_oldest();
@@ -454,9 +455,12 @@ impl Keeper {
         }
         self.synced_at = at;
         let files = self.p.index.open_files();
+        if files.is_empty() {
+            return;
+        }
         self.sync = Some(tokio::task::spawn_blocking(move || {
             for segment in files {
-                if let Err(error) = segment.file.sync_data() {
+                if let Err(error) = segment.sync() {
                     tracing::error!(%error, file = %segment.path.display(), "the spool cannot be brought to the disk");
                 }
             }
@@ -495,9 +499,9 @@ impl Keeper {
         self.flush();
     }
 
-    /// All that ended is archived, or the archive cannot be reached.
+    /// The ledger has all it will have, and nobody waits for the archive.
     fn may_stop(&self) -> bool {
-        self.p.shared.waiting() == 0 && self.p.archivist.is_idle()
+        self.p.shared.is_closed() && self.p.archivist.is_idle()
     }
 
     async fn leave(&mut self) {
@@ -515,7 +519,7 @@ impl Keeper {
         self.p.index.sweep(|shard| shared.committed(shard));
         for segment in self.p.index.open_files() {
             // As good as the disk is; what it did not take is in the kernel's memory.
-            let _ = segment.file.sync_data();
+            let _ = segment.sync();
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Segment {
     written: AtomicUsize,
     /// Nobody writes it any more.
     closed: AtomicBool,
+    /// Up to where it is on the disk itself.
+    synced: AtomicUsize,
     /// The ledger has all rows that stand in it, as was written down there.
     pub settled: AtomicBool,
 }
@@ -67,6 +69,19 @@ impl Segment {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.written() > self.synced.load(Ordering::Acquire)
+    }
+
+    /// Brings what was written to the disk; takes as long as the disk does.
+    pub fn sync(&self) -> io::Result<()> {
+        let written = self.written();
+        self.file.sync_data()?;
+        self.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Writes down that the ledger has its rows, so that no start offers them to it again.
@@ -124,6 +139,7 @@ impl Segment {
             // Who reads it finds its end by the checksums.
             written: AtomicUsize::new(bytes),
             closed: AtomicBool::new(true),
+            synced: AtomicUsize::new(bytes),
             settled: AtomicBool::new(number(SETTLED) == 1),
         }))
     }
@@ -143,6 +159,7 @@ impl Page {
             family: AtomicU64::new(0),
             written: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            synced: AtomicUsize::new(0),
             settled: AtomicBool::new(false),
         };
         Ok(Self {

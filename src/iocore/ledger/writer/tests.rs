@@ -122,6 +122,7 @@ pub fn config() -> Config {
             segment_bytes: crate::base::ByteCount(1 << 20),
             sync_every: Duration::from_millis(100),
             disk_free_min: crate::base::ByteCount(0),
+            answers_max: 1_000,
             abandoned_max: 10,
         },
         video: Video {
