@@ -40,6 +40,8 @@ mod hostile;
 mod faults;
 /// Limits that shards share.
 mod leases;
+/// Keys of providers, encrypted at rest.
+mod vault;
 /// A ledger that is locked, slow, or of an earlier life.
 mod ledger;
 /// Prompt caches, and what the provider says was read and written.
