@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Format, lint and every test, on a machine that has Rust (with rustfmt and clippy), a C compiler, Python 3.11 and Node 20.
+# `redis-server` is installed from the system's packages where it is missing and that is allowed; STOKEHOLD_WITHOUT_REDIS=1 leaves its tests out.
 # The official SDKs are installed by the tests themselves, once, beside the build's own files. STOKEHOLD_WITHOUT_CLIENTS=1 leaves
 # them out. A cold run compiles for minutes; a second one takes about two.
 set -euo pipefail
@@ -37,6 +38,16 @@ else
   one_at_least 20.0 node nodejs ||
     fail 'Node 20 or later is needed for the official SDKs (STOKEHOLD_WITHOUT_CLIENTS=1 leaves them out)'
   command -v npm >/dev/null || fail 'npm is missing: it comes with Node (STOKEHOLD_WITHOUT_CLIENTS=1 leaves the SDKs out)'
+fi
+if [ "${STOKEHOLD_WITHOUT_REDIS:-0}" = 1 ]; then
+  echo 'tests with Redis are left out, as STOKEHOLD_WITHOUT_REDIS=1 says'
+elif ! command -v redis-server >/dev/null; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server; } ||
+      fail 'redis-server could not be installed (STOKEHOLD_WITHOUT_REDIS=1 leaves its tests out)'
+  else
+    fail 'redis-server is missing: apt-get install redis-server (STOKEHOLD_WITHOUT_REDIS=1 leaves its tests out)'
+  fi
 fi
 rustc --version
 

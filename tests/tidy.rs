@@ -229,7 +229,11 @@ fn two_files_may_be_unsafe() {
             );
         }
     }
-    let may = ["src/net/ring_flags.rs", "src/net/mod.rs", "src/iocore/spool/map.rs"];
+    let may = [
+        "src/net/ring_flags.rs",
+        "src/net/mod.rs",
+        "src/iocore/spool/map.rs",
+    ];
     found.retain(|f| !may.contains(&f.as_str()));
     assert!(
         found.is_empty(),

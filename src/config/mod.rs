@@ -71,6 +71,8 @@ pub struct Config {
     pub log: Log,
     pub ledger: Ledger,
     pub spool: Spool,
+    /// Where several instances meet; `None`: this one is alone.
+    pub redis: Option<Redis>,
     pub tenants: Vec<Tenant>,
     pub client_keys: Vec<ClientKey>,
     pub providers: Vec<Provider>,
@@ -224,6 +226,21 @@ pub struct Spool {
     pub disk_free_min: ByteCount,
     /// Answers of one shard that are finished for nobody at the same time; further ones are cancelled when their clients leave.
     pub abandoned_max: usize,
+}
+
+/// What instances share their limits over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redis {
+    /// May hold a password.
+    pub url: Secret,
+    /// Counts before one in the address.
+    pub password: Option<Secret>,
+    /// Instances of one namespace share; all keys begin with it.
+    pub namespace: String,
+    /// Of connecting and of each command.
+    pub timeout: Duration,
+    /// An instance that never heard of the others takes a part of the tenth that is left over for so many.
+    pub instances_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

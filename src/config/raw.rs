@@ -23,6 +23,7 @@ pub struct RawConfig {
     pub log: Option<RawLog>,
     pub ledger: Option<RawLedger>,
     pub spool: Option<RawSpool>,
+    pub redis: Option<RawRedis>,
     pub timeouts: Option<RawTimeouts>,
     pub routing: Option<RawRouting>,
     pub video: Option<RawVideo>,
@@ -47,6 +48,7 @@ pub fn config(f: &mut F<'_, '_, '_>) -> RawConfig {
         log: f.section("log", log),
         ledger: f.section("ledger", ledger),
         spool: f.section("spool", spool),
+        redis: f.section("redis", redis),
         timeouts: f.section("timeouts", timeouts),
         routing: f.section("routing", routing),
         video: f.section("video", video),
@@ -204,6 +206,30 @@ fn spool(f: &mut F<'_, '_, '_>) -> RawSpool {
         sync_every: f.duration("sync_every", Duration::from_millis(1), MINUTE),
         disk_free_min: f.size("disk_free_min", 0, 64 << 40),
         abandoned_max: f.count("abandoned_max", 0, MILLION),
+    }
+}
+
+pub struct RawRedis {
+    pub place: Place,
+    pub url: Option<At<String>>,
+    pub password: Option<At<String>>,
+    pub namespace: Option<At<String>>,
+    pub timeout: Option<At<Duration>>,
+    pub instances_max: Option<At<u64>>,
+}
+
+fn redis(f: &mut F<'_, '_, '_>) -> RawRedis {
+    RawRedis {
+        place: f.place,
+        url: f.secret("url"),
+        password: f.secret("password"),
+        namespace: f.text("namespace"),
+        timeout: f.duration(
+            "timeout",
+            Duration::from_millis(10),
+            Duration::from_millis(500),
+        ),
+        instances_max: f.count("instances_max", 1, 1_000),
     }
 }
 

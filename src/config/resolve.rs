@@ -16,8 +16,9 @@ use crate::config::seals::Sealing;
 use crate::config::secret::{self, Outside};
 use crate::config::value;
 use crate::config::{
-    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect, Spool,
-    Rights, Routing, RuntimeChoice, Server, Tenant, TenantLimits, Timeouts, Tls, Video,
+    ClientKey, Config, Endpoint, KeepWarm, Ledger, Limits, Log, LogFormat, LogLevel, OnDisconnect,
+    Redis, Rights, Routing, RuntimeChoice, Server, Spool, Tenant, TenantLimits, Timeouts, Tls,
+    Video,
 };
 use crate::policy::choose::Strategy;
 use sha2::{Digest, Sha256};
@@ -62,6 +63,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
         log: log(raw.log),
         ledger: ledger(raw.ledger),
         spool: spool(raw.spool),
+        redis: raw.redis.and_then(|raw| redis(raw, r)),
         tenants,
         client_keys,
         providers: providers.providers,
@@ -339,7 +341,51 @@ fn spool(raw: Option<raw::RawSpool>) -> Spool {
         segment_bytes: or(s.segment_bytes, d.segment_bytes),
         sync_every: or(s.sync_every, d.sync_every),
         disk_free_min: or(s.disk_free_min, d.disk_free_min),
-        abandoned_max: s.abandoned_max.map_or(d.abandoned_max, |n| n.value as usize),
+        abandoned_max: s
+            .abandoned_max
+            .map_or(d.abandoned_max, |n| n.value as usize),
+    })
+}
+
+/// `None` also for a section that is left empty, and for an address that stands for nothing.
+fn redis(raw: raw::RawRedis, r: &mut Resolving<'_>) -> Option<Redis> {
+    let Some(written) = &raw.url else {
+        let place = raw.place;
+        let (what, right) = ("redis without an address", "url: redis://host:6379");
+        let given = raw.password.is_some() || raw.namespace.is_some() || raw.timeout.is_some();
+        if given {
+            r.problems.add(place, what, right);
+        }
+        return None;
+    };
+    let url = secret::find(written, r.outside, r.problems)?;
+    let kind = url.expose().split_once("://").map_or("", |(kind, _)| kind);
+    if kind != "redis" {
+        let what = match kind {
+            "rediss" => "redis over TLS is not built in",
+            _ => "not an address of Redis",
+        };
+        let right = "redis://[user:password@]host:6379[/0]; for another machine a private network, or a local stunnel";
+        r.problems.add(written.place, what, right);
+        return None;
+    }
+    let namespace = or(raw.namespace.clone(), "stokehold".to_owned());
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if namespace.is_empty() || namespace.len() > 64 || !namespace.bytes().all(plain) {
+        let place = raw.namespace.as_ref().map_or(raw.place, |n| n.place);
+        let right = "1 to 64 letters, digits, dots, dashes and underscores";
+        r.problems
+            .add(place, "a namespace that cannot be part of a key", right);
+    }
+    Some(Redis {
+        url,
+        password: raw
+            .password
+            .as_ref()
+            .and_then(|p| secret::find(p, r.outside, r.problems)),
+        namespace,
+        timeout: or(raw.timeout, Duration::from_millis(500)),
+        instances_max: raw.instances_max.map_or(16, |n| n.value),
     })
 }
 

@@ -1,5 +1,5 @@
 //! The I/O core: the one thread that may block. Writes the ledger and the log, resolves names, hears signals, fetches credentials, asks own
-//! servers how they are.
+//! servers how they are, and Redis for leases of limits that instances share.
 //!
 //! Answers mail and decides nothing. Nothing on the hot path waits for it: what it cannot take at once waits in bounded lanes. In
 //! reading order.
@@ -19,5 +19,6 @@ pub mod log;
 pub mod notify;
 pub mod resolve;
 pub mod spool;
+pub mod redis;
 mod books;
 pub mod run;

@@ -10,11 +10,12 @@ use crate::iocore::claim::Claim;
 use crate::iocore::credentials::{self, Keeper, Refresh, Table, Wanted};
 use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
+use crate::iocore::redis::{Counts, Link, Mailbox};
 use crate::iocore::servers::{self, Watcher};
 use crate::iocore::spool::{self, Archivist, Asked, Keeper as SpoolKeeper, Supply};
 use crate::iocore::trace::{Ear, Heard};
 use crate::iocore::{log, resolve};
-use crate::shard::{Input, LedgerRow, LogLine, Mail, Watched};
+use crate::shard::{Input, LeaseAsk, LedgerRow, LogLine, Mail, Watched};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub struct ShardLanes {
     /// None where nothing is spooled.
     spool: Option<spool::Writer>,
     questions: Sender<Asked>,
+    leases: Sender<Box<LeaseAsk>>,
     shared: Arc<Shared>,
     shard: usize,
     /// Which of the shard's lives these are of.
@@ -81,7 +83,7 @@ pub struct Shared {
     sent: Vec<AtomicU64>,
     committed: Vec<AtomicU64>,
     lives: Vec<AtomicU32>,
-    pub(super) spool_full: AtomicBool,
+    pub(super) spool: SpoolMeters,
     pub(super) unsettled: Vec<AtomicUsize>,
     backlog_max: usize,
     pub(super) written: AtomicU64,
@@ -90,6 +92,21 @@ pub struct Shared {
     dropped: Arc<AtomicU64>,
     /// Why the ledger is not written, for who asks whether we are ready.
     pub(super) trouble: watch::Sender<Option<String>>,
+}
+
+/// What the spool's keeper shows of it.
+#[derive(Debug, Default)]
+pub struct SpoolMeters {
+    pub full: AtomicBool,
+    pub bytes: AtomicU64,
+    pub answers: AtomicU64,
+    pub running: AtomicU64,
+    /// Segments that a shard had to make itself.
+    pub late: AtomicU64,
+    /// Records that found no room on the disk.
+    pub lost: AtomicU64,
+    /// Answers given up for room, since nobody archives them.
+    pub dropped: AtomicU64,
 }
 
 /// Counters since the start.
@@ -101,6 +118,14 @@ pub struct Meters {
     pub lines_dropped: u64,
     /// Rows sent and not yet written.
     pub rows_waiting: usize,
+    /// Of the spool, on disk.
+    pub spool_bytes: u64,
+    /// Not archived, and those of them that still come.
+    pub spool_answers: u64,
+    pub spool_running: u64,
+    pub spool_late: u64,
+    pub spool_lost: u64,
+    pub spool_dropped: u64,
 }
 
 /// Reads the counters, from any thread.
@@ -117,13 +142,21 @@ impl Counters {
             commits_failed: shared.failures.load(Relaxed),
             lines_dropped: shared.dropped.load(Relaxed),
             rows_waiting: shared.waiting(),
+            spool_bytes: shared.spool.bytes.load(Relaxed),
+            spool_answers: shared.spool.answers.load(Relaxed),
+            spool_running: shared.spool.running.load(Relaxed),
+            spool_late: shared.spool.late.load(Relaxed),
+            spool_lost: shared.spool.lost.load(Relaxed),
+            spool_dropped: shared.spool.dropped.load(Relaxed),
         }
     }
 
-    /// What keeps the ledger from being written, when it does not pass by itself or lasts; `None` while all is well.
+    /// What keeps the ledger or the spool from being written, when it does not pass by itself or lasts; `None` while all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble.borrow().clone()
+        let full = self.0.spool.full.load(Relaxed);
+        let told = || "the spool is full: answers wait to be archived".to_owned();
+        self.0.trouble.borrow().clone().or(full.then(told))
     }
 }
 
@@ -139,6 +172,8 @@ pub struct IoCore {
     servers: watch::Receiver<servers::Table>,
     /// What shards are told, until whoever runs them takes it.
     told: Vec<Receiver<Letter>>,
+    mailboxes: Arc<[Mailbox]>,
+    counts: Option<Arc<Counts>>,
     /// Let go of when all is written.
     claim: Claim,
 }
@@ -153,6 +188,7 @@ impl ShardLanes {
             refresh: self.refresh.clone(),
             spool: self.spool.as_ref().map(spool::Writer::another),
             questions: self.questions.clone(),
+            leases: self.leases.clone(),
             shared: Arc::clone(&self.shared),
             shard: self.shard,
             life: self.shared.lives[self.shard].fetch_add(1, Relaxed) + 1,
@@ -189,6 +225,10 @@ impl ShardLanes {
             Mail::Refresh { source, generation } => {
                 // As many wait as there are shards and sources; one that is lost is asked for again by the next refusal.
                 let _ = self.refresh.try_send(Refresh { source, generation });
+            }
+            Mail::Lease(ask) => {
+                // The next ask says all of it again.
+                let _ = self.leases.try_send(ask);
             }
             Mail::Log(line) => {
                 if self.log.try_send(line).is_err() {
@@ -280,6 +320,7 @@ impl IoCore {
         let recovered = spool::recover(&setup.config, &mut writer, now())?;
         let (to_store, questions) = Lane::new(QUESTIONS);
         let (mut supplies, mut replies, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let (leases, asks) = Lane::new(LEASE_ASKS);
         for shard in 0..shards {
             let (ledger, row) = Lane::new(backlog);
             // 65,536 lines in all, as promised for the lossy lane.
@@ -298,6 +339,7 @@ impl IoCore {
                 refresh: refresh.clone(),
                 spool: enabled.then(|| spool::Writer::new(Arc::clone(&supply))),
                 questions: to_store.clone(),
+                leases: leases.clone(),
                 shared: shared.clone(),
                 shard,
                 life: 0,
@@ -363,6 +405,18 @@ impl IoCore {
         let keeping = async move { keeper.keep(sources, asked).await };
         let (watched, to_watch) = watch::channel(servers::wanted(&setup.config));
         let (table, servers) = watch::channel(servers::Table::default());
+        let mailboxes = Mailbox::of_shards(shards);
+        let link = setup.config.redis.as_ref().map(|redis| {
+            let boxes = Arc::clone(&mailboxes);
+            Link::new(redis, asks, boxes, (now, noting(&books, own_notes.clone())))
+        });
+        let link = link.transpose().map_err(io::Error::other)?;
+        let counts = link.as_ref().map(Link::counts);
+        let carrying = async move {
+            if let Some(link) = link {
+                link.carry().await;
+            }
+        };
         let watcher = Watcher::new(now, table, noting(&books, own_notes), seed());
         let watching = async move { watcher.watch(to_watch).await };
         let (on_signal, tick) = (setup.on_signal, setup.tick);
@@ -377,7 +431,8 @@ impl IoCore {
                         signals(on_signal),
                         ticks(tick),
                         keeping,
-                        watching
+                        watching,
+                        carrying
                     );
                 };
                 let books = async {
@@ -398,6 +453,8 @@ impl IoCore {
                 credentials,
                 watched,
                 servers,
+                mailboxes,
+                counts,
                 claim: setup.claim,
                 told,
             },
@@ -425,6 +482,18 @@ impl IoCore {
     #[must_use]
     pub fn servers(&self) -> watch::Receiver<servers::Table> {
         self.servers.clone()
+    }
+
+    /// What Redis says to each shard.
+    #[must_use]
+    pub fn mailboxes(&self) -> Arc<[Mailbox]> {
+        Arc::clone(&self.mailboxes)
+    }
+
+    /// Of the link to Redis, where there is one.
+    #[must_use]
+    pub fn link(&self) -> Option<Arc<Counts>> {
+        self.counts.clone()
     }
 
     /// Fetches for the sources and asks the servers of `config` from now on; those that were there before keep what they have.
@@ -488,6 +557,8 @@ async fn serve(
 /// Questions and replies between a shard and the store that have a place in their lanes.
 const QUESTIONS: usize = 4_096;
 
+/// Asks of limits that instances share; as many as there are limits in use.
+const LEASE_ASKS: usize = 8_192;
 /// Requests for new credentials that may wait.
 const REFRESHES: usize = 256;
 

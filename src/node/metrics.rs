@@ -1,6 +1,7 @@
 //! What shards have counted, in Prometheus's text format (version 0.0.4, read 2026-11).
 
 use crate::canon::FaultClass;
+use crate::iocore::redis::Counts;
 use crate::iocore::run::Counters;
 use crate::iocore::servers::Told;
 use crate::net::{park, ring_flags, runtime};
@@ -9,6 +10,7 @@ use crate::shard::{Meters, ServerNews, State};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// What is shown of an own server.
@@ -25,6 +27,37 @@ impl Watching {
             stale_after: told.server.health.stale_after(),
         }
     }
+}
+
+/// Of the link to Redis.
+pub fn link(counts: &Counts) -> String {
+    let mut page = Page(String::with_capacity(1_024));
+    page.gauge(
+        "redis_connected",
+        "1 while Redis answers.",
+        u8::from(counts.connected.load(Relaxed)),
+    );
+    let figures = [
+        (
+            "redis_asks_answered_total",
+            "Asks for leases that Redis answered.",
+            &counts.answered,
+        ),
+        (
+            "redis_asks_failed_total",
+            "Asks that it did not answer, or with an error.",
+            &counts.failed,
+        ),
+        (
+            "redis_connects_total",
+            "Connections made to it.",
+            &counts.connects,
+        ),
+    ];
+    for (name, help, count) in figures {
+        page.counter(name, help, count.load(Relaxed));
+    }
+    page.0
 }
 
 /// All figures, summed over shards; those of own servers by provider.
@@ -199,6 +232,36 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
         "ledger_rows_waiting",
         "Rows not written yet.",
         written.rows_waiting,
+    );
+    page.gauge(
+        "spool_bytes",
+        "Of answers on disk that are not archived yet, prepared files included.",
+        written.spool_bytes,
+    );
+    page.gauge(
+        "spool_answers",
+        "Answers in the spool.",
+        written.spool_answers,
+    );
+    page.gauge(
+        "spool_answers_running",
+        "Those of them that still come.",
+        written.spool_running,
+    );
+    page.counter(
+        "spool_segments_late_total",
+        "Files that a shard had to make itself, since none lay ready.",
+        written.spool_late,
+    );
+    page.counter(
+        "spool_records_lost_total",
+        "Records that found no room on the disk.",
+        written.spool_lost,
+    );
+    page.counter(
+        "spool_answers_dropped_total",
+        "Answers given up for room where nothing is archived.",
+        written.spool_dropped,
     );
     page.counter(
         "log_lines_dropped_total",

@@ -112,6 +112,8 @@ impl Node {
             resolver: iocore.resolver(),
             credentials: iocore.credentials(),
             servers: iocore.servers(),
+            mailboxes: iocore.mailboxes(),
+            link: iocore.link(),
             lanes,
             told: iocore.take_told(),
             room_news,

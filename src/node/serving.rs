@@ -3,9 +3,10 @@
 use crate::base::{Instant, Now, ShardId};
 use crate::config::Config;
 use crate::iocore::credentials::Table;
-use crate::iocore::ledger;
-use crate::iocore::resolve::Resolver;
 use crate::iocore::lane::Receiver;
+use crate::iocore::ledger;
+use crate::iocore::redis::{Counts, Mailbox};
+use crate::iocore::resolve::Resolver;
 use crate::iocore::run::{Counters, Letter, ShardLanes};
 use crate::iocore::servers;
 use crate::net;
@@ -44,6 +45,8 @@ pub struct Shared {
     room_news: Vec<watch::Receiver<usize>>,
     credentials: watch::Receiver<Table>,
     servers: watch::Receiver<servers::Table>,
+    mailboxes: Arc<[Mailbox]>,
+    link: Option<Arc<Counts>>,
     /// A shard takes its end when it starts and lays it back when it ends.
     mesh: Vec<ArrayQueue<MeshEnd<Gossip>>>,
     shown: Vec<watch::Sender<Shown>>,
@@ -93,6 +96,9 @@ pub struct Parts {
     pub resolver: Resolver,
     pub credentials: watch::Receiver<Table>,
     pub servers: watch::Receiver<servers::Table>,
+    /// What Redis says to each shard.
+    pub mailboxes: Arc<[Mailbox]>,
+    pub link: Option<Arc<Counts>>,
     pub lanes: Vec<ShardLanes>,
     pub told: Vec<Receiver<Letter>>,
     pub room_news: Vec<watch::Receiver<usize>>,
@@ -121,6 +127,8 @@ impl Shared {
             resolver: parts.resolver,
             credentials: parts.credentials,
             servers: parts.servers,
+            mailboxes: parts.mailboxes,
+            link: parts.link,
             lanes: parts.lanes,
             told: parts.told.into_iter().map(lay).collect(),
             room_news: parts.room_news,
@@ -354,6 +362,7 @@ impl<R: Runtime> Shift<R> {
         shift.hear_of_reloads();
         shift.hear_of_credentials();
         shift.hear_of_servers();
+        shift.hear_of_leases();
         shift.hear_gossip(mesh);
         shift.hear_injected();
         shift.hear_questions();
@@ -436,6 +445,18 @@ impl<R: Runtime> Shift<R> {
                     .filter(is_new)
                     .for_each(|told| tell(&core, told));
                 heard = table;
+            }
+        });
+    }
+
+    /// A letter that comes while the shard is being started again finds a holder that is gone, and is ignored.
+    fn hear_of_leases(&self) {
+        let (mailboxes, index) = (Arc::clone(&self.shared.mailboxes), self.index());
+        let core = self.core.clone();
+        self.runtime.spawn(async move {
+            loop {
+                let letter = mailboxes[index].take().await;
+                core.inject(Input::Lease(letter));
             }
         });
     }
@@ -587,7 +608,15 @@ impl<R: Runtime> Shift<R> {
                 }
             }),
             metrics: Box::new(move || {
-                metrics::text(&shared.shown(), &shared.ledger, &shared.servers())
+                let servers = shared.servers();
+                let mut page = metrics::text(&shared.shown(), &shared.ledger, &servers);
+                page.push_str(
+                    &shared
+                        .link
+                        .as_deref()
+                        .map_or_else(String::new, metrics::link),
+                );
+                page
             }),
         }
     }

@@ -180,6 +180,7 @@ mod tests {
         life: 1,
         hosts: true,
         recovers: false,
+        instances: None,
     };
 
     fn a_day(usd: i64) -> Budget {

@@ -11,8 +11,8 @@ use crate::protocol::multipart;
 use crate::protocol::provider::steering::CLIENT_HEADERS;
 use crate::shard::cached;
 use crate::shard::desk::Desk;
-use crate::shard::fetch::Want;
 use crate::shard::exchange::{Asked, Down, Exchange, ModelIdOrNone, PassingHeaders, Phase, Tally};
+use crate::shard::fetch::Want;
 use crate::shard::kept::Kept;
 use crate::shard::lanes::Lanes;
 use crate::shard::line::{Claim, Claims};
@@ -93,7 +93,13 @@ impl Shard {
                     out,
                 );
             }
-            (Ask::Stored { dialect, mut wanted }, Some(key)) => {
+            (
+                Ask::Stored {
+                    dialect,
+                    mut wanted,
+                },
+                Some(key),
+            ) => {
                 if let Want::Events { after, .. } = &mut wanted.want {
                     let last = text_header(&head, b"last-event-id");
                     *after = after.or_else(|| last.and_then(|id| id.trim().parse().ok()));

@@ -166,6 +166,7 @@ impl Desk {
             shards,
             seed,
             recovers: restarts > 0,
+            instances: config.redis.as_ref().map(|redis| redis.instances_max),
         };
         let exchanges_max = config.limits.exchanges_max;
         let issued = Issued::new(config.limits.issued_max);
@@ -218,11 +219,13 @@ impl Desk {
 
     /// Counts what was spent before this process began. To be told once, before the first request.
     pub fn remember_spent(&mut self, spent: &Spent, now: Now) {
+        let redis = self.config().redis.as_ref();
         let here = Here {
             shard: self.shard,
             shards: self.shards,
             seed: self.seed,
             recovers: false,
+            instances: redis.map(|redis| redis.instances_max),
         };
         for epoch in &mut self.epochs {
             epoch.remember(spent, here, now);
@@ -240,6 +243,7 @@ impl Desk {
             shards: self.shards,
             seed: self.seed,
             recovers: false,
+            instances: config.redis.as_ref().map(|redis| redis.instances_max),
         };
         let secret = self.caches.secret();
         let mut epoch = Epoch::new(self.next_epoch, config, here, self.pools, secret);

@@ -369,9 +369,7 @@ impl Exchange {
             (Reading, H::ClientGone) => self.leave(desk, now, out),
 
             (Claiming(_), H::Told(told)) => self.claimed(desk, now, told, out),
-            (Claiming(until), H::Timer) if now.instant >= until => {
-                self.unclaimable(desk, now, out)
-            }
+            (Claiming(until), H::Timer) if now.instant >= until => self.unclaimable(desk, now, out),
             (Claiming(_), H::ClientGone) => self.leave(desk, now, out),
 
             (Waiting { since, .. }, H::Retry) => self.try_again(desk, now, since, out),
@@ -647,7 +645,10 @@ fn refused_more(attempt: Box<Attempt>, mut body: BytesMut, bytes: &Bytes) -> Pha
 impl Phase {
     /// Nothing is out yet.
     pub fn is_early(&self) -> bool {
-        matches!(self, Self::Reading | Self::Claiming(_) | Self::Waiting { .. })
+        matches!(
+            self,
+            Self::Reading | Self::Claiming(_) | Self::Waiting { .. }
+        )
     }
 
     pub fn name(&self) -> &'static str {

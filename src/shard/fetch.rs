@@ -53,17 +53,27 @@ pub(super) enum Want {
     /// What whoever asked first is, or was, told.
     Again,
     /// Its events after that one, all where none is named; as server-sent events with their numbers, or as the dialect writes them.
-    Events { after: Option<u64>, numbered: bool },
+    Events {
+        after: Option<u64>,
+        numbered: bool,
+    },
     /// All that is known of it.
     Answer,
     /// The answer as Responses says it.
     Response,
     /// What there is.
-    List { before: Str, most: u16 },
+    List {
+        before: Str,
+        most: u16,
+    },
     Cancel,
     Delete,
     /// What the tenant has spent: no answer, and asked as they are.
-    Usage { since: Str, until: Str, by: Str },
+    Usage {
+        since: Str,
+        until: Str,
+        by: Str,
+    },
 }
 
 /// What a request line asks of stored answers.
@@ -82,10 +92,15 @@ pub(super) fn again(exchange: &Exchange, id: Str) -> Fetch {
         Down::Gone => To::Http(ClientId(exchange.id.0)),
     };
     let tenant = &exchange.config.tenants[exchange.tenant.0 as usize].name;
-    Fetch::new(to, tenant.as_str().into(), exchange.dialect, Wanted {
-        id,
-        want: Want::Again,
-    })
+    Fetch::new(
+        to,
+        tenant.as_str().into(),
+        exchange.dialect,
+        Wanted {
+            id,
+            want: Want::Again,
+        },
+    )
 }
 
 impl Fetch {
@@ -158,7 +173,11 @@ impl Shard {
         wanted: Wanted,
         out: &mut Vec<Output>,
     ) {
-        self.begin_fetch(now, Fetch::new(To::Http(client), tenant, dialect, wanted), out);
+        self.begin_fetch(
+            now,
+            Fetch::new(To::Http(client), tenant, dialect, wanted),
+            out,
+        );
     }
 
     /// The same on a native WebSocket.
@@ -171,21 +190,39 @@ impl Shard {
         out: &mut Vec<Output>,
     ) {
         let to = To::Socket { client, request_id };
-        self.begin_fetch(now, Fetch::new(to, tenant, DialectName::Native, wanted), out);
+        self.begin_fetch(
+            now,
+            Fetch::new(to, tenant, DialectName::Native, wanted),
+            out,
+        );
     }
 
     pub(super) fn begin_fetch(&mut self, now: Now, mut fetch: Fetch, out: &mut Vec<Output>) {
         let of_answers = !matches!(fetch.want, Want::Usage { .. });
         if of_answers && !self.desk.spools {
-            let fault = Fault::new(FaultClass::NotFound, "this router stores no answers (spool: enabled: false)");
+            let fault = Fault::new(
+                FaultClass::NotFound,
+                "this router stores no answers (spool: enabled: false)",
+            );
             return self.refuse_fetch(fetch, &fault, out);
         }
         fetch.comment_at = now.instant + self.desk.config().limits.sse_comment;
         let (to, question) = (fetch.to.clone(), fetch.first_question());
         let tenant = fetch.tenant.clone();
         let Ok(slot) = self.fetches.insert(Box::new(fetch)) else {
-            let fault = Fault::new(FaultClass::Overloaded, "this router serves as many requests as it may at once");
-            let again = Fetch::new(to, tenant, DialectName::Native, Wanted { id: Str::new(), want: Want::Again });
+            let fault = Fault::new(
+                FaultClass::Overloaded,
+                "this router serves as many requests as it may at once",
+            );
+            let again = Fetch::new(
+                to,
+                tenant,
+                DialectName::Native,
+                Wanted {
+                    id: Str::new(),
+                    want: Want::Again,
+                },
+            );
             return self.refuse_fetch(again, &fault, out);
         };
         match to {
@@ -199,7 +236,12 @@ impl Shard {
     pub(super) fn told(&mut self, now: Now, asker: Asker, told: Told, out: &mut Vec<Output>) {
         match asker {
             Asker::Exchange(exchange) => {
-                self.step(exchange, crate::shard::exchange::Happening::Told(told), now, out);
+                self.step(
+                    exchange,
+                    crate::shard::exchange::Happening::Told(told),
+                    now,
+                    out,
+                );
             }
             Asker::Fetch(slot) => {
                 if let Some(mut fetch) = self.fetches.lend(slot) {
@@ -212,7 +254,14 @@ impl Shard {
     }
 
     /// Puts a fetch back under its slot, or lets it go.
-    fn go_on(&mut self, now: Now, slot: Slot, mut fetch: Box<Fetch>, next: Next, out: &mut Vec<Output>) {
+    fn go_on(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        mut fetch: Box<Fetch>,
+        next: Next,
+        out: &mut Vec<Output>,
+    ) {
         let what = match next {
             Next::Ended => {
                 self.fetches.release(slot);
@@ -281,11 +330,20 @@ impl Shard {
             Told::Usage(Ok(json)) => self.tell_json(fetch, json.into_bytes(), out),
             Told::Usage(Err((field, why))) => Next::Refused(Fault::invalid(field, why)),
             Told::Done(done) => self.done(fetch, done, out),
-            Told::Free | Told::Taken { .. } => Next::Refused(Fault::new(FaultClass::Internal, "the store answered what was not asked")),
+            Told::Free | Told::Taken { .. } => Next::Refused(Fault::new(
+                FaultClass::Internal,
+                "the store answered what was not asked",
+            )),
         }
     }
 
-    fn found(&mut self, now: Now, fetch: &mut Fetch, found: Box<Found>, out: &mut Vec<Output>) -> Next {
+    fn found(
+        &mut self,
+        now: Now,
+        fetch: &mut Fetch,
+        found: Box<Found>,
+        out: &mut Vec<Output>,
+    ) -> Next {
         let most = self.event_bytes_max();
         match fetch.want {
             Want::Answer => {
@@ -345,7 +403,13 @@ impl Shard {
     }
 
     /// All of it is there.
-    fn last(&mut self, fetch: &mut Fetch, end: State, mut said: BytesMut, out: &mut Vec<Output>) -> Next {
+    fn last(
+        &mut self,
+        fetch: &mut Fetch,
+        end: State,
+        mut said: BytesMut,
+        out: &mut Vec<Output>,
+    ) -> Next {
         let Some(found) = fetch.found.take() else {
             return Next::Ended;
         };
@@ -396,7 +460,12 @@ impl Shard {
         match fetch.to {
             To::Http(_) if !fetch.head_sent => {
                 let head = self.stream_head(fetch);
-                out.push(Output::Respond { client, head, body: bytes, end: false });
+                out.push(Output::Respond {
+                    client,
+                    head,
+                    body: bytes,
+                    end: false,
+                });
             }
             _ => out.push(Output::Write { client, bytes }),
         }
@@ -406,7 +475,12 @@ impl Shard {
     fn say_empty(&mut self, fetch: &mut Fetch, out: &mut Vec<Output>) {
         if let To::Http(client) = fetch.to {
             let head = self.stream_head(fetch);
-            out.push(Output::Respond { client, head, body: Bytes::new(), end: false });
+            out.push(Output::Respond {
+                client,
+                head,
+                body: Bytes::new(),
+                end: false,
+            });
         }
         fetch.head_sent = true;
     }
@@ -417,8 +491,10 @@ impl Shard {
             _ => EVENT_STREAM,
         };
         let mut head = head_of(fetch, 200, kind);
-        head.headers.push(("cache-control", Str::from_static("no-cache")));
-        head.headers.push(("x-accel-buffering", Str::from_static("no")));
+        head.headers
+            .push(("cache-control", Str::from_static("no-cache")));
+        head.headers
+            .push(("x-accel-buffering", Str::from_static("no")));
         head
     }
 
@@ -426,7 +502,13 @@ impl Shard {
         self.tell_whole(fetch, (200, JSON), body, out)
     }
 
-    fn tell_whole(&mut self, fetch: &mut Fetch, (status, kind): (u16, &str), body: Bytes, out: &mut Vec<Output>) -> Next {
+    fn tell_whole(
+        &mut self,
+        fetch: &mut Fetch,
+        (status, kind): (u16, &str),
+        body: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Next {
         match &fetch.to {
             To::Http(client) => out.push(Output::Respond {
                 client: *client,
@@ -444,18 +526,30 @@ impl Shard {
 
     fn done(&mut self, fetch: &mut Fetch, done: bool, out: &mut Vec<Output>) -> Next {
         let id = Json::of(&&*fetch.id);
-        let (cancels, native) = (fetch.want == Want::Cancel, fetch.dialect == DialectName::Native);
+        let (cancels, native) = (
+            fetch.want == Want::Cancel,
+            fetch.dialect == DialectName::Native,
+        );
         let body = match (cancels, done, native) {
             (true, true, true) => format!("{{\"id\":{},\"cancelled\":true}}", id.get()),
-            (true, true, false) => format!("{{\"id\":{},\"object\":\"response\",\"status\":\"cancelled\",\"output\":[]}}", id.get()),
+            (true, true, false) => format!(
+                "{{\"id\":{},\"object\":\"response\",\"status\":\"cancelled\",\"output\":[]}}",
+                id.get()
+            ),
             (false, true, true) => format!("{{\"id\":{},\"deleted\":true}}", id.get()),
-            (false, true, false) => format!("{{\"id\":{},\"object\":\"response\",\"deleted\":true}}", id.get()),
+            (false, true, false) => format!(
+                "{{\"id\":{},\"object\":\"response\",\"deleted\":true}}",
+                id.get()
+            ),
             (true, false, _) => {
                 let message = format!("no answer with id '{}' is running", fetch.id);
                 return Next::Refused(Fault::new(FaultClass::NotFound, message));
             }
             (false, false, _) => {
-                let message = format!("no answer with id '{}' that has ended; a running one must be cancelled first", fetch.id);
+                let message = format!(
+                    "no answer with id '{}' that has ended; a running one must be cancelled first",
+                    fetch.id
+                );
                 return Next::Refused(Fault::new(FaultClass::NotFound, message));
             }
         };
@@ -487,7 +581,12 @@ impl Shard {
         all.map(|(slot, _)| slot).collect()
     }
 
-    pub(super) fn socket_fetches_flow(&mut self, client: ClientId, congested: bool, out: &mut Vec<Output>) {
+    pub(super) fn socket_fetches_flow(
+        &mut self,
+        client: ClientId,
+        congested: bool,
+        out: &mut Vec<Output>,
+    ) {
         for slot in self.on_socket(client) {
             self.fetch_flow(slot, congested, out);
         }
@@ -506,7 +605,12 @@ impl Shard {
 
     /// Who waits for a running answer in silence is sent a comment (FIELD-BUGS 46).
     pub(super) fn heed_quiet(&mut self, now: Now, out: &mut Vec<Output>) {
-        while let Some((at, slot)) = self.quiet.first().copied().filter(|(at, _)| *at <= now.instant) {
+        while let Some((at, slot)) = self
+            .quiet
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= now.instant)
+        {
             self.quiet.remove(&(at, slot));
             let again = now.instant + self.desk.config().limits.sse_comment;
             let Some(mut fetch) = self.fetches.lend(slot) else {
@@ -564,7 +668,11 @@ impl Fetch {
     }
 
     fn tell_event(&self, numbered: &replay::Numbered, said: &mut BytesMut) {
-        let Want::Events { after, numbered: with } = self.want else {
+        let Want::Events {
+            after,
+            numbered: with,
+        } = self.want
+        else {
             return;
         };
         if after.is_some_and(|after| numbered.number <= after) {
@@ -591,7 +699,10 @@ impl Fetch {
             Some(answer) => about(self, found, answer),
             None => (self.opening(), Closing::default()),
         };
-        let opening = Opening { bare: false, ..opening };
+        let opening = Opening {
+            bare: false,
+            ..opening
+        };
         self.cutter = Some(Cutter::new(DialectName::Native, Framing::Sse, most));
         match told.filter(|_| end != State::Interrupted) {
             Some(answer) => self.cut(replay::streamed(&answer, opening, &closing), said),
@@ -605,10 +716,19 @@ impl Fetch {
             return;
         };
         let mut told = BytesMut::new();
-        let opening = Opening { bare: false, ..self.opening() };
+        let opening = Opening {
+            bare: false,
+            ..self.opening()
+        };
         let framed = self.found.as_ref().is_some_and(|f| f.form == Form::Frames);
-        let as_sent = Opening { bare: framed, ..opening.clone() };
-        let closing = Closing { cost: NanoUsd::ZERO, ..Closing::default() };
+        let as_sent = Opening {
+            bare: framed,
+            ..opening.clone()
+        };
+        let closing = Closing {
+            cost: NanoUsd::ZERO,
+            ..Closing::default()
+        };
         match self.want {
             Want::Events { .. } => {
                 cutter.fail(as_sent, &interrupted(), &closing, &mut told);
@@ -688,7 +808,10 @@ fn whole(fetch: &Fetch, found: &Found, most: usize) -> Bytes {
 fn response(fetch: &Fetch, found: &Found, most: usize) -> Bytes {
     let sent = found.sent.clone().unwrap_or_default();
     // What was said in Responses is told as it was.
-    if (found.dialect, found.form) == (DialectName::Responses, Form::Whole) && found.status == 200 && !sent.is_empty() {
+    if (found.dialect, found.form) == (DialectName::Responses, Form::Whole)
+        && found.status == 200
+        && !sent.is_empty()
+    {
         return sent;
     }
     let mut answer = dialect_answer(found, &sent, most).unwrap_or_default();
@@ -719,5 +842,8 @@ fn interrupted() -> Fault {
 /// The same words whether it is another's or nobody's.
 fn not_found(id: &str) -> Fault {
     let shown: String = id.chars().take(100).collect();
-    Fault::new(FaultClass::NotFound, format!("no answer with id '{shown}' is stored here"))
+    Fault::new(
+        FaultClass::NotFound,
+        format!("no answer with id '{shown}' is stored here"),
+    )
 }

@@ -4,7 +4,7 @@ use crate::base::{AttemptId, ClientId, ExchangeId, Str};
 use crate::config::{Config, KeySource};
 use crate::protocol::provider::Credential;
 use crate::shard::stored::{Asker, Told};
-use crate::shard::{Gossip, ServerNews};
+use crate::shard::{Gossip, LeaseReply, ServerNews};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -81,6 +81,8 @@ pub enum Input {
     Stop { exchange: ExchangeId, name: Str },
     /// Whether the spool has room for answers of new requests.
     SpoolRoom(bool),
+    /// What who grants to instances said of a limit that this shard hosts.
+    Lease(Box<LeaseReply>),
     /// What another shard has learned.
     Gossip(Gossip),
     /// Take no new exchanges: the node is leaving.

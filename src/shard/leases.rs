@@ -1,7 +1,8 @@
 //! Limits that the shards of an instance share: who grants of which, who asks, and the letters between them.
 //!
 //! Each limit has one host among the shards, by the hash of its name, so that none of them grants all. Guests admit by what they hold and
-//! ask in the background; the letters go as gossip goes, and may be lost. With one shard nothing of this happens.
+//! ask in the background; the letters go as gossip goes, and may be lost. With one shard nothing of this happens. Where several instances
+//! share limits, hosts ask who grants to instances, by mail to the I/O core, also when there is one shard.
 //!
 //! Cost: a request pays some comparisons (`Limit::reserve`). A limit that is in use has five asks a second and shard, one more when it runs
 //! low or somebody waits; one that is not has none, and no timer.
@@ -12,24 +13,25 @@ use crate::policy::admission::Allowance;
 use crate::policy::candidate::Candidate;
 use crate::policy::capacity::leased::shard_of;
 use crate::policy::capacity::{Limit, Room, Seat, Spoken, Word};
-use crate::policy::lease::{HolderId, Reply};
-use crate::shard::Output;
+use crate::policy::lease::{HolderId, Reply, Terms, UpAsk, UpReply};
 use crate::shard::allowance::Who;
 use crate::shard::desk::{Desk, Epoch, Pool};
 use crate::shard::gossip::{Gossip, News};
 use crate::shard::line::Claim;
+use crate::shard::{Mail, Output};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a tenant or a key may use.
 type Allowed = Rc<RefCell<Allowance>>;
 
 /// A limit's name: the same at all shards, under all configurations that have it as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Scope(u64);
+pub struct Scope(u64);
 
 /// Who is told something of a limit, and what.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,10 +49,51 @@ enum Leased {
     Tenant(Rc<RefCell<Allowance>>),
 }
 
+/// A host's word to who grants to instances.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseAsk {
+    scope: Scope,
+    /// The limit's name among instances: the same under every configuration.
+    pub name: Arc<str>,
+    pub shard: ShardId,
+    pub ask: UpAsk,
+}
+
+/// What the host is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseReply {
+    scope: Scope,
+    reply: UpReply,
+}
+
+impl LeaseAsk {
+    /// As a script in Redis reads it.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<i64> {
+        self.ask.numbers(Terms::of(self.ask.limits).lease)
+    }
+
+    /// What the script said; `None` where a later ask has overtaken this one.
+    #[must_use]
+    pub fn answered(&self, row: &[i64]) -> Option<LeaseReply> {
+        let reply = self.ask.answered(row)?;
+        let scope = self.scope;
+        Some(LeaseReply { scope, reply })
+    }
+
+    /// The same for every ask of one holder of one limit.
+    #[must_use]
+    pub fn place(&self) -> (ShardId, u64, u64) {
+        (self.shard, self.scope.0, self.ask.ask.holder.0)
+    }
+}
+
 /// Those of one configuration; none where there is one shard.
 #[derive(Debug, Default)]
 pub(super) struct Leaseholds {
     by_scope: HashMap<Scope, Leased, FixedHasher>,
+    /// What instances call them; none where this one is alone.
+    names: HashMap<Scope, Arc<str>, FixedHasher>,
     pools: Vec<Vec<Scope>>,
     tenants: Vec<Scope>,
     /// Of client keys with limits of their own.
@@ -67,6 +110,8 @@ pub(super) struct Leases {
     /// When the next of them wants to be looked at.
     pub at: Instant,
     letters: Vec<(ShardId, Scope, Letter)>,
+    /// To who grants to instances.
+    up: Vec<LeaseAsk>,
     parked: SmallVec<[Parked; 4]>,
 }
 
@@ -87,6 +132,8 @@ pub(super) struct Here {
     pub seed: u64,
     /// This shard lived before.
     pub recovers: bool,
+    /// As many instances share them at most; `None`: this one is alone.
+    pub instances: Option<u64>,
 }
 
 impl Default for Leases {
@@ -95,6 +142,7 @@ impl Default for Leases {
             active: BTreeMap::new(),
             at: Instant::NEVER,
             letters: Vec::new(),
+            up: Vec::new(),
             parked: SmallVec::new(),
         }
     }
@@ -136,6 +184,7 @@ impl Here {
             hosts: scope.host(self.shards) == self.shard,
             // What a new configuration brings nobody has granted yet.
             recovers: self.recovers && epoch == 0,
+            instances: self.instances,
         }
     }
 }
@@ -160,13 +209,25 @@ impl Leaseholds {
         (tenants, keys): (&[Allowed], &[Option<Allowed>]),
     ) -> Self {
         let mut found = Self::default();
-        if shards < 2 {
+        let with_others = config.redis.is_some();
+        if shards < 2 && !with_others {
             return found;
         }
+        let mut names = HashMap::<Scope, Arc<str>, FixedHasher>::default();
+        let mut named = |scope: Scope, name: &dyn Fn() -> String| {
+            if with_others {
+                names.insert(scope, name().into());
+            }
+        };
         for (of, pool) in config.pools.iter().zip(pools) {
             let scopes = 0..of.limits.len();
             let scopes: Vec<Scope> = scopes.map(|i| Scope::of_limit(config, of, i)).collect();
             for (i, scope) in scopes.iter().enumerate() {
+                let provider = &config.providers[of.provider.0 as usize].name;
+                let models = &of.limits[i].models;
+                named(*scope, &|| {
+                    format!("pool:{provider}:{}:{}", of.name, models.join(","))
+                });
                 let leased = Leased::Pool(Rc::clone(pool), i as u8);
                 found.by_scope.insert(*scope, leased);
             }
@@ -174,6 +235,7 @@ impl Leaseholds {
         }
         for (of, tenant) in config.tenants.iter().zip(tenants) {
             let scope = Scope::of_tenant(of);
+            named(scope, &|| format!("tenant:{}", of.name));
             let leased = Leased::Tenant(Rc::clone(tenant));
             found.by_scope.insert(scope, leased);
             found.tenants.push(scope);
@@ -181,12 +243,14 @@ impl Leaseholds {
         for (of, key) in config.client_keys.iter().zip(keys) {
             let scope = key.as_ref().map(|key| {
                 let scope = Scope::of_key(of);
+                named(scope, &|| format!("key:{}", of.name));
                 let leased = Leased::Tenant(Rc::clone(key));
                 found.by_scope.insert(scope, leased);
                 scope
             });
             found.keys.push(scope);
         }
+        found.names = names;
         found
     }
 
@@ -248,6 +312,9 @@ impl Desk {
             let gossip = Gossip { under, news };
             out.push(Output::TellOne { shard, gossip });
         }
+        for ask in self.leases.up.drain(..) {
+            out.push(Output::Post(Mail::Lease(Box::new(ask))));
+        }
         if granted {
             self.line.stir();
         }
@@ -264,9 +331,10 @@ impl Desk {
                 Spoken::Answered => limit.hoarders(),
                 Spoken::Nothing | Spoken::Ask(_) => Vec::new(),
             };
-            (spoken, hoarders, limit.wakes_at())
+            let up = limit.speak_up(now);
+            (spoken, hoarders, up, limit.wakes_at())
         });
-        let Some((spoken, hoarders, wakes_at)) = spoken else {
+        let Some((spoken, hoarders, up, wakes_at)) = spoken else {
             return false;
         };
         match wakes_at {
@@ -274,6 +342,9 @@ impl Desk {
                 self.leases.active.remove(&of);
             }
             at => self.leases.at = self.leases.at.min(at),
+        }
+        if let Some(ask) = up {
+            self.ask_above(of, ask);
         }
         self.call_back(of.1, hoarders);
         match spoken {
@@ -283,6 +354,33 @@ impl Desk {
                 let host = of.1.host(self.shards);
                 self.leases.letters.push((host, of.1, Letter::Word(word)));
                 false
+            }
+        }
+    }
+
+    fn ask_above(&mut self, of: (u32, Scope), ask: UpAsk) {
+        let shard = self.shard;
+        if let Some(name) = self.epoch(of.0).leaseholds.names.get(&of.1) {
+            let (scope, name) = (of.1, Arc::clone(name));
+            self.leases.up.push(LeaseAsk {
+                scope,
+                name,
+                shard,
+                ask,
+            });
+        }
+    }
+
+    /// What who grants to instances has said.
+    pub fn hear_from_above(&mut self, now: Instant, told: &LeaseReply) {
+        for epoch in &mut self.epochs {
+            let holds = &mut epoch.leaseholds;
+            let leased = holds.by_scope.get(&told.scope);
+            let heard = leased.and_then(|leased| leased.with(|l| l.hear_up(&told.reply, now)));
+            if heard == Some(true) {
+                holds.stirred.push(told.scope);
+                self.line.stir();
+                return;
             }
         }
     }
@@ -328,6 +426,12 @@ impl Desk {
                 let leased = leases.filter_map(|epoch| epoch.leaseholds.by_scope.get(&scope));
                 let answer = |limit: &mut Limit| (limit.answer(word, now), limit.hoarders());
                 let answered = leased.map(|leased| leased.with(answer)).next().flatten();
+                let alone = self.config().redis.is_none();
+                let found = |epoch: &&mut Epoch| epoch.leaseholds.by_scope.contains_key(&scope);
+                if !alone && let Some(epoch) = self.epochs.iter_mut().rev().find(found) {
+                    // What a guest asks for may have to be asked for above.
+                    epoch.leaseholds.stirred.push(scope);
+                }
                 let Some((reply, hoarders)) = answered else {
                     return;
                 };
@@ -351,7 +455,7 @@ impl Desk {
         since: Instant,
         now: Instant,
     ) {
-        if self.shards < 2 {
+        if self.shards < 2 && self.config().redis.is_none() {
             return;
         }
         for place in places.filter(|place| place.room != Room::Never) {

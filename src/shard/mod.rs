@@ -92,10 +92,13 @@ pub mod stored;
 mod storing;
 /// Who comes back for an answer.
 mod fetch;
+pub use leases::{LeaseAsk, LeaseReply};
 mod meters;
 pub use meters::Meters;
 
-use crate::base::{AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab, Slot};
+use crate::base::{
+    AttemptId, Budget, ClientId, ExchangeId, Instant, Now, Rng, ShardId, Slab, Slot,
+};
 use crate::config::Config;
 use desk::Desk;
 use exchange::{Exchange, Happening};
@@ -197,7 +200,10 @@ impl Shard {
             Input::LedgerRoom(rows) => self.desk.ledger_room = rows,
             Input::Told { asker, told } => self.told(now, asker, *told, out),
             Input::Stop { exchange, name } => {
-                let is = self.exchanges.get(exchange.0).is_some_and(|e| e.name == name);
+                let is = self
+                    .exchanges
+                    .get(exchange.0)
+                    .is_some_and(|e| e.name == name);
                 if is {
                     self.step(exchange, Happening::Cancelled, now, out);
                 }
@@ -205,6 +211,7 @@ impl Shard {
             Input::SpoolRoom(room) => self.desk.spool_room = room,
             Input::Credential(held) => self.desk.take_credential(&held),
             Input::Server(news) => self.desk.take_server(now.instant, &news),
+            Input::Lease(told) => self.desk.hear_from_above(now.instant, &told),
             Input::Gossip(gossip) => {
                 self.desk.hear(now, gossip);
                 // What it brought may be more than the table holds.

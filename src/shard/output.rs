@@ -8,9 +8,9 @@ use crate::canon::{DialectName, FaultClass, Usage};
 use crate::config::{Config, KeySource, LogLevel};
 use crate::policy::bill::{Unit, atto_a_token, unit_prices};
 use crate::protocol::provider::HeaderList;
-use crate::shard::Gossip;
 use crate::shard::input::Slices;
 use crate::shard::stored::{Note, Question};
+use crate::shard::{Gossip, LeaseAsk};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +107,8 @@ pub enum Mail {
         source: Box<KeySource>,
         generation: u64,
     },
+    /// To who grants to instances. Lossy: the next says all of it again.
+    Lease(Box<LeaseAsk>),
     /// Lossy: dropped and counted when the ring is full.
     Log(Box<LogLine>),
 }

@@ -267,13 +267,27 @@ fn stored(method: &[u8], path: &[u8], query: &[u8]) -> Option<(&'static str, Ask
     match (below, method) {
         ("events", _) if native => {
             let after = number("after");
-            of("GET", id, Want::Events { after, numbered: true })
+            of(
+                "GET",
+                id,
+                Want::Events {
+                    after,
+                    numbered: true,
+                },
+            )
         }
         ("", b"DELETE") => of("DELETE", id, Want::Delete),
         ("", b"GET" | b"HEAD") if native => of("GET", id, Want::Answer),
         ("", b"GET" | b"HEAD") if streams => {
             let after = number("starting_after");
-            of("GET", id, Want::Events { after, numbered: false })
+            of(
+                "GET",
+                id,
+                Want::Events {
+                    after,
+                    numbered: false,
+                },
+            )
         }
         ("", b"GET" | b"HEAD") => of("GET", id, Want::Response),
         ("", _) => of("GET or DELETE", id, Want::Answer),

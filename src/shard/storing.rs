@@ -218,7 +218,8 @@ impl Exchange {
 
     /// Asking a provider might pay twice.
     pub fn unclaimable(&mut self, desk: &mut Desk, now: Now, out: &mut Vec<Output>) -> Phase {
-        let message = "it cannot be said at the moment whether this idempotency-key has an answer already";
+        let message =
+            "it cannot be said at the moment whether this idempotency-key has an answer already";
         let fault = Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1));
         self.refuse(desk, now, &fault, out)
     }

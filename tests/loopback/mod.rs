@@ -44,6 +44,10 @@ mod leases;
 mod vault;
 /// A ledger that is locked, slow, or of an earlier life.
 mod ledger;
+/// A Redis of its own for a test.
+mod redis_server;
+/// Limits that instances share over Redis.
+mod instances;
 /// Prompt caches, and what the provider says was read and written.
 mod caches;
 /// Own servers that are asked how they are.

@@ -22,7 +22,11 @@ fn get(at: SocketAddr, path: &str) -> Answer {
 }
 
 fn id_of(answer: &Answer) -> String {
-    answer.head.header("x-stokehold-id").expect("an id").to_owned()
+    answer
+        .head
+        .header("x-stokehold-id")
+        .expect("an id")
+        .to_owned()
 }
 
 /// A stream without the numbers that a resumed one adds where its dialect has none.
@@ -43,7 +47,9 @@ fn an_answer_is_fetched_and_resumed_over_sockets_from_any_shard_also_after_a_res
         let mut house = House::open(&plan);
         let mut seen: Vec<(Dialect, String, String)> = Vec::new();
         for dialect in DIALECTS {
-            let told = house.connect().ask(&Ask::new(dialect, "own", "a story").streamed());
+            let told = house
+                .connect()
+                .ask(&Ask::new(dialect, "own", "a story").streamed());
             seen.push((dialect, id_of(&told), told.text()));
         }
         for restarted in [false, true] {
@@ -62,13 +68,20 @@ fn an_answer_is_fetched_and_resumed_over_sockets_from_any_shard_also_after_a_res
                 let numbers = numbers(&whole);
                 let middle = numbers[numbers.len() / 2];
                 let rest = get(house.at, &format!("{at}?after={middle}")).text();
-                assert!(whole.ends_with(&rest) && rest.len() < whole.len(), "{dialect:?}");
+                assert!(
+                    whole.ends_with(&rest) && rest.len() < whole.len(),
+                    "{dialect:?}"
+                );
                 let found = get(house.at, &format!("/api/v1/responses/{id}"));
                 let found: Value = serde_json::from_str(&found.text()).expect("JSON");
                 assert_eq!(found["status"], "complete", "{found}");
                 assert_eq!(found["response"]["usage"]["output_tokens"], 12, "{found}");
                 assert_eq!(found["attempts"][0]["outcome"], "done", "{found}");
-                assert_eq!(found["attempts"].as_array().map(Vec::len), Some(1), "{found}");
+                assert_eq!(
+                    found["attempts"].as_array().map(Vec::len),
+                    Some(1),
+                    "{found}"
+                );
             }
         }
         house.is_well();
@@ -81,7 +94,8 @@ fn one_key_is_paid_once_however_many_ask_at_the_same_moment() {
         let house = House::open(&plan);
         for dialect in DIALECTS {
             for stream in [false, true] {
-                let ask = Ask::new(dialect, "own", "once").with("idempotency-key", &format!("{dialect:?}-{stream}"));
+                let ask = Ask::new(dialect, "own", "once")
+                    .with("idempotency-key", &format!("{dialect:?}-{stream}"));
                 let ask = if stream { ask.streamed() } else { ask };
                 let mut conns: Vec<Conn> = (0..6).map(|_| house.connect()).collect();
                 let before = house.book().accepted();
@@ -174,7 +188,10 @@ fn kills(times: u32, seed: u64) {
     }
     // Every call that the fake was paid for has its row; what came whole, to the token.
     until("the fake has heard of every end", || {
-        let begun = fakes.books()[0].entries().filter(|e| e.ended == Ended::Complete).count();
+        let begun = fakes.books()[0]
+            .entries()
+            .filter(|e| e.ended == Ended::Complete)
+            .count();
         begun > 0
     });
     let folder = program.kill();
@@ -187,7 +204,13 @@ fn kills(times: u32, seed: u64) {
     let (mut exact, mut partial) = (0, 0);
     for entry in book.entries() {
         let billed = entry.billed;
-        let tokens = [billed.uncached, billed.read, billed.written_5m, billed.written_1h, billed.output];
+        let tokens = [
+            billed.uncached,
+            billed.read,
+            billed.written_5m,
+            billed.written_1h,
+            billed.output,
+        ];
         match by_id.get(&*entry.id) {
             Some(found) => {
                 assert_eq!(found.len(), 1, "{entry:?}: once");
@@ -202,8 +225,15 @@ fn kills(times: u32, seed: u64) {
         }
     }
     let interrupted = rows.iter().filter(|r| r.outcome != "done").count();
-    assert!(rows.iter().filter(|r| r.outcome != "done").all(|r| r.estimated));
-    assert!(partial <= interrupted, "{partial} calls without a row of {interrupted}");
+    assert!(
+        rows.iter()
+            .filter(|r| r.outcome != "done")
+            .all(|r| r.estimated)
+    );
+    assert!(
+        partial <= interrupted,
+        "{partial} calls without a row of {interrupted}"
+    );
     assert!(exact > 0);
 }
 
@@ -221,7 +251,11 @@ fn ask_on(at: SocketAddr, first: u32, tell: &mpsc::Sender<Seen>) {
             return;
         }
         let Ok(head) = conn.try_head() else {
-            let _ = tell.send(Seen { ask, id: None, bytes: String::new() });
+            let _ = tell.send(Seen {
+                ask,
+                id: None,
+                bytes: String::new(),
+            });
             return;
         };
         let id = head.header("x-stokehold-id").map(str::to_owned);
@@ -255,8 +289,14 @@ fn found_again(at: SocketAddr, seen: &Seen, nth: u32) {
     assert_eq!(found.head.status, 200, "kill {nth}, {id}: {}", found.text());
     let told: Value = serde_json::from_str(&found.text()).expect("JSON");
     let state = told["status"].as_str().expect("a state").to_owned();
-    assert!(["complete", "interrupted"].contains(&&*state), "kill {nth}: {told}");
-    assert!(told["attempts"].as_array().is_some_and(|a| !a.is_empty()), "its bill: {told}");
+    assert!(
+        ["complete", "interrupted"].contains(&&*state),
+        "kill {nth}: {told}"
+    );
+    assert!(
+        told["attempts"].as_array().is_some_and(|a| !a.is_empty()),
+        "its bill: {told}"
+    );
     if !seen.ask.stream {
         if !seen.bytes.is_empty() {
             assert_eq!(state, "complete", "kill {nth}: a whole answer was seen");
@@ -266,7 +306,10 @@ fn found_again(at: SocketAddr, seen: &Seen, nth: u32) {
     let events = get(at, &format!("/api/v1/responses/{id}/events"));
     let dialect = seen.ask.dialect;
     let (again, seen) = (bare(dialect, &events.text()), bare(dialect, &seen.bytes));
-    assert!(again.starts_with(seen.trim_end()), "kill {nth}: what was seen is there\n{seen}\n{again}");
+    assert!(
+        again.starts_with(seen.trim_end()),
+        "kill {nth}: what was seen is there\n{seen}\n{again}"
+    );
 }
 
 #[test]

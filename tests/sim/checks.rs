@@ -218,7 +218,9 @@ fn every_answer_is_stored_to_its_end(world: &World) {
     for (id, kept) in world.nodes.iter().flat_map(|node| &node.store.answers) {
         assert_ne!(kept.state, State::Running, "{id}");
         let rows = world.rows.iter().filter(|row| *row.exchange == **id);
-        let done = rows.clone().any(|row| row.outcome == Outcome::Done && row.last);
+        let done = rows
+            .clone()
+            .any(|row| row.outcome == Outcome::Done && row.last);
         assert!(rows.count() > 0, "{id}");
         if done && kept.state == State::Complete {
             assert!(!kept.sent.is_empty(), "{id}");

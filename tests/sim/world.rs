@@ -657,7 +657,7 @@ impl World {
             }
             Output::Post(Mail::Ledger(row)) => self.rows.push(*row),
             // Keys of simulated providers do not expire.
-            Output::Post(Mail::Log(_) | Mail::Refresh { .. }) => {}
+            Output::Post(Mail::Log(_) | Mail::Refresh { .. } | Mail::Lease(_)) => {}
             Output::Post(Mail::Spool(note)) => self.nodes[shard].store.note(note),
             Output::Post(Mail::Ask(question)) => panic!("nobody asks the store: {question:?}"),
             Output::TellOne { shard: to, gossip } => self.carry(to, gossip),

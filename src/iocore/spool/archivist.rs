@@ -86,6 +86,12 @@ impl Archivist {
         }
     }
 
+    /// Nothing is archived.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        true
+    }
+
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.asks.is_empty()

@@ -23,6 +23,8 @@ pub struct Index {
     entries: HashMap<Whose, Entry, FixedHasher>,
     names: HashMap<Str, Whose, FixedHasher>,
     claims: HashMap<(Str, [u8; 32]), Str, FixedHasher>,
+    /// Of them, those without an end.
+    running: usize,
     /// Those that ended, in the order they did, until they are taken.
     pub ended: Vec<Whose>,
     buffer: Vec<u8>,
@@ -143,7 +145,8 @@ impl Index {
                     len: holds.len() as u32,
                 };
                 self.take(segment.shard, segment.family(), head, holds, place);
-                if let (Kind::Row, Some(rows)) = (head.kind, rows.as_deref_mut()) {
+                let settled = segment.settled.load(std::sync::atomic::Ordering::Acquire);
+                if let (Kind::Row, Some(rows), false) = (head.kind, rows.as_deref_mut(), settled) {
                     rows.0.push(holds.to_vec());
                 }
                 at += span;
@@ -194,11 +197,14 @@ impl Index {
                 entry.pieces.push(place);
             }
             Kind::Prompt => entry.prompt.push(place),
-            Kind::Ended => {
+            Kind::Ended if entry.closed.is_none() => {
                 entry.closed = wire::read_ended(holds);
-                self.ended.push(whose);
+                if entry.closed.is_some() {
+                    self.running = self.running.saturating_sub(1);
+                    self.ended.push(whose);
+                }
             }
-            Kind::Begun | Kind::Row | Kind::Erased => {}
+            Kind::Begun | Kind::Row | Kind::Erased | Kind::Ended => {}
         }
     }
 
@@ -220,6 +226,7 @@ impl Index {
             prompt: Vec::new(),
             segments: Vec::new(),
         };
+        self.running += 1;
         self.entries.insert(whose, entry);
     }
 
@@ -247,6 +254,7 @@ impl Index {
             cut.push(*whose);
         }
         cut.sort_unstable();
+        self.running = 0;
         self.ended.extend(&cut);
         cut
     }
@@ -281,6 +289,34 @@ impl Index {
     pub fn of_tenant<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = &'a Entry> {
         let of = move |entry: &&Entry| &*entry.opened.tenant == tenant;
         self.entries.values().filter(of)
+    }
+
+    /// Those that still come.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Lets go of the answers that ended in the segment that was written first, so that it can be deleted; how many they were.
+    pub fn drop_oldest(&mut self) -> u64 {
+        let whole = self
+            .segments
+            .iter()
+            .filter(|(_, known)| known.rows.is_some());
+        let Some(oldest) = whole.map(|(id, _)| *id).min() else {
+            return 0;
+        };
+        let there = self.entries.iter();
+        let ended: Vec<Whose> = there
+            .filter(|(_, e)| e.closed.is_some() && e.segments.contains(&oldest))
+            .map(|(whose, _)| *whose)
+            .collect();
+        let dropped = ended.len() as u64;
+        for whose in ended {
+            // Nothing is erased, so nothing can fail.
+            let _ = self.forget(whose, false);
+        }
+        dropped
     }
 
     #[must_use]
@@ -335,6 +371,7 @@ impl Index {
         let Some(entry) = self.entries.remove(&whose) else {
             return Ok(());
         };
+        self.running -= usize::from(entry.closed.is_none()).min(self.running);
         if self.names.get(&entry.opened.name) == Some(&whose) {
             self.names.remove(&entry.opened.name);
         }
@@ -352,7 +389,9 @@ impl Index {
                 at: 0,
             };
             if let Some(known) = self.segments.get(&place.segment) {
-                let erased = known.segment.erase(place.at as usize, head, place.len as usize);
+                let erased = known
+                    .segment
+                    .erase(place.at as usize, head, place.len as usize);
                 done = done.and(erased);
             }
         }
@@ -366,11 +405,22 @@ impl Index {
 
     /// Deletes segments that hold nothing any more. `committed`: rows of a shard that the ledger has. How many bytes that gave back.
     pub fn sweep(&mut self, committed: impl Fn(crate::base::ShardId) -> u64) -> u64 {
+        for known in self.segments.values() {
+            if known
+                .rows
+                .is_some_and(|rows| committed(known.segment.shard) >= rows)
+            {
+                // Where it cannot be written they are offered again, and are there already.
+                let _ = known.segment.settle();
+            }
+        }
         let done: Vec<u32> = self
             .segments
             .iter()
             .filter(|(_, known)| {
-                let rows = known.rows.is_some_and(|rows| committed(known.segment.shard) >= rows);
+                let rows = known
+                    .rows
+                    .is_some_and(|rows| committed(known.segment.shard) >= rows);
                 known.live == 0 && rows
             })
             .map(|(id, _)| *id)
@@ -411,7 +461,9 @@ impl Index {
 impl Entry {
     #[must_use]
     pub fn state(&self) -> State {
-        self.closed.as_ref().map_or(State::Running, |closed| closed.state)
+        self.closed
+            .as_ref()
+            .map_or(State::Running, |closed| closed.state)
     }
 
     #[must_use]

@@ -130,7 +130,33 @@ impl Keeper {
         self.sync();
         let shared = Arc::clone(&self.p.shared);
         self.p.index.sweep(|shard| shared.committed(shard));
+        self.make_room();
         self.tell_room();
+        self.show();
+    }
+
+    fn show(&self) {
+        let (meters, index) = (&self.p.shared.spool, &self.p.index);
+        meters.bytes.store(index.bytes(), Relaxed);
+        meters.answers.store(index.len() as u64, Relaxed);
+        meters.running.store(index.running() as u64, Relaxed);
+        let sum = |of: fn(&Supply) -> u64| self.p.supplies.iter().map(|s| of(s)).sum();
+        meters.late.store(sum(|s| s.late.load(Relaxed)), Relaxed);
+        meters.lost.store(sum(|s| s.lost.load(Relaxed)), Relaxed);
+    }
+
+    /// Where nobody archives, the spool is all there is: the oldest answers make room for new ones.
+    fn make_room(&mut self) {
+        if !self.p.archivist.is_nobody() {
+            return;
+        }
+        let most = self.p.config.bytes_max.0;
+        let reserve = self.p.config.segment_bytes.0 * (1 + 2 * self.p.supplies.len() as u64);
+        if self.p.index.bytes() + reserve <= most {
+            return;
+        }
+        let dropped = self.p.index.drop_oldest();
+        self.p.shared.spool.dropped.fetch_add(dropped, Relaxed);
     }
 
     /// A segment lies ready for each shard, as long as there is room.
@@ -165,7 +191,10 @@ impl Keeper {
         let lost: u64 = self.p.supplies.iter().map(|s| s.lost.load(Relaxed)).sum();
         if lost > self.told_lost {
             let records = lost - self.told_lost;
-            tracing::error!(records, "the disk has no room: what was sent to clients is not in the spool");
+            tracing::error!(
+                records,
+                "the disk has no room: what was sent to clients is not in the spool"
+            );
             self.told_lost = lost;
         }
     }
@@ -435,7 +464,12 @@ impl Keeper {
     }
 
     fn tell_room(&mut self) {
-        let left = self.p.config.bytes_max.0.saturating_sub(self.p.index.bytes());
+        let left = self
+            .p
+            .config
+            .bytes_max
+            .0
+            .saturating_sub(self.p.index.bytes());
         let stat = nix::sys::statvfs::statvfs(&self.p.folder);
         let free = stat.map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
         let segment = self.p.config.segment_bytes.0;
@@ -444,12 +478,16 @@ impl Keeper {
             return;
         }
         if full {
-            tracing::error!(left, free, "the spool is full: new requests are refused until answers are archived");
+            tracing::error!(
+                left,
+                free,
+                "the spool is full: new requests are refused until answers are archived"
+            );
         } else if self.full == Some(true) {
             tracing::info!("the spool has room again");
         }
         self.full = Some(full);
-        self.p.shared.spool_full.store(full, Relaxed);
+        self.p.shared.spool.full.store(full, Relaxed);
         for shard in 0..self.p.replies.len() {
             let input = Input::SpoolRoom(!full);
             self.unsent.push_back((shard, Letter { life: None, input }));
@@ -504,4 +542,3 @@ fn found(entry: &Entry, sent: Option<bytes::Bytes>) -> Found {
         sent,
     }
 }
-

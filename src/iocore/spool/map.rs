@@ -34,7 +34,10 @@ fn take_room(file: &File, bytes: usize) -> io::Result<()> {
     fallocate(file.as_raw_fd(), FallocateFlags::empty(), 0, whole).map_err(io::Error::from)
 }
 
-#[expect(unsafe_code, reason = "a mapping is sound while nobody shortens the file: see above")]
+#[expect(
+    unsafe_code,
+    reason = "a mapping is sound while nobody shortens the file: see above"
+)]
 fn map(file: &File, bytes: usize) -> io::Result<MmapMut> {
     // SAFETY: the file is new, ours alone by `create_new` in a claimed folder, `bytes` long, and never shortened; it is read through other
     // descriptors only up to where the writer has said that it is written.

@@ -18,3 +18,5 @@ mod keeper;
 pub use keeper::{Asked, Keeper, Parts};
 mod recover;
 pub use recover::{Recovered, recover};
+#[cfg(test)]
+mod tests;

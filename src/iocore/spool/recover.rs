@@ -65,9 +65,9 @@ pub fn recover(config: &Config, ledger: &mut Writer, now: Now) -> io::Result<Rec
     }
     let owed: Vec<row::WireRow<'_>> = owed.iter().filter_map(|b| row::decode(b).ok()).collect();
     if !owed.is_empty() {
-        ledger
-            .insert_wire(&owed)
-            .map_err(|error| io::Error::other(format!("rows of the spool cannot be written: {error}")))?;
+        ledger.insert_wire(&owed).map_err(|error| {
+            io::Error::other(format!("rows of the spool cannot be written: {error}"))
+        })?;
     }
     if segments > 0 {
         tracing::info!(

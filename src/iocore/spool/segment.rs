@@ -15,6 +15,9 @@ pub const FILE_HEAD: usize = 64;
 const MAGIC: u64 = u64::from_le_bytes(*b"stkspool");
 const VERSION: u32 = 1;
 
+/// Where the file's head says that the ledger has its rows.
+const SETTLED: usize = 40;
+
 /// What all threads may know of a segment.
 #[derive(Debug)]
 pub struct Segment {
@@ -31,6 +34,8 @@ pub struct Segment {
     written: AtomicUsize,
     /// Nobody writes it any more.
     closed: AtomicBool,
+    /// The ledger has all rows that stand in it, as was written down there.
+    pub settled: AtomicBool,
 }
 
 /// A segment that is, or will be, written.
@@ -64,6 +69,15 @@ impl Segment {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Writes down that the ledger has its rows, so that no start offers them to it again.
+    pub fn settle(&self) -> io::Result<()> {
+        if !self.settled.swap(true, Ordering::AcqRel) {
+            self.file
+                .write_all_at(&1_u64.to_le_bytes(), SETTLED as u64)?;
+        }
+        Ok(())
+    }
+
     /// Makes of the record at `at` one of which only its length is left.
     pub fn erase(&self, at: usize, head: record::Head, len: usize) -> io::Result<()> {
         let mut page = vec![0; record::span(len)];
@@ -93,7 +107,8 @@ impl Segment {
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let mut head = [0; FILE_HEAD];
         let got = file.read_at(&mut head, 0)?;
-        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
+        let number =
+            |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
         let (version, shard) = (number(8) as u32, (number(8) >> 32) as u16);
         if got < FILE_HEAD || number(0) != MAGIC || version != VERSION || number(32) == 0 {
             return Ok(None);
@@ -109,6 +124,7 @@ impl Segment {
             // Who reads it finds its end by the checksums.
             written: AtomicUsize::new(bytes),
             closed: AtomicBool::new(true),
+            settled: AtomicBool::new(number(SETTLED) == 1),
         }))
     }
 }
@@ -127,6 +143,7 @@ impl Page {
             family: AtomicU64::new(0),
             written: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
         };
         Ok(Self {
             segment: std::sync::Arc::new(segment),

@@ -33,7 +33,10 @@ pub fn of(entry: &Entry) -> String {
         .filter_map(|bytes| row::decode(bytes).ok())
         .map(|row| told::json(&row))
         .collect();
-    let cost: i64 = rows.iter().filter_map(|r| r["cost_nano_usd"].as_i64()).sum();
+    let cost: i64 = rows
+        .iter()
+        .filter_map(|r| r["cost_nano_usd"].as_i64())
+        .sum();
     said.insert("cost_nano_usd".into(), json!(cost));
     said.insert("attempts".into(), Value::Array(rows));
     Value::Object(said).to_string()
@@ -42,7 +45,10 @@ pub fn of(entry: &Entry) -> String {
 /// The same for whoever tells the whole of it.
 #[must_use]
 pub fn about(entry: &Entry) -> About {
-    let rows = entry.rows.iter().filter_map(|bytes| row::decode(bytes).ok());
+    let rows = entry
+        .rows
+        .iter()
+        .filter_map(|bytes| row::decode(bytes).ok());
     let mut about = About {
         model: entry.opened.model.clone(),
         created: entry.opened.started.seconds(),

@@ -30,10 +30,17 @@ pub struct Closed {
 
 pub fn write_begun(begun: &Begun, out: &mut Vec<u8>) {
     let config = &begun.under.0;
-    let tenant = &config.tenants[usize::from(begun.tenant.0)].name;
-    let key = &config.client_keys[begun.client_key.0 as usize].name;
-    let model = &config.models[usize::from(begun.model.0)].name;
-    for text in [&*begun.name, tenant, key, model, &*begun.session] {
+    // Nobody's name is `?`: an answer that cannot be told whose it is is found by nobody.
+    let tenant = config.tenants.get(usize::from(begun.tenant.0));
+    let key = config.client_keys.get(begun.client_key.0 as usize);
+    let model = config.models.get(usize::from(begun.model.0));
+    let names = [
+        tenant.map_or("?", |t| &t.name),
+        key.map_or("?", |k| &k.name),
+        model.map_or("?", |m| &m.name),
+    ];
+    write_text(&begun.name, out);
+    for text in names.into_iter().chain([&*begun.session]) {
         write_text(text, out);
     }
     write_text(begun.dialect.as_str(), out);

@@ -60,8 +60,11 @@ impl Supply {
     pub fn make(&self) -> std::io::Result<Page> {
         let number = self.numbers.fetch_add(1, Relaxed);
         let (boot, shard) = (self.boot, self.shard.0);
-        let path = self.folder.join(format!("{boot:016x}-{shard}-{number}.spool"));
-        let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&number.to_le_bytes(), boot ^ u64::from(shard));
+        let path = self
+            .folder
+            .join(format!("{boot:016x}-{shard}-{number}.spool"));
+        let seed =
+            xxhash_rust::xxh3::xxh3_64_with_seed(&number.to_le_bytes(), boot ^ u64::from(shard));
         Page::make(&path, self.shard, self.bytes, seed)
     }
 }

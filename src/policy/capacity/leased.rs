@@ -5,13 +5,15 @@
 //! instance; whether a call may go now is known by what is held here, and nobody is asked. Only the host learns: what a guest hears from
 //! the provider it passes on with its next ask.
 //!
-//! Who later grants to instances (Redis) grants to this host: then its `Central` refills by what it is granted, not by the rate.
+//! Where several instances share it, the host leases what it grants from (`Branch`), and its `Central` has what it was granted, not what
+//! flows in.
 
 use crate::base::Instant;
 use crate::policy::capacity::pool::{Dimension, Limit, Told};
 use crate::policy::capacity::{Bucket, Room};
 use crate::policy::lease::{
-    Amounts, Ask, Central, DIMENSIONS, Holder, HolderId, Limits, Reply, Sums, Terms,
+    Amounts, Ask, Branch, Central, DIMENSIONS, Holder, HolderId, Limits, Reply, Sums, Terms, UpAsk,
+    UpReply,
 };
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub struct Seat {
     pub hosts: bool,
     /// It has granted before, in a life that it has forgotten.
     pub recovers: bool,
+    /// It is shared with other instances, so many at most.
+    pub instances: Option<u64>,
 }
 
 /// What one shard has of it.
@@ -47,6 +51,8 @@ struct Host {
     central: Option<Box<Central>>,
     /// What of all that was spent has been learned from.
     seen: Amounts,
+    /// To who grants to instances.
+    branch: Option<Box<Branch>>,
 }
 
 /// What a guest has heard from the provider since its last ask.
@@ -97,6 +103,12 @@ pub enum Spoken {
 }
 
 impl Seat {
+    /// Somebody else draws on it, too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shards > 1 || self.instances.is_some()
+    }
+
     fn holder(&self) -> HolderId {
         HolderId(self.life << 16 | u64::from(self.shard))
     }
@@ -115,9 +127,16 @@ impl Leased {
             recovers: seat.recovers,
             central: None,
             seen: [0; DIMENSIONS],
+            branch: seat
+                .instances
+                .map(|most| Box::new(Branch::new(seat.holder(), limits, most))),
+        };
+        let terms = match seat.instances {
+            Some(_) => Terms::below_instances(limits),
+            None => Terms::of(limits),
         };
         Self {
-            holder: Holder::new(seat.holder(), Terms::of(limits)),
+            holder: Holder::new(seat.holder(), terms),
             host: seat.hosts.then_some(host),
             news: News::default(),
             awake: false,
@@ -126,6 +145,10 @@ impl Leased {
 
     pub fn hosts(&self) -> bool {
         self.host.is_some()
+    }
+
+    fn branch(&self) -> Option<&Branch> {
+        self.host.as_ref()?.branch.as_deref()
     }
 
     /// Whether so much is held here. Where it is not, how long the host is likely to take: as long as it has taken already.
@@ -172,9 +195,11 @@ impl Leased {
 impl Host {
     fn central(&mut self, limits: Limits, now: Instant) -> &mut Central {
         let (epoch, recovers) = (self.epoch, self.recovers);
+        let fed = self.branch.is_some();
         self.central.get_or_insert_with(|| {
             let terms = Terms::of(limits);
             Box::new(match recovers {
+                _ if fed => Central::fed(Terms::below_instances(limits), epoch, now),
                 true => Central::recovered(terms, epoch, now),
                 false => Central::new(terms, epoch, now),
             })
@@ -198,9 +223,42 @@ impl Limit {
         let Some(lease) = &mut self.lease else {
             return Instant::NEVER;
         };
-        let at = lease.holder.due_at();
+        let above = lease.branch().map_or(Instant::NEVER, Branch::due_at);
+        let at = lease.holder.due_at().min(above);
         lease.awake = at != Instant::NEVER;
         at
+    }
+
+    /// What is to be said at `now` to who grants to instances; `None` also where nobody does, and at a guest.
+    pub fn speak_up(&mut self, now: Instant) -> Option<UpAsk> {
+        let limits = self.limits();
+        let host = self.lease.as_mut()?.host.as_mut()?;
+        host.branch.as_ref()?;
+        host.central(limits, now);
+        let (branch, central) = (host.branch.as_mut()?, host.central.as_mut()?);
+        branch.ask(central, limits, now)
+    }
+
+    /// What they said; true if it is the answer to the last ask.
+    pub fn hear_up(&mut self, told: &UpReply, now: Instant) -> bool {
+        let limits = self.limits();
+        let Some(host) = self.lease.as_mut().and_then(|lease| lease.host.as_mut()) else {
+            return false;
+        };
+        host.central(limits, now);
+        let (Some(branch), Some(central)) = (&mut host.branch, &mut host.central) else {
+            return false;
+        };
+        if branch.id() != told.reply.holder {
+            return false;
+        }
+        let before = central.lacks().1.is_some();
+        let heard = branch.hear(told, central, now);
+        if let Some(lease) = self.lease.as_mut().filter(|_| before) {
+            // Whoever waits here may try at once.
+            lease.holder.press(false);
+        }
+        heard
     }
 
     /// A call waits here since `since`, and `behind` it so many others; false if it is not for what is held here that it waits.
@@ -302,7 +360,14 @@ impl Limit {
         }
         let host = self.lease.as_mut()?.host.as_mut()?;
         let central = host.central.as_mut()?;
+        if let Some(branch) = &mut host.branch {
+            branch.note(ask);
+            branch.meet(central, now);
+        }
         let reply = central.hear(ask, now)?;
+        if let Some(branch) = &mut host.branch {
+            branch.meet(central, now);
+        }
         let drawn = central.drawn();
         let seen = std::mem::replace(&mut host.seen, drawn);
         for d in 0..DIMENSIONS {
@@ -357,6 +422,17 @@ impl Limit {
         let Some(host) = self.lease.as_mut().and_then(|lease| lease.host.as_mut()) else {
             return;
         };
+        if let Some(branch) = &mut host.branch {
+            for (d, (before, after)) in levels.into_iter().zip(after).enumerate() {
+                // Up it goes by what flows, where all of it is.
+                if let Some(after) = after
+                    && before.is_none_or(|before| after < before)
+                {
+                    branch.lower(d, u64::try_from(after.max(0)).unwrap_or(u64::MAX));
+                }
+            }
+            return;
+        }
         let central = host.central(before, now);
         for d in 0..DIMENSIONS {
             if let (Some(before), Some(after)) = (levels[d], after[d])
@@ -397,7 +473,10 @@ impl Limit {
         let host = self.lease.as_ref().and_then(|lease| lease.host.as_ref());
         let central = host.and_then(|host| host.central.as_ref());
         let a_second = central.map_or([0; DIMENSIONS], |c| c.demand_beside(holder));
-        (a_second[dimension as usize] as f64 * time.as_secs_f64()) as u64
+        let elsewhere = host.and_then(|host| host.branch.as_ref());
+        let elsewhere = elsewhere.map_or([0; DIMENSIONS], |branch| branch.others());
+        let a_second = a_second[dimension as usize] + elsewhere[dimension as usize];
+        (a_second as f64 * time.as_secs_f64()) as u64
     }
 
     /// What this shard holds of what is leased; a debt is below zero. `None` where nothing is leased.

@@ -19,6 +19,7 @@ fn seat(shard: u16, life: u64, recovers: bool) -> Seat {
         life: life * 100 + u64::from(shard),
         hosts: shard == HOST,
         recovers,
+        instances: None,
     }
 }
 

@@ -115,7 +115,7 @@ impl Limit {
     #[must_use]
     pub fn leased_twin(of: Numbers, rule: Rule, seat: &Seat) -> Self {
         let mut limit = Self::twin(of, rule, 0, 1);
-        if seat.shards > 1 {
+        if seat.is_shared() {
             let share = Share {
                 shard: seat.shard,
                 shards: seat.shards,

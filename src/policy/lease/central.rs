@@ -19,6 +19,16 @@ pub struct Central {
     drawn: Amounts,
     /// After a loss of memory nothing is granted before then: who holds something says so until then, or holds it no more.
     learns_until: Instant,
+    fed: Option<Fed>,
+}
+
+/// What is granted from comes from above, and does not flow here.
+#[derive(Clone, Copy, Debug)]
+struct Fed {
+    /// So long it is ours.
+    time: Duration,
+    /// What all instances together have left, in thousandths.
+    left: Sums,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +68,57 @@ impl Central {
             numbers: 0,
             drawn: [0; DIMENSIONS],
             learns_until: Instant::default(),
+            fed: None,
         }
+    }
+
+    /// One that has nothing but what it is given (`feed`).
+    #[must_use]
+    pub fn fed(terms: Terms, epoch: u64, now: Instant) -> Self {
+        let (time, left) = (Duration::ZERO, [0; DIMENSIONS]);
+        Self {
+            level: [0; DIMENSIONS],
+            fed: Some(Fed { time, left }),
+            ..Self::new(terms, epoch, now)
+        }
+    }
+
+    /// Has `potential` from now on, what is out included, for `time`; and all instances have `left`, in thousandths.
+    pub fn feed(&mut self, potential: Sums, time: Duration, left: Sums) {
+        for (d, out) in self.out().into_iter().enumerate() {
+            self.level[d] = i128::from(potential[d].saturating_sub(out)) * UNIT;
+        }
+        self.fed = Some(Fed { time, left });
+    }
+
+    /// What it has and has given out.
+    #[must_use]
+    pub fn potentials(&mut self, now: Instant) -> Sums {
+        self.step(now);
+        let out = self.out();
+        std::array::from_fn(|d| (self.level[d].div_euclid(UNIT) as i64).saturating_add(out[d]))
+    }
+
+    /// What more would be of use, and of that the part for whoever has waited longest, with the time since when.
+    #[must_use]
+    pub fn lacks(&self) -> (Amounts, Option<(Amounts, Instant)>) {
+        let (mut all, mut first) = ([0; DIMENSIONS], None::<(Amounts, Instant)>);
+        for lease in self.leases.values() {
+            let held = lease.held().map(|h| h.max(0).unsigned_abs());
+            for (sum, want) in all.iter_mut().zip(lease.want) {
+                *sum += want;
+            }
+            if let Some((since, amounts)) = lease.parked {
+                let need = std::array::from_fn(|d: usize| amounts[d].saturating_sub(held[d]));
+                for (sum, need) in all.iter_mut().zip(need) {
+                    *sum += need;
+                }
+                if first.is_none_or(|(_, known)| since < known) {
+                    first = Some((need, since));
+                }
+            }
+        }
+        (all, first)
     }
 
     /// One that has forgotten what is out: empty, and it grants nothing until all leases that it cannot know of have ended.
@@ -80,8 +140,10 @@ impl Central {
             let waits = lease.parked.is_some();
             waits && *who != ask.holder
         });
-        let (epoch, time) = (self.epoch, self.terms.lease);
-        let left = self.left();
+        let lease = self.terms.lease;
+        let epoch = self.epoch;
+        let time = self.fed.map_or(lease, |fed| fed.time.min(lease));
+        let left = self.fed.map_or_else(|| self.left(), |fed| fed.left);
         let lease = self.leases.get_mut(&ask.holder)?;
         for (d, &give) in give.iter().enumerate() {
             self.level[d] -= units(give);
@@ -110,6 +172,10 @@ impl Central {
     /// Goes on under other limits: what flowed until now flowed at the old rates. What is limited anew is full.
     pub fn set_limits(&mut self, limits: Limits, now: Instant) {
         if limits == self.terms.limits {
+            return;
+        }
+        if self.fed.is_some() {
+            self.terms.limits = limits;
             return;
         }
         self.step(now);
@@ -185,6 +251,10 @@ impl Central {
     }
 
     fn refill(&mut self, now: Instant) {
+        if self.fed.is_some() {
+            self.at = self.at.max(now);
+            return;
+        }
         let out = self.out();
         // Nothing flows while it may hold less than is really out.
         let from = self.at.max(self.learns_until).min(now.max(self.at));
@@ -199,7 +269,7 @@ impl Central {
     }
 
     /// What holders may have at most.
-    fn out(&self) -> Sums {
+    pub(super) fn out(&self) -> Sums {
         let mut out = [0; DIMENSIONS];
         for lease in self.leases.values() {
             for (sum, held) in out.iter_mut().zip(lease.held()) {
@@ -304,6 +374,8 @@ impl Central {
             }
             let wait = self.time_for(need, free);
             if wait > Duration::ZERO {
+                // When it is fed nobody knows: who grants to it may have some at once.
+                let wait = self.fed.map_or(wait, |_| wait.min(FED_AGAIN));
                 return (nothing, Some(wait));
             }
         }
@@ -452,3 +524,5 @@ pub(super) fn signed(tokens: u64) -> i64 {
 }
 
 const PART: u128 = 1 << 32;
+/// Between shards a letter takes a tenth of that.
+const FED_AGAIN: Duration = Duration::from_millis(5);

@@ -2,7 +2,8 @@
 
 use crate::base::Instant;
 use crate::policy::lease::central::signed;
-use crate::policy::lease::{Amounts, Ask, DIMENSIONS, HolderId, Reply, Sums, Terms};
+use crate::policy::lease::issue::Issue;
+use crate::policy::lease::{Amounts, Ask, DIMENSIONS, HolderId, Reply, Sums, Terms, UpReply};
 use std::time::Duration;
 
 /// What one holder has of a scope. Admitting is a comparison and a subtraction for each dimension; nobody is asked.
@@ -29,6 +30,10 @@ pub struct Holder {
     /// There is something to be said at once.
     presses: bool,
     demand: Demand,
+    /// What others hold of what is held here: it cannot be given back.
+    engaged: Sums,
+    /// Where nobody above answers it goes on for itself.
+    issue: Option<Box<Issue>>,
 }
 
 /// The last ask.
@@ -73,7 +78,87 @@ impl Holder {
             recall: false,
             presses: false,
             demand: Demand::default(),
+            engaged: [0; DIMENSIONS],
+            issue: None,
         }
+    }
+
+    /// One that issues to itself when nobody answers, as one of `instances_max` as long as it was never told its share.
+    #[must_use]
+    pub fn issuing(id: HolderId, terms: Terms, instances_max: u64) -> Self {
+        Self {
+            issue: Some(Box::new(Issue::new(instances_max))),
+            ..Self::new(id, terms)
+        }
+    }
+
+    /// Comes to `now`: a lease that has ended is lost, and from then on it issues to itself.
+    pub fn step(&mut self, now: Instant) {
+        let alone = self.is_alone(now);
+        let Some(issue) = &mut self.issue else { return };
+        if alone && now >= self.ends {
+            // Who grants takes it for spent, too.
+            for d in 0..DIMENSIONS {
+                let held = self.granted[d] - self.spent[d] - self.returned[d];
+                self.spent[d] += held.max(0);
+            }
+        }
+        let held = std::array::from_fn(|d| self.granted[d] - self.spent[d] - self.returned[d]);
+        issue.step(alone, held, &self.terms.limits, now);
+    }
+
+    /// Whether it lives on what it issues to itself.
+    fn is_alone(&self, now: Instant) -> bool {
+        let alone = |issue: &Issue| issue.is_alone(self.terms.lease, now);
+        self.issue.as_deref().is_some_and(alone)
+    }
+
+    /// What may be spent: what is held, and what it has issued to itself.
+    #[must_use]
+    pub fn usable(&self) -> Sums {
+        let issued = self.issue.as_ref().map_or([0; DIMENSIONS], |i| i.issued());
+        std::array::from_fn(|d| self.held_of(d).saturating_add(issued[d]))
+    }
+
+    /// How long that is so, if nobody answers.
+    #[must_use]
+    pub fn lasts(&self, now: Instant) -> Duration {
+        match self.is_alone(now) {
+            true => self.terms.lease,
+            false => self.ends - now,
+        }
+    }
+
+    /// Something that it was spent on it has issued itself, and nobody has taken note of that yet.
+    #[must_use]
+    pub fn has_issued(&self) -> bool {
+        self.issue.as_ref().is_some_and(|issue| issue.unsaid)
+    }
+
+    /// What others hold of it.
+    pub fn engage(&mut self, out: Sums) {
+        self.engaged = out.map(|n| n.max(0));
+    }
+
+    /// A middling call of those who are served from here.
+    pub fn size(&mut self, least: Amounts) {
+        self.demand.size(least);
+    }
+
+    /// What it was told by who grants to instances.
+    pub fn hear_up(&mut self, told: &UpReply, now: Instant) -> bool {
+        let before = self.usable();
+        let alone = self.is_alone(now);
+        if !self.hear(&told.reply, now) {
+            return false;
+        }
+        let held = self.held();
+        if let Some(issue) = &mut self.issue {
+            issue.took(now - told.reply.asked_at);
+            let was = alone.then_some(before);
+            issue.hear((told.share, told.learning), was, held, now);
+        }
+        true
     }
 
     /// Takes `amounts` if they are held. One that is larger than the whole burst passes when that is held, and is owed.
@@ -173,18 +258,20 @@ impl Holder {
             let middling = self.demand.middling[d].ceil() as u64;
             let target = match self.is_idle() {
                 true => 0,
-                false => self.demand.within(d, self.terms.horizon).max(middling),
+                false => self.target(d).max(middling),
             };
             let each = if middling > 0 { middling } else { waiting[d] };
             let target = target.max(self.behind.saturating_mul(each)).max(wish[d]);
             let keep = match self.recall {
                 true => signed(waiting[d]),
+                false if self.issue.is_some() => signed((target + target / 2).max(waiting[d])),
                 false => signed((2 * target).max(waiting[d])),
             };
+            let keep = keep.max(self.engaged[d]);
             if held > keep {
                 let rest = match self.recall {
                     true => keep,
-                    false => signed(target.max(waiting[d])),
+                    false => signed(target.max(waiting[d])).max(self.engaged[d]),
                 };
                 self.returned[d] += held - rest;
             }
@@ -197,6 +284,9 @@ impl Holder {
 
     fn asking(&mut self, want: Amounts, least: Amounts, now: Instant) -> Ask {
         self.number += 1;
+        if let Some(issue) = &mut self.issue {
+            issue.asks(self.terms.lease, now);
+        }
         self.asked = Some(Asked {
             number: self.number,
             at: now,
@@ -266,13 +356,15 @@ impl Holder {
                 false => Instant::NEVER,
             };
         };
+        let patience = self.terms.patience.filter(|_| !asked.answered);
         match hurries {
+            _ if patience.is_some() => asked.at + patience.unwrap_or_default(),
             false if asked.answered && self.rests(&asked) => Instant::NEVER,
             false => asked.at + refresh,
             // Lost, or late: not more often than that, whatever presses.
-            true if !asked.answered => asked.at + refresh / 10,
+            true if !asked.answered => asked.at + (refresh / 10).max(self.terms.soonest),
             true => {
-                let soon = asked.at + refresh / 100;
+                let soon = asked.at + self.terms.soonest;
                 let retry = if self.presses { soon } else { self.retry_at };
                 retry.max(soon).min(asked.at + refresh)
             }
@@ -282,10 +374,12 @@ impl Holder {
     /// Whether an ask is due. Some comparisons.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        let tenth = self.terms.refresh / 10;
+        let tenth = (self.terms.refresh / 10).max(self.terms.soonest);
         now >= self.due_at()
-            || self.asked.is_some_and(|asked| now >= asked.at + tenth)
-                && self.is_low()
+            || self.asked.is_some_and(|asked| {
+                let may = asked.answered || self.terms.patience.is_none();
+                may && now >= asked.at + tenth
+            }) && self.is_low()
                 && !self.is_idle()
     }
 
@@ -304,10 +398,27 @@ impl Holder {
 
     /// Below three tenths of what it wants to hold.
     fn is_low(&self) -> bool {
+        // Half of it, where the answer takes longer.
+        let tenths = if self.issue.is_some() { 5 } else { 3 };
         self.limited().any(|d| {
-            let target = self.demand.within(d, self.terms.horizon);
-            target > 0 && self.held_of(d).saturating_mul(10) < signed(target.saturating_mul(3))
+            let target = self.target(d);
+            target > 0 && self.held_of(d).saturating_mul(10) < signed(target.saturating_mul(tenths))
         })
+    }
+
+    /// What it wants to hold. Between instances an answer takes a while, and in that calls come as they like: three deviations more than
+    /// come in the mean, if that leaves enough of the burst to flow.
+    fn target(&self, d: usize) -> u64 {
+        let Some(issue) = &self.issue else {
+            return self.demand.within(d, self.terms.horizon);
+        };
+        let mean = self
+            .demand
+            .within(d, self.terms.horizon + 2 * issue.round_trip());
+        let spread = 3.0 * (mean as f64 * self.demand.middling[d]).sqrt();
+        let burst = self.terms.limits[d].map_or(0, |(_, burst)| burst);
+        let most = (burst as f64 * issue.share_of_burst() / 4.0) as u64;
+        (mean + spread as u64).min(most.max(mean))
     }
 
     /// Less than a call in four seconds: what it would hold is of more use elsewhere.

@@ -12,11 +12,15 @@
 //! leased: who grants says in each reply what they are, and how full the whole is, so that a holder knows what headroom is worth. A holder
 //! that has no use for anything gives all back and asks no more.
 
+mod branch;
 mod central;
 mod holder;
+mod issue;
+mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use branch::Branch;
 pub use central::Central;
 pub use holder::Holder;
 
@@ -49,6 +53,10 @@ pub struct Terms {
     pub horizon: Duration,
     /// How often it asks when nothing presses.
     pub refresh: Duration,
+    /// How long after an ask the next may follow, whatever presses.
+    pub soonest: Duration,
+    /// After so long an ask is taken for lost, whatever presses; `None`: sooner, the more it presses.
+    pub patience: Option<Duration>,
 }
 
 impl Terms {
@@ -60,6 +68,29 @@ impl Terms {
             lease: Duration::from_secs(2),
             horizon: Duration::from_millis(500),
             refresh: Duration::from_millis(200),
+            soonest: Duration::from_millis(2),
+            patience: None,
+        }
+    }
+
+    /// Between instances: ten asks a second at most.
+    #[must_use]
+    pub fn between_instances(limits: Limits) -> Self {
+        Self {
+            soonest: Duration::from_millis(100),
+            // An answer may be on its way for as long as `redis.timeout` lets it, and a new lease is only believed as the answer to the last
+            // ask.
+            patience: Some(Duration::from_millis(600)),
+            ..Self::of(limits)
+        }
+    }
+
+    /// Between the shards of an instance that leases itself: they hold less, since who grants holds something too.
+    #[must_use]
+    pub fn below_instances(limits: Limits) -> Self {
+        Self {
+            horizon: Duration::from_millis(250),
+            ..Self::of(limits)
         }
     }
 
@@ -121,4 +152,28 @@ pub struct Reply {
     pub limits: Limits,
     /// What all holders together may still spend, in thousandths.
     pub left: Sums,
+}
+
+/// An instance's word to who grants to instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpAsk {
+    pub ask: Ask,
+    /// What this instance takes the limits for: the least of what instances say counts.
+    pub limits: Limits,
+    /// The provider's own count says that all of them together have no more left than that.
+    pub ceiling: [Option<u64>; DIMENSIONS],
+    /// Some of what was spent it has issued to itself, while nobody answered.
+    pub issued: bool,
+}
+
+/// What an instance is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpReply {
+    pub reply: Reply,
+    /// Its part of what all instances spend, in millionths.
+    pub share: u64,
+    /// What the others spend in a second.
+    pub others: Amounts,
+    /// Nothing is granted yet, since something was forgotten or is still to be told: who has a share may go on issuing.
+    pub learning: bool,
 }

@@ -53,9 +53,7 @@ impl Cutter {
         let cut = match framing {
             Framing::Whole => Cut::Whole(BytesMut::new()),
             Framing::Sse => Cut::Sse(Box::new(sse::Decoder::new(event_bytes_max))),
-            Framing::Frames => {
-                Cut::Frames(Box::new(Socket::new(Side::Client, event_bytes_max)))
-            }
+            Framing::Frames => Cut::Frames(Box::new(Socket::new(Side::Client, event_bytes_max))),
             Framing::Array => Cut::Array(Elements::default()),
         };
         Self {
@@ -228,8 +226,7 @@ pub fn answer(
     sent: &Bytes,
     event_bytes_max: usize,
 ) -> Option<Answer> {
-    let (mut decoder, mut events, mut fold) =
-        (Decoder::new(dialect), Vec::new(), Fold::default());
+    let (mut decoder, mut events, mut fold) = (Decoder::new(dialect), Vec::new(), Fold::default());
     if framing == Framing::Whole {
         decoder.whole(sent, &mut events).ok()?;
     } else {
@@ -304,13 +301,20 @@ impl Elements {
 
 /// What a stored answer says of itself to who asks for the whole of it: a JSON object of which `summary` has the members, and the answer.
 #[must_use]
-pub fn write_found(summary: &str, answer: Option<&Answer>, opening: &Opening, closing: &Closing) -> Bytes {
+pub fn write_found(
+    summary: &str,
+    answer: Option<&Answer>,
+    opening: &Opening,
+    closing: &Closing,
+) -> Bytes {
     let mut out = BytesMut::with_capacity(summary.len() + 256);
     let members = summary.trim_end().strip_suffix('}').unwrap_or("{");
     out.extend_from_slice(members.as_bytes());
     if let Some(answer) = answer {
         json::key("response", &mut out);
-        out.extend_from_slice(&super::native::events::write_whole(answer, opening, closing));
+        out.extend_from_slice(&super::native::events::write_whole(
+            answer, opening, closing,
+        ));
     }
     out.extend_from_slice(b"}");
     out.freeze()

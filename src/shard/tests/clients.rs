@@ -121,7 +121,8 @@ fn congestion_from_before_an_answer_pauses_it_from_its_beginning() {
 /// What is asked for and not done in this version is said.
 #[test]
 fn controls_without_effect_are_named_in_the_answer() {
-    let mut rig = Rig::new(&one_provider("openai", POOL));
+    let yaml = one_provider("openai", POOL);
+    let mut rig = Rig::new(&yaml.replace("tenants:", "spool: {enabled: false}\ntenants:"));
     let client = rig.ask_with(
         "/v1/chat/completions",
         ASK,

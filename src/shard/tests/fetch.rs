@@ -36,8 +36,7 @@ fn asks() -> Vec<(&'static str, &'static str, String)> {
         (
             "/api/v1/stream",
             "",
-            r#"{"model":"m0","input":"hello"}"#
-                .to_owned(),
+            r#"{"model":"m0","input":"hello"}"#.to_owned(),
         ),
     ]
 }
@@ -229,7 +228,12 @@ fn a_key_of_another_request_is_refused_and_of_one_that_was_refused_free_again() 
     rig.asked("/v1/chat/completions", "", ASK, &mine);
     let others = rig.call();
     rig.answer(others);
-    rig.refuse(attempt, 400, &[], r#"{"error":{"message":"no","type":"invalid_request_error"}}"#);
+    rig.refuse(
+        attempt,
+        400,
+        &[],
+        r#"{"error":{"message":"no","type":"invalid_request_error"}}"#,
+    );
     rig.take();
     rig.asked("/v1/chat/completions", "", ASK, &key);
     let attempt = rig.call();
@@ -340,10 +344,17 @@ fn an_answer_that_was_interrupted_ends_with_an_error_of_its_dialect() {
         let told = events(&rig.told(client).2);
         let (number, last) = told.last().expect("events");
         assert!(last.contains("interrupted"), "{path}: {last}");
-        assert_eq!(told.iter().filter(|(n, _)| n == number).count(), 1, "{path}");
+        assert_eq!(
+            told.iter().filter(|(n, _)| n == number).count(),
+            1,
+            "{path}"
+        );
         let client = rig.get(&format!("/api/v1/responses/{id}"), "", &[]);
         let told = rig.told(client).2;
-        assert!(told.contains("hi and more"), "{path}: the partial is there: {told}");
+        assert!(
+            told.contains("hi and more"),
+            "{path}: the partial is there: {told}"
+        );
     }
 }
 
@@ -366,7 +377,10 @@ fn a_running_answer_is_cancelled_by_its_id_and_a_finished_one_deleted() {
     rig.on(Input::Stop { exchange, name });
     let out = rig.take();
     assert!(out.contains(&Output::Cancel { attempt }));
-    assert!(out.iter().any(|o| matches!(o, Output::End { client } if *client == first)));
+    assert!(
+        out.iter()
+            .any(|o| matches!(o, Output::End { client } if *client == first))
+    );
     assert_eq!(rig.store.answers[&id].state, State::Cancelled);
     let client = rig.ask_for("DELETE", &at, "", &[]);
     assert_eq!(rig.told(client).0, 200);
@@ -389,7 +403,10 @@ fn responses_finds_an_answer_of_ours_as_its_own_clients_ask() {
     rig.take();
     let client = rig.get(&at, "", &[]);
     let told = rig.told(client).2;
-    assert!(told.contains(r#""object":"response""#) && told.contains(r#""text":"hi""#), "{told}");
+    assert!(
+        told.contains(r#""object":"response""#) && told.contains(r#""text":"hi""#),
+        "{told}"
+    );
     assert!(told.contains(r#""status":"completed""#), "{told}");
     // What was one body is streamed as the native dialect would have.
     let client = rig.get(&format!("/api/v1/responses/{id}/events"), "", &[]);
@@ -401,14 +418,19 @@ fn responses_finds_an_answer_of_ours_as_its_own_clients_ask() {
 
 #[test]
 fn no_more_than_so_many_answers_are_finished_for_nobody() {
-    let yaml = one_provider("openai", POOL).replace("tenants:", "spool: {abandoned_max: 2}\ntenants:");
+    let yaml =
+        one_provider("openai", POOL).replace("tenants:", "spool: {abandoned_max: 2}\ntenants:");
     let mut rig = Rig::new(&yaml);
     let clients: Vec<ClientId> = (0..3).map(|_| rig.chat(ASK_STREAM)).collect();
     let calls = rig.calls();
     let mut cancelled = 0;
     for client in clients {
         rig.on(Input::ClientGone { client });
-        cancelled += rig.take().iter().filter(|o| matches!(o, Output::Cancel { .. })).count();
+        cancelled += rig
+            .take()
+            .iter()
+            .filter(|o| matches!(o, Output::Cancel { .. }))
+            .count();
     }
     assert_eq!(cancelled, 1);
     for call in &calls {

@@ -571,7 +571,13 @@ fn a_key_that_may_not_use_a_provider_fetches_nothing_from_it() {
     let mut rig = Rig::new(&yaml);
     created(&mut rig, CREATE, "r1", "completed");
     for (method, below) in [("GET", ""), ("POST", "/cancel"), ("DELETE", "")] {
-        let client = ask(&mut rig, method, &format!("/v1/responses/r1{below}"), "", "Bearer sk-else");
+        let client = ask(
+            &mut rig,
+            method,
+            &format!("/v1/responses/r1{below}"),
+            "",
+            "Bearer sk-else",
+        );
         let (told, _, text) = rig.told(client);
         assert_eq!(told, 403, "{text}");
         assert!(text.contains("may not be used with the provider"), "{text}");

@@ -181,19 +181,27 @@ impl Store {
                 None => Told::Piece(None),
             },
             What::List { .. } => {
-                let own = self.answers.iter().filter(|(_, kept)| kept.tenant == tenant);
-                let answers = own.map(|(id, _)| format!("{{\"id\":\"{id}\"}}").into()).collect();
+                let own = self
+                    .answers
+                    .iter()
+                    .filter(|(_, kept)| kept.tenant == tenant);
+                let answers = own
+                    .map(|(id, _)| format!("{{\"id\":\"{id}\"}}").into())
+                    .collect();
                 Told::Listed {
                     answers,
                     more: false,
                 }
             }
             What::Usage { .. } => Told::Usage(Ok("{}".into())),
-            What::Cancel { id } => {
-                Told::Done(self.find(tenant, id).is_some_and(|k| k.state == State::Running))
-            }
+            What::Cancel { id } => Told::Done(
+                self.find(tenant, id)
+                    .is_some_and(|k| k.state == State::Running),
+            ),
             What::Delete { id } => {
-                let ended = self.find(tenant, id).is_some_and(|k| k.state != State::Running);
+                let ended = self
+                    .find(tenant, id)
+                    .is_some_and(|k| k.state != State::Running);
                 if ended {
                     self.answers.remove(&**id);
                 }

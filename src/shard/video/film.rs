@@ -453,7 +453,11 @@ impl Exchange {
                     self.part();
                 }
             }
-            Phase::Reading | Phase::Claiming(_) | Phase::Waiting { .. } | Phase::Closing(..) | Phase::Settled => {}
+            Phase::Reading
+            | Phase::Claiming(_)
+            | Phase::Waiting { .. }
+            | Phase::Closing(..)
+            | Phase::Settled => {}
         }
         if let Some(case) = &mut self.video {
             case.cancelled = true;

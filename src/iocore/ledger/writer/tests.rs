@@ -89,6 +89,7 @@ pub fn config() -> Config {
             level: LogLevel::Info,
             format: LogFormat::Text,
         },
+        redis: None,
         ledger: Ledger {
             commit_every: zero,
             commit_rows: 1,
