@@ -22,8 +22,8 @@ pub mod wish;
 /// Provider keys at rest.
 pub mod vault;
 mod yaml;
-pub use secret::Outside;
 pub use load::{Loaded, fields, load, parse_for_tests};
+pub use secret::Outside;
 mod resolve;
 pub use resolve::hash as hash_client_key;
 mod catalogue;
