@@ -13,6 +13,7 @@ use stokehold::offline::explain;
 use stokehold::offline::keys;
 use stokehold::offline::replay::command as replay;
 use stokehold::offline::usage;
+use stokehold::offline::vault;
 
 /// Each thread frees what it took itself, nearly always: an allocator with a heap a thread serves the shards without sharing.
 #[global_allocator]
@@ -42,6 +43,8 @@ enum Command {
     Usage(usage::Args),
     /// Client keys of the running router: make, list, rotate, revoke
     Keys(keys::Args),
+    /// Keys of providers, kept encrypted in the data directory: set, list, remove, rotate
+    Vault(vault::Args),
     /// Why a request goes where it goes: all that could serve it, and each term of what that would cost
     Explain(explain::Args),
     /// What each policy would have cost on a recorded workload
@@ -58,6 +61,10 @@ fn main() -> ExitCode {
     // These read no configuration.
     if let Some(Command::Usage(args)) = cli.command {
         return ended(usage::run(args, &mut std::io::stdout()));
+    }
+    if let Some(Command::Vault(args)) = cli.command {
+        let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
+        return ended(vault::run(args, cli.json, input, out));
     }
     if let Some(Command::Replay(args)) = cli.command {
         return ended(replay::run(&args, cli.json, &mut std::io::stdout()));

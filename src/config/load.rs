@@ -36,12 +36,21 @@ pub fn load(
     cores: usize,
 ) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
-    let outside = Outside { read, env };
+    let outside = Outside {
+        read,
+        env,
+        data_dir: resolve::DATA_DIR,
+    };
     let tree = gather(root, outside, &mut problems);
     let files = problems.files.clone();
     let mut notes = Vec::new();
     let raw = read::read(&tree, &mut problems, raw::config);
     let config = raw.map(|raw| {
+        let data_dir = raw.data_dir.as_ref().map(|d| d.value.clone());
+        let outside = Outside {
+            data_dir: data_dir.as_deref().unwrap_or(resolve::DATA_DIR),
+            ..outside
+        };
         let mut resolving = Resolving {
             problems: &mut problems,
             notes: &mut notes,

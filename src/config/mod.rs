@@ -19,8 +19,11 @@ pub use url::{BaseUrl, parse as parse_url};
 mod value;
 /// Client keys that are asked for at run time.
 pub mod wish;
+/// Provider keys at rest.
+pub mod vault;
 mod yaml;
 pub use load::{Loaded, fields, load, parse_for_tests};
+pub use secret::Outside;
 mod resolve;
 pub use resolve::hash as hash_client_key;
 mod catalogue;

@@ -57,7 +57,7 @@ pub fn resolve(raw: RawConfig, r: &mut Resolving<'_>) -> Config {
         server: server(raw.server, r),
         data_dir: PathBuf::from(
             raw.data_dir
-                .map_or_else(|| "./data".to_owned(), |d| d.value),
+                .map_or_else(|| DATA_DIR.to_owned(), |d| d.value),
         ),
         limits: limits(raw.limits, r),
         log: log(raw.log),
@@ -686,6 +686,9 @@ const DEFAULT_LIMITS: Limits = Limits {
     issued_max: 65_536,
     prefixes_max: 524_288,
 };
+
+/// Where all that is kept lies, unless it is said.
+pub const DATA_DIR: &str = "./data";
 
 const DEFAULT_LEDGER: Ledger = Ledger {
     commit_every: Duration::from_millis(200),

@@ -1,4 +1,4 @@
-//! Where a secret comes from: the text itself, `env:NAME`, `file:/path`, or `credential:NAME` of systemd.
+//! Where a secret comes from: the text itself, `env:NAME`, `file:/path`, `credential:NAME` of systemd, or `vault:NAME`.
 //!
 //! Problems name the source, never the value.
 
@@ -6,6 +6,7 @@ use crate::base::Secret;
 use crate::config::env::{Env, is_name};
 use crate::config::problem::Problems;
 use crate::config::read::At;
+use crate::config::vault;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 pub struct Outside<'a> {
     pub read: ReadFile<'a>,
     pub env: Env<'a>,
+    /// Where the vault lies.
+    pub data_dir: &'a str,
 }
 
 /// The secret that `written` stands for. `None` if it is empty, which leaves it out, or if there was a problem.
@@ -54,6 +57,9 @@ fn source(written: &str, outside: Outside<'_>) -> Result<String, (String, String
     }
     if let Some(name) = written.strip_prefix("credential:") {
         return file(&credential(name, outside.env)?, outside.read);
+    }
+    if let Some(name) = written.strip_prefix("vault:") {
+        return vault::find(name, outside).map(|secret| secret.expose().to_owned());
     }
     Ok(written.to_owned())
 }

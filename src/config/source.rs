@@ -188,7 +188,7 @@ fn plain(wanted: &Wanted<'_>, r: &mut Resolving<'_>) -> Found {
         let right = match wanted.kind {
             Some(ProviderKind::Bedrock) => "secret:, or aws: {} for AWS's own chain",
             Some(ProviderKind::Vertex) => "secret:, or google: {} for Google's own chain",
-            _ => "\"${NAME:-}\", env:NAME, file:/path or credential:NAME",
+            _ => "\"${NAME:-}\", env:NAME, file:/path, credential:NAME or vault:NAME",
         };
         r.problems.add(wanted.raw.place, what, right);
         return None;

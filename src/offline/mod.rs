@@ -11,3 +11,5 @@ mod operator;
 pub mod replay;
 /// What was spent.
 pub mod usage;
+/// Provider keys at rest.
+pub mod vault;

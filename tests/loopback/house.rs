@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 /// What clients show.
 pub const KEY: &str = "sk-loopback";
+/// What opens the vault of a program.
+pub const VAULT_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// A configuration being written.
 #[derive(Clone, Debug)]
@@ -219,12 +221,10 @@ impl Program {
     pub fn start_in(folder: TempDir, plan: &Plan) -> Self {
         let file = folder.path().join("stokehold.yaml");
         std::fs::write(&file, plan.yaml(&folder.path().join("data"))).expect("written");
-        // Said at run time where the program was moved after its build.
-        let path = std::env::var_os("CARGO_BIN_EXE_stokehold");
-        let path = path.unwrap_or_else(|| env!("CARGO_BIN_EXE_stokehold").into());
-        let mut child = Command::new(path)
+        let mut child = Command::new(program())
             .args(["serve", "--config"])
             .arg(&file)
+            .env("STOKEHOLD_VAULT_KEY", VAULT_KEY)
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -295,6 +295,12 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where the program is: said at run time where it was moved after its build.
+pub fn program() -> std::ffi::OsString {
+    let path = std::env::var_os("CARGO_BIN_EXE_stokehold");
+    path.unwrap_or_else(|| env!("CARGO_BIN_EXE_stokehold").into())
 }
 
 /// A fake provider at a port of its own.

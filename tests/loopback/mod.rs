@@ -40,6 +40,8 @@ mod hostile;
 mod faults;
 /// Limits that shards share.
 mod leases;
+/// Keys of providers, encrypted at rest.
+mod vault;
 /// A ledger that is locked, slow, or of an earlier life.
 mod ledger;
 /// A Redis of its own for a test.
