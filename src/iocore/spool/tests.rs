@@ -54,7 +54,9 @@ fn begun(number: u32) -> Note {
             key: [number as u8; 32],
             asked: [9; 32],
         }),
-        prompt: (number % 2 == 0).then(|| Bytes::from_static(b"{\"prompt\":true}")),
+        prompt: number
+            .is_multiple_of(2)
+            .then(|| Bytes::from_static(b"{\"prompt\":true}")),
     }))
 }
 
