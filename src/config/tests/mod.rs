@@ -258,7 +258,7 @@ const WRONG: &[(&str, &[&str])] = &[
     (
         "providers: [{id: b, kind: openai, pools: [{id: p, keys: [{id: k}]}]}]",
         &[
-            "a:1:58: key \"k\" has no secret: \"${NAME:-}\", env:NAME, file:/path or credential:NAME",
+            "a:1:58: key \"k\" has no secret: \"${NAME:-}\", env:NAME, file:/path, credential:NAME or vault:NAME",
         ],
     ),
     (
