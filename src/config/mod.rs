@@ -211,7 +211,7 @@ pub struct Ledger {
     pub hours_kept_days: u32,
 }
 
-/// Where answers are safe before they are archived.
+/// Where answers are safe, and found again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
     /// Without it nothing of an answer is kept beside what it cost.
@@ -224,7 +224,7 @@ pub struct Spool {
     pub sync_every: Duration,
     /// What else is on the disk is left so much.
     pub disk_free_min: ByteCount,
-    /// Answers that are remembered, all shards together, where nothing archives them.
+    /// Answers that are remembered, all shards together.
     pub answers_max: usize,
     /// Answers of one shard that are finished for nobody at the same time; further ones are cancelled when their clients leave.
     pub abandoned_max: usize,

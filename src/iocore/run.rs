@@ -12,7 +12,7 @@ use crate::iocore::lane::{self, Lane, Receiver, Sender};
 use crate::iocore::ledger::{self, Writer};
 use crate::iocore::redis::{Counts, Link, Mailbox};
 use crate::iocore::servers::{self, Watcher};
-use crate::iocore::spool::{self, Archivist, Asked, Keeper as SpoolKeeper, Supply};
+use crate::iocore::spool::{self, Asked, Keeper as SpoolKeeper, Supply};
 use crate::iocore::trace::{Ear, Heard};
 use crate::iocore::{log, resolve};
 use crate::shard::{Input, LeaseAsk, LedgerRow, LogLine, Mail, Watched};
@@ -107,7 +107,7 @@ pub struct SpoolMeters {
     pub late: AtomicU64,
     /// Records that found no room on the disk.
     pub lost: AtomicU64,
-    /// Answers given up for room, since nobody archives them.
+    /// Answers forgotten for room.
     pub dropped: AtomicU64,
 }
 
@@ -122,7 +122,7 @@ pub struct Meters {
     pub rows_waiting: usize,
     /// Of the spool, on disk.
     pub spool_bytes: u64,
-    /// Not archived, and those of them that still come.
+    /// That are remembered, and those of them that still come.
     pub spool_answers: u64,
     pub spool_running: u64,
     pub spool_late: u64,
@@ -157,7 +157,7 @@ impl Counters {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let full = self.0.spool.full.load(Relaxed);
-        let told = || "the spool is full: answers wait to be archived".to_owned();
+        let told = || "the spool is full of running answers, or its disk is".to_owned();
         self.0.trouble.borrow().clone().or(full.then(told))
     }
 }
@@ -376,7 +376,6 @@ impl IoCore {
             questions,
             ledger: path.clone(),
             replies,
-            archivist: Archivist::default(),
             shared: shared.clone(),
         });
         let books = Books {

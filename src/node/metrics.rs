@@ -235,7 +235,7 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
     );
     page.gauge(
         "spool_bytes",
-        "Of answers on disk that are not archived yet, prepared files included.",
+        "Of answers on disk, prepared files included.",
         written.spool_bytes,
     );
     page.gauge(
@@ -260,7 +260,7 @@ pub fn text(shown: &[Shown], ledger: &Counters, servers: &[Watching]) -> String 
     );
     page.counter(
         "spool_answers_dropped_total",
-        "Answers given up for room where nothing is archived.",
+        "Answers forgotten for room.",
         written.spool_dropped,
     );
     page.counter(

@@ -349,7 +349,7 @@ impl Desk {
             return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(1)));
         }
         if !self.spool_room {
-            let message = "the spool is full: what was answered is not archived yet, and nothing is begun that could be lost";
+            let message = "the spool is full: nothing is begun whose answer could be lost";
             return Err(Fault::new(FaultClass::Unavailable, message).after(Duration::from_secs(5)));
         }
         if full_table { Err(full()) } else { Ok(()) }

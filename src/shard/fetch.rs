@@ -1,4 +1,4 @@
-//! A client comes back for an answer: from the spool while it runs and after it ended, from the archive later on; the same to the byte.
+//! A client comes back for an answer: while it runs and after it ended; the same to the byte.
 //!
 //! A fetch is a client's request that asks no provider. It reads pieces of what was sent, one after the other, each when the last has gone to
 //! the client, so that a slow reader holds 64 KiB here; what it is told is cut into events where it wants to begin after one.

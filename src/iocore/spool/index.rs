@@ -1,7 +1,7 @@
 //! What lies in the segments: read as they grow, and after a start read anew.
 //!
 //! One truth: an answer is what the records say. The index holds where each piece lies (12 bytes a piece) and what was said of the answer, never
-//! its bytes. An answer stays here until it is archived; a segment is deleted when no answer here has a record in it and the ledger has the
+//! its bytes. An answer stays here until it is deleted, or makes room for newer ones; a segment is deleted when no answer here has a record in it and the ledger has the
 //! rows that stand there.
 
 use super::record::{self, Head, Kind};
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-/// All answers that are not archived yet, and the segments they lie in.
+/// All answers that are remembered, and the segments they lie in.
 #[derive(Debug, Default)]
 pub struct Index {
     segments: HashMap<u32, Known, FixedHasher>,
@@ -25,8 +25,6 @@ pub struct Index {
     claims: HashMap<(Str, [u8; 32]), Str, FixedHasher>,
     /// Of them, those without an end.
     running: usize,
-    /// Those that ended, in the order they did, until they are taken.
-    pub ended: Vec<Whose>,
     buffer: Vec<u8>,
 }
 
@@ -201,7 +199,6 @@ impl Index {
                 entry.closed = wire::read_ended(holds);
                 if entry.closed.is_some() {
                     self.running = self.running.saturating_sub(1);
-                    self.ended.push(whose);
                 }
             }
             Kind::Begun | Kind::Row | Kind::Erased | Kind::Ended => {}
@@ -255,7 +252,6 @@ impl Index {
         }
         cut.sort_unstable();
         self.running = 0;
-        self.ended.extend(&cut);
         cut
     }
 
@@ -286,9 +282,23 @@ impl Index {
         self.find(tenant, name).map(|(_, entry)| entry)
     }
 
-    pub fn of_tenant<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = &'a Entry> {
-        let of = move |entry: &&Entry| &*entry.opened.tenant == tenant;
-        self.entries.values().filter(of)
+    /// A tenant's answers that began before `before` (an answer's name; the newest where it is none), newest first, and whether there are more.
+    /// One pass over all.
+    #[must_use]
+    pub fn list(&self, tenant: &str, before: &str, most: usize) -> (Vec<&Entry>, bool) {
+        let place = |entry: &Entry| (entry.opened.started, entry.opened.name.clone());
+        let before = self.find(tenant, before).map(|(_, entry)| place(entry));
+        let own = self
+            .entries
+            .values()
+            .filter(|e| &*e.opened.tenant == tenant);
+        let mut own: Vec<&Entry> = own
+            .filter(|e| before.as_ref().is_none_or(|before| place(e) < *before))
+            .collect();
+        own.sort_unstable_by_key(|entry| std::cmp::Reverse(place(entry)));
+        let more = own.len() > most;
+        own.truncate(most);
+        (own, more)
     }
 
     /// Those that still come.
@@ -297,13 +307,18 @@ impl Index {
         self.running
     }
 
-    /// Lets go of the answers that ended in the segment that was written first, so that it can be deleted; how many they were.
+    /// Lets go of the answers that have ended and lie in the oldest segment that has such, so that it can be deleted; how many they were. Two
+    /// passes over all.
     pub fn drop_oldest(&mut self) -> u64 {
-        let whole = self
-            .segments
-            .iter()
-            .filter(|(_, known)| known.rows.is_some());
-        let Some(oldest) = whole.map(|(id, _)| *id).min() else {
+        let whole = |id: &u32| {
+            self.segments
+                .get(id)
+                .is_some_and(|known| known.rows.is_some())
+        };
+        let ended = self.entries.values().filter(|e| e.closed.is_some());
+        // Numbered in the order they were made.
+        let all = ended.flat_map(|e| e.segments.iter().copied().filter(whole));
+        let Some(oldest) = all.min() else {
             return 0;
         };
         let there = self.entries.iter();
@@ -366,7 +381,7 @@ impl Index {
         Ok(out.freeze())
     }
 
-    /// Lets go of an answer: it is archived, or nobody wants it. `erase`: its bytes too.
+    /// Lets go of an answer. `erase`: its bytes are overwritten where they lie.
     pub fn forget(&mut self, whose: Whose, erase: bool) -> io::Result<()> {
         let Some(entry) = self.entries.remove(&whose) else {
             return Ok(());

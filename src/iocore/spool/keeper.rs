@@ -1,11 +1,11 @@
-//! The I/O core's side: makes segments ready, reads what shards write, brings it to the disk, hands finished answers to the archive, deletes what
-//! is safe elsewhere, and answers who comes back for an answer.
+//! The I/O core's side: makes segments ready, reads what shards write, brings it to the disk, deletes what nobody needs, and answers who comes
+//! back for an answer.
 //!
-//! Reads of segments are reads of the kernel's memory, a page or so behind the writer, and are done at once; what may wait for a disk or a
-//! network (syncs, the archive) is done beside.
+//! Reads of segments are reads of the kernel's memory, a page or so behind the writer, and are done at once; what waits for a disk (syncs,
+//! reports) is done beside.
 
-use super::archivist::{Archivist, Batch, Missing};
 use super::index::{Entry, Index, Whose};
+use super::summary;
 use super::writer::{Supply, exchange};
 use crate::base::{FixedHasher, Instant, ShardId, Str};
 use crate::config;
@@ -39,7 +39,6 @@ pub struct Parts {
     /// What tenants ask of their spending is read there.
     pub ledger: PathBuf,
     pub replies: Vec<Sender<Letter>>,
-    pub archivist: Archivist,
     pub shared: Arc<Shared>,
 }
 
@@ -69,6 +68,8 @@ struct Pending {
 const PIECE_BYTES: usize = 64 << 10;
 /// Reports that may be made at once: each reads the ledger on a thread of its own.
 const REPORTS_MAX: usize = 8;
+/// Questions that may wait for running answers.
+const WAITING_MAX: usize = 65_536;
 /// While somebody waits for more of a running answer.
 const TAIL_PAUSE: Duration = Duration::from_millis(4);
 
@@ -97,16 +98,8 @@ impl Keeper {
                 false => TAIL_PAUSE,
             };
             let asked = lane::any_waiting(std::iter::once(&self.p.questions));
-            let came = futures_lite::future::or(
-                async {
-                    asked.await;
-                    None
-                },
-                async { Some(self.p.archivist.done().await) },
-            );
-            if let Ok(Some(done)) = tokio::time::timeout(pause, came).await {
-                self.archived(done);
-            }
+            // Whether something came or the time is over, all is looked at.
+            let _ = tokio::time::timeout(pause, asked).await;
             let stopping = self.p.shared.stopping();
             self.turn();
             if stopping && self.may_stop() {
@@ -126,7 +119,6 @@ impl Keeper {
         }
         self.look_at_waiting();
         self.look_at_reports();
-        self.hand_over();
         self.sync();
         let shared = Arc::clone(&self.p.shared);
         self.p.index.sweep(|shard| shared.committed(shard));
@@ -145,11 +137,8 @@ impl Keeper {
         meters.lost.store(sum(|s| s.lost.load(Relaxed)), Relaxed);
     }
 
-    /// Where nobody archives, the spool is all there is: the oldest answers make room for new ones.
+    /// The oldest answers make room for new ones.
     fn make_room(&mut self) {
-        if !self.p.archivist.is_nobody() {
-            return;
-        }
         let most = self.p.config.bytes_max.0;
         let reserve = self.p.config.segment_bytes.0 * (1 + 2 * self.p.supplies.len() as u64);
         let many = self.p.index.len() > self.p.config.answers_max;
@@ -204,13 +193,10 @@ impl Keeper {
         match self.reply_to(&asked) {
             Reply::Now(told) => self.reply(&asked, told),
             Reply::Never => {}
-            Reply::Later => self.waiting.push(asked),
-            Reply::Elsewhere => {
-                let missing = Missing::of(asked);
-                if let Err(missing) = self.p.archivist.ask(missing) {
-                    let told = Told::Unreadable("too many ask for archived answers".to_owned());
-                    self.reply(&missing.asked, told);
-                }
+            Reply::Later if self.waiting.len() < WAITING_MAX => self.waiting.push(asked),
+            Reply::Later => {
+                let told = Told::Unreadable("too many wait for running answers".to_owned());
+                self.reply(&asked, told);
             }
         }
     }
@@ -240,7 +226,7 @@ impl Keeper {
                     Reply::Now(Told::Found(Some(Box::new(found(entry, sent)))))
                 }
                 None if self.is_pending(tenant, id) => Reply::Later,
-                None => Reply::Elsewhere,
+                None => Reply::Now(Told::Found(None)),
             },
             What::Read { id, from } => match self.p.index.find(tenant, id) {
                 Some((whose, entry)) => match self.piece(whose, entry, *from) {
@@ -249,7 +235,7 @@ impl Keeper {
                     Err(error) => Reply::Now(Told::Unreadable(error.to_string())),
                 },
                 None if self.is_pending(tenant, id) => Reply::Later,
-                None => Reply::Elsewhere,
+                None => Reply::Now(Told::Piece(None)),
             },
             What::Cancel { id } => match self.p.index.find(tenant, id) {
                 Some((_, entry)) => {
@@ -265,7 +251,7 @@ impl Keeper {
                     }
                     Reply::Now(Told::Done(runs))
                 }
-                None => Reply::Elsewhere,
+                None => Reply::Now(Told::Done(false)),
             },
             What::Delete { id } => match self.p.index.find(tenant, id) {
                 Some((_, entry)) if entry.closed.is_none() => Reply::Now(Told::Done(false)),
@@ -275,9 +261,13 @@ impl Keeper {
                     }
                     Reply::Now(Told::Done(true))
                 }
-                None => Reply::Elsewhere,
+                None => Reply::Now(Told::Done(false)),
             },
-            What::List { .. } => Reply::Elsewhere,
+            What::List { before, most } => {
+                let (answers, more) = self.p.index.list(tenant, before, usize::from(*most));
+                let answers = answers.into_iter().map(|e| summary::of(e).into()).collect();
+                Reply::Now(Told::Listed { answers, more })
+            }
             What::Usage { .. } if self.reports.len() >= REPORTS_MAX => {
                 let why = "too many ask for reports at once".to_owned();
                 Reply::Now(Told::Unreadable(why))
@@ -331,8 +321,7 @@ impl Keeper {
                 life: asked.life,
             },
         );
-        // The archive may know it; while it is asked the claim stands.
-        Reply::Elsewhere
+        Reply::Now(Told::Free)
     }
 
     fn is_pending(&self, tenant: &str, id: &str) -> bool {
@@ -407,45 +396,6 @@ impl Keeper {
         }
     }
 
-    /// Finished answers go to the archive, some at a time.
-    fn hand_over(&mut self) {
-        let ended = std::mem::take(&mut self.p.index.ended);
-        self.p.archivist.note(ended);
-        let mut batch = Batch::default();
-        while let Some(whose) = self.p.archivist.next(batch.bytes, batch.answers.len()) {
-            let Some(entry) = self.p.index.get(whose) else {
-                continue;
-            };
-            let read = self.p.index.read(whose, 0, usize::MAX);
-            let prompt = self.p.index.prompt(whose);
-            match (read, prompt) {
-                (Ok(sent), Ok(prompt)) => batch.add(whose, entry, sent, prompt),
-                (Err(error), _) | (_, Err(error)) => {
-                    tracing::error!(%error, answer = %entry.opened.name, "an answer cannot be read from the spool");
-                    self.p.archivist.note(vec![whose]);
-                    break;
-                }
-            }
-        }
-        self.p.archivist.send(batch);
-    }
-
-    fn archived(&mut self, done: super::archivist::Done) {
-        for whose in done.stored {
-            if let Err(error) = self.p.index.forget(whose, false) {
-                tracing::warn!(%error, "the spool");
-            }
-        }
-        for (asked, told) in done.told {
-            // Whom the archive does not know is free to ask a provider; who was known to it is not asked anew.
-            if let (What::Claim { claim, .. }, Told::Taken { .. }) = (&asked.question.what, &told) {
-                let at = (asked.question.tenant.clone(), claim.key);
-                self.pending.remove(&at);
-            }
-            self.reply(&asked, told);
-        }
-    }
-
     /// What was written is brought to the disk, in a thread that may wait for it.
     fn sync(&mut self) {
         let at = now().instant;
@@ -485,7 +435,7 @@ impl Keeper {
             tracing::error!(
                 left,
                 free,
-                "the spool is full: new requests are refused until answers are archived"
+                "the spool is full: new requests are refused until running answers have ended or the disk has room"
             );
         } else if self.full == Some(true) {
             tracing::info!("the spool has room again");
@@ -499,9 +449,9 @@ impl Keeper {
         self.flush();
     }
 
-    /// The ledger has all it will have, and nobody waits for the archive.
+    /// The ledger has all it will have.
     fn may_stop(&self) -> bool {
-        self.p.shared.is_closed() && self.p.archivist.is_idle()
+        self.p.shared.is_closed()
     }
 
     async fn leave(&mut self) {
@@ -528,8 +478,6 @@ enum Reply {
     Now(Told),
     Later,
     Never,
-    /// The archive knows, or nobody.
-    Elsewhere,
 }
 
 fn found(entry: &Entry, sent: Option<bytes::Bytes>) -> Found {
@@ -541,8 +489,8 @@ fn found(entry: &Entry, sent: Option<bytes::Bytes>) -> Found {
         state: entry.state(),
         status: closed.map_or(200, |closed| closed.status),
         kind: closed.map_or(Str::new(), |closed| closed.kind.clone()),
-        about: super::summary::about(entry),
-        summary: super::summary::of(entry).into(),
+        about: summary::about(entry),
+        summary: summary::of(entry).into(),
         sent,
     }
 }

@@ -1,7 +1,7 @@
 //! Answers are safe here before a client hears of them: append-only files of a shard's own, which outlive the process.
 //!
 //! A shard copies each record into its mapped segment (`writer`); the I/O core reads them as they grow (`index`), answers who comes back for an
-//! answer (`keeper`), hands finished ones to the archive and then deletes what nobody needs. After a crash the segments are read anew: what was
+//! answer (`keeper`), and deletes what nobody needs. After a crash the segments are read anew: what was
 //! not ended is closed as interrupted, and rows that the ledger does not have are written there (`recover`). In reading order.
 
 mod record;
@@ -12,8 +12,6 @@ mod writer;
 pub use writer::{Supply, Writer};
 mod index;
 mod summary;
-mod archivist;
-pub use archivist::Archivist;
 mod keeper;
 pub use keeper::{Asked, Keeper, Parts};
 mod recover;

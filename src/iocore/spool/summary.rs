@@ -1,4 +1,4 @@
-//! What is said of an answer beside its words: a JSON object, the same in lists, in replies and in the archive.
+//! What is said of an answer beside its words: a JSON object, the same in lists and in replies.
 
 use super::index::Entry;
 use crate::base::NanoUsd;

@@ -355,6 +355,49 @@ fn an_answer_larger_than_a_segment_is_whole() {
 }
 
 #[test]
+fn answers_are_listed_newest_first_page_by_page_to_their_tenant_alone() {
+    let mut rig = Rig::new();
+    for number in 0..25 {
+        rig.answer(number);
+    }
+    rig.scan();
+    let (mut seen, mut before) = (Vec::new(), String::new());
+    loop {
+        let (page, more) = rig.index.list("a", &before, 10);
+        seen.extend(page.iter().map(|e| e.opened.started.0 / 1_000_000_000));
+        let Some(last) = page.last().filter(|_| more) else {
+            break;
+        };
+        before = last.opened.name.to_string();
+    }
+    assert_eq!(seen, (0..25).rev().collect::<Vec<_>>());
+    assert!(rig.index.list("b", "", 10).0.is_empty());
+}
+
+#[test]
+fn the_oldest_that_have_ended_make_room_and_none_that_runs() {
+    let mut rig = Rig::new();
+    rig.note(&begun(1_000));
+    for number in 0..600 {
+        rig.answer(number);
+    }
+    rig.scan();
+    let (files, answers) = (rig.files().len(), rig.index.len());
+    let dropped = rig.index.drop_oldest() as usize;
+    assert!(dropped > 50 && rig.index.len() == answers - dropped);
+    assert!(rig.said(0).is_none() && rig.said(599).is_some());
+    assert!(rig.index.find("a", "stk_1000").is_some(), "it runs");
+    rig.index.sweep(|_| 0);
+    assert_eq!(rig.files().len(), files, "it lies where the oldest lay");
+    rig.note(&ended(1_000));
+    rig.scan();
+    while rig.index.drop_oldest() > 0 {
+        rig.index.sweep(|_| 0);
+    }
+    assert!(rig.files().len() < files);
+}
+
+#[test]
 fn a_disk_without_room_loses_records_and_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let nowhere = folder.path().join("not/there");
