@@ -55,6 +55,8 @@ pub struct Keeper {
     synced_at: Instant,
     sync: Option<tokio::task::JoinHandle<()>>,
     told_lost: u64,
+    /// The last segment that was wanted could not be made.
+    unmade: bool,
 }
 
 struct Pending {
@@ -86,6 +88,7 @@ impl Keeper {
             synced_at: now().instant,
             sync: None,
             told_lost: 0,
+            unmade: false,
         }
     }
 
@@ -163,9 +166,10 @@ impl Keeper {
                     self.p.index.add(Arc::clone(&page.segment));
                     // The place is free: only this task fills it.
                     let _ = supply.ready.push(page);
+                    self.unmade = false;
                 }
                 Err(error) => {
-                    if self.full != Some(true) {
+                    if !std::mem::replace(&mut self.unmade, true) {
                         tracing::error!(%error, folder = %self.p.folder.display(), "no room for another segment of the spool");
                     }
                 }
@@ -427,7 +431,8 @@ impl Keeper {
         let stat = nix::sys::statvfs::statvfs(&self.p.folder);
         let free = stat.map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
         let segment = self.p.config.segment_bytes.0;
-        let full = left < segment || free < self.p.config.disk_free_min.0 + segment;
+        let small = left < segment || free < self.p.config.disk_free_min.0 + segment;
+        let full = small || self.unmade;
         if self.full == Some(full) {
             return;
         }

@@ -5,10 +5,12 @@
 //! in a folder that this process has claimed.
 
 use memmap2::{MmapMut, MmapOptions};
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Makes a file of `bytes` zeros whose room is taken, and maps it. `Err` where the disk has not so much.
@@ -17,6 +19,8 @@ pub fn make(path: &Path, bytes: usize) -> io::Result<(File, MmapMut)> {
         .read(true)
         .write(true)
         .create_new(true)
+        // What tenants were told is nobody else's on this machine.
+        .mode(0o600)
         .open(path)?;
     let made = take_room(&file, bytes).and_then(|()| map(&file, bytes));
     match made {
@@ -31,7 +35,22 @@ pub fn make(path: &Path, bytes: usize) -> io::Result<(File, MmapMut)> {
 
 fn take_room(file: &File, bytes: usize) -> io::Result<()> {
     let whole = i64::try_from(bytes).map_err(io::Error::other)?;
-    fallocate(file.as_raw_fd(), FallocateFlags::empty(), 0, whole).map_err(io::Error::from)
+    match fallocate(file.as_raw_fd(), FallocateFlags::empty(), 0, whole) {
+        // Some file systems cannot; there zeros take the room.
+        Err(Errno::EOPNOTSUPP) => fill(file, bytes),
+        taken => taken.map_err(io::Error::from),
+    }
+}
+
+fn fill(mut file: &File, bytes: usize) -> io::Result<()> {
+    let zeros = vec![0; 1 << 20];
+    let mut left = bytes;
+    while left > 0 {
+        let some = left.min(zeros.len());
+        file.write_all(&zeros[..some])?;
+        left -= some;
+    }
+    Ok(())
 }
 
 #[expect(

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::iocore::ledger::{Writer, wire as row};
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ pub fn recover(config: &Config, ledger: &mut Writer, now: Now) -> io::Result<Rec
     let folder = config.data_dir.join("spool");
     let mut index = Index::default();
     if config.spool.enabled {
-        std::fs::create_dir_all(&folder)?;
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(&folder)?;
     }
     let Ok(files) = std::fs::read_dir(&folder) else {
         return Ok(Recovered { folder, index });
