@@ -9,6 +9,7 @@ use std::time::Duration;
 use stokehold::base::{AttemptId, ClientId, Instant, Rng};
 use stokehold::config::Config;
 use stokehold::fake::{Engine, FaultScript, Faults, ReplyId};
+use stokehold::shard::stored::{Asker, Told};
 use stokehold::shard::{Call, Input};
 
 pub enum What {
@@ -58,6 +59,12 @@ pub enum What {
         attempt: AttemptId,
     },
     LedgerRoom(usize),
+    /// The store's reply.
+    Stored {
+        shard: usize,
+        asker: Asker,
+        told: Box<Told>,
+    },
     /// On a WebSocket.
     Say {
         shard: usize,

@@ -6,7 +6,7 @@ use super::films;
 use super::kept::is_bill;
 use super::network::{Events, What};
 use super::servers::Servers;
-use super::store::Store;
+use super::store::{self, Store};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -426,6 +426,7 @@ impl World {
             What::Crash { shard } => self.crash(shard),
             What::Reset { shard, attempt } => self.reset(shard, attempt),
             What::Read { shard, client } => self.client_reads(shard, client),
+            What::Stored { shard, asker, told } => self.give(shard, Input::Told { asker, told }),
             What::LedgerRoom(rows) => {
                 for shard in 0..self.nodes.len() {
                     self.give(shard, Input::LedgerRoom(rows));
@@ -659,7 +660,14 @@ impl World {
             // Keys of simulated providers do not expire.
             Output::Post(Mail::Log(_) | Mail::Refresh { .. } | Mail::Lease(_)) => {}
             Output::Post(Mail::Spool(note)) => self.nodes[shard].store.note(note),
-            Output::Post(Mail::Ask(question)) => panic!("nobody asks the store: {question:?}"),
+            Output::Post(Mail::Ask(question)) => {
+                // Who comes back here looks for what providers keep, and the store of another shard would not know it.
+                if let Some(told) = store::unknown(&question.what) {
+                    let (asker, told) = (question.asker, Box::new(told));
+                    let at = self.now + Duration::from_micros(70);
+                    self.events.push(at, What::Stored { shard, asker, told });
+                }
+            }
             Output::TellOne { shard: to, gossip } => self.carry(to, gossip),
             Output::Tell(gossip) => {
                 let at = self.now + Duration::from_micros(100);

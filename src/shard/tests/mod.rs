@@ -31,6 +31,7 @@ mod named {
     pub use crate::canon::{DialectName, Usage};
     pub use crate::shard::stored::*;
 }
+#[allow(dead_code, reason = "the simulator asks more of it")]
 mod store;
 mod video;
 

@@ -233,3 +233,19 @@ impl Kept {
         self.exchange
     }
 }
+
+/// What is said where nothing is known; `None` where nothing is to be said.
+pub fn unknown(what: &What) -> Option<Told> {
+    Some(match what {
+        What::Claim { .. } => Told::Free,
+        What::Unclaim { .. } => return None,
+        What::Look { .. } => Told::Found(None),
+        What::Read { .. } => Told::Piece(None),
+        What::List { .. } => Told::Listed {
+            answers: Vec::new(),
+            more: false,
+        },
+        What::Usage { .. } => Told::Usage(Ok("{}".into())),
+        What::Cancel { .. } | What::Delete { .. } => Told::Done(false),
+    })
+}
