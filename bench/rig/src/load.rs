@@ -135,10 +135,9 @@ pub const STALL_TIMES: u32 = 10;
 pub async fn run(plan: Plan) -> Result<Tally> {
     bounds::need_files(plan.h2c.unwrap_or(plan.concurrency) as u64 + 64)?;
     let begun = Instant::now();
-    let until = begun + plan.time;
     let bounds = Bounds {
         requests: plan.requests,
-        until,
+        time: plan.time,
     };
     let tally = Tally::new(plan.pace.map(|pace| pace * STALL_TIMES));
     let shared = Rc::new(Shared {

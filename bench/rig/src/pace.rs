@@ -13,15 +13,17 @@ use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-/// How many asks, and until when none is begun.
+/// How many asks, and for how long they are begun. An open loop's time is that of its schedule: what is due within it is asked, however late the
+/// schedule itself began.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub requests: u64,
-    pub until: Instant,
+    pub time: Duration,
 }
 
 pub struct Pace {
     bounds: Bounds,
+    begun: Instant,
     state: RefCell<State>,
     wakes: Vec<Notify>,
     /// Between two asks; `None` is a closed loop.
@@ -44,6 +46,7 @@ impl Pace {
     pub fn new(clients: usize, bounds: Bounds, rate: Option<f64>) -> Self {
         Self {
             bounds,
+            begun: Instant::now(),
             state: RefCell::new(State {
                 begun: 0,
                 backlog: VecDeque::new(),
@@ -81,7 +84,7 @@ impl Pace {
     fn begin_now(&self) -> Option<(u64, Instant)> {
         let mut state = self.state.borrow_mut();
         let now = Instant::now();
-        if state.begun >= self.bounds.requests || now >= self.bounds.until {
+        if state.begun >= self.bounds.requests || now - self.begun >= self.bounds.time {
             return None;
         }
         state.begun += 1;
@@ -96,10 +99,11 @@ impl Pace {
         let timer = Timer::new()?;
         let begun = Instant::now();
         for number in 0..self.bounds.requests {
-            let due = begun + Duration::from_secs_f64(every.as_secs_f64() * number as f64);
-            if due >= self.bounds.until {
+            let after = Duration::from_secs_f64(every.as_secs_f64() * number as f64);
+            if after >= self.bounds.time {
                 break;
             }
+            let due = begun + after;
             if due > Instant::now() {
                 timer.until(due).await?;
             }
@@ -165,7 +169,7 @@ mod tests {
     fn bounds(requests: u64) -> Bounds {
         Bounds {
             requests,
-            until: Instant::now() + Duration::from_secs(60),
+            time: Duration::from_secs(60),
         }
     }
 
@@ -184,6 +188,30 @@ mod tests {
         kept.unwrap();
         let gaps: Vec<_> = due.windows(2).map(|two| two[1] - two[0]).collect();
         assert_eq!(gaps, [Duration::from_millis(1); 3]);
+    }
+
+    #[tokio::test]
+    async fn all_that_is_due_in_its_time_is_asked_though_the_schedule_began_late() {
+        let time = Duration::from_millis(20);
+        let pace = Pace::new(
+            1,
+            Bounds {
+                time,
+                ..bounds(u64::MAX)
+            },
+            Some(500.0),
+        );
+        tokio::time::sleep(2 * time).await;
+        let client = async {
+            let mut count = 0;
+            while pace.next(0).await.is_some() {
+                count += 1;
+            }
+            count
+        };
+        let (kept, count) = tokio::join!(pace.keep(), client);
+        kept.unwrap();
+        assert_eq!(count, 10);
     }
 
     #[tokio::test]

@@ -41,6 +41,8 @@ struct Known {
     live: usize,
     /// Rows that its shard had sent when it was read to its end; `None` before.
     rows: Option<u64>,
+    /// What it takes on the disk.
+    bytes: usize,
 }
 
 /// One answer.
@@ -75,12 +77,15 @@ pub struct Rows(pub Vec<Vec<u8>>);
 
 /// Bytes that are read of a segment at once: several of the longest records.
 const READ_BYTES: usize = 1 << 20;
+/// Less than this is not worth cutting off a file.
+const TRIM_BYTES: usize = 16 << 10;
 
 impl Index {
     /// Takes a segment in, to be read from its beginning.
     pub fn add(&mut self, segment: Arc<Segment>) {
         self.next_segment += 1;
         let known = Known {
+            bytes: segment.bytes,
             segment,
             scanned: FILE_HEAD,
             torn: false,
@@ -113,6 +118,7 @@ impl Index {
                 let whole = known.torn || known.scanned >= known.segment.written();
                 if closed && whole {
                     known.rows = Some(sent(known.segment.shard));
+                    known.trim();
                 }
             }
         }
@@ -307,7 +313,7 @@ impl Index {
         self.running
     }
 
-    /// Lets go of the answers that have ended and lie in the oldest segment that has such, so that it can be deleted; how many they were. Two
+    /// Lets go of the answers that have ended and lie in one segment with the oldest of them, so that it can be deleted; how many they were. Two
     /// passes over all.
     pub fn drop_oldest(&mut self) -> u64 {
         let whole = |id: &u32| {
@@ -316,9 +322,12 @@ impl Index {
                 .is_some_and(|known| known.rows.is_some())
         };
         let ended = self.entries.values().filter(|e| e.closed.is_some());
-        // Numbered in the order they were made.
-        let all = ended.flat_map(|e| e.segments.iter().copied().filter(whole));
-        let Some(oldest) = all.min() else {
+        // By when they began: the numbers of segments say nothing of their age, since a start finds them in any order.
+        let all = ended.filter_map(|e| {
+            let segment = e.segments.iter().copied().find(whole)?;
+            Some((e.opened.started, &e.opened.name, segment))
+        });
+        let Some((_, _, oldest)) = all.min() else {
             return 0;
         };
         let there = self.entries.iter();
@@ -445,7 +454,7 @@ impl Index {
             if let Some(known) = self.segments.remove(&id) {
                 // A file that cannot be removed is found at the next start, and removed then.
                 if std::fs::remove_file(&known.segment.path).is_ok() {
-                    freed += known.segment.bytes as u64;
+                    freed += known.bytes as u64;
                 }
             }
         }
@@ -456,7 +465,7 @@ impl Index {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let all = self.segments.values();
-        all.map(|known| known.segment.bytes as u64).sum()
+        all.map(|known| known.bytes as u64).sum()
     }
 
     #[must_use]
@@ -472,7 +481,19 @@ impl Index {
     }
 }
 
-/// What an answer's client asked, where it claimed it.
+impl Known {
+    /// Gives back what was taken beforehand and will not be written: a process that is killed leaves most of a segment empty.
+    fn trim(&mut self) {
+        if self.segment.bytes - self.scanned < TRIM_BYTES {
+            return;
+        }
+        // Where it cannot be cut it only takes more of the disk than it must.
+        if self.segment.file.set_len(self.scanned as u64).is_ok() {
+            self.bytes = self.scanned;
+        }
+    }
+}
+
 impl Entry {
     #[must_use]
     pub fn state(&self) -> State {
@@ -481,6 +502,7 @@ impl Entry {
             .map_or(State::Running, |closed| closed.state)
     }
 
+    /// What its client asked, where it claimed it.
     #[must_use]
     pub fn claim(&self) -> Option<Claim> {
         self.opened.claim

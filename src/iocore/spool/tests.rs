@@ -398,6 +398,47 @@ fn the_oldest_that_have_ended_make_room_and_none_that_runs() {
 }
 
 #[test]
+fn what_a_killed_process_took_and_did_not_write_is_given_back() {
+    let mut rig = Rig::new();
+    rig.answer(3);
+    let file = rig.files().remove(0);
+    let size = || std::fs::metadata(&file).expect("a file").len();
+    rig.scan();
+    assert_eq!(size(), SEGMENT as u64, "it is written on");
+    let (index, _) = found(rig.folder.path());
+    assert!(size() < 4_096 && index.bytes() == size());
+    // And again by the next one, which finds the same.
+    let (index, rows) = found(rig.folder.path());
+    assert_eq!((index.len(), rows.0.len(), index.bytes()), (1, 1, size()));
+    let (whose, _) = index.find("a", "stk_3").expect("found");
+    let said = index.read(whose, 0, usize::MAX).expect("readable");
+    assert_eq!(said, words(3));
+}
+
+/// A start finds segments in the order of the folder, which is any.
+#[test]
+fn the_oldest_make_room_in_whatever_order_their_segments_were_found() {
+    let mut rig = Rig::new();
+    for number in 0..600 {
+        rig.answer(number);
+    }
+    rig.scan();
+    let files = rig.files();
+    for turn in 0..files.len() {
+        let mut index = Index::default();
+        for at in 0..files.len() {
+            let path = &files[(at + turn) % files.len()];
+            let segment = Segment::found(path).expect("readable");
+            index.add(Arc::new(segment.expect("a segment")));
+        }
+        index.scan(|_| 0, None).expect("readable");
+        let dropped = index.drop_oldest();
+        let kept = |n: u64| index.find("a", &format!("stk_{n}")).is_some();
+        assert!(dropped > 10 && !kept(0) && !kept(dropped - 1) && kept(dropped + 1) && kept(599));
+    }
+}
+
+#[test]
 fn a_disk_without_room_loses_records_and_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let nowhere = folder.path().join("not/there");
