@@ -6,6 +6,7 @@ use super::house::{
     House, KEY, Plan, Program, fake, figure, on_both, on_both_crossed, quick, until,
 };
 use super::words::{Ask, Dialect, read};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -232,29 +233,50 @@ fn a_shard_that_panics_is_started_again_its_exchanges_are_written_down_and_the_o
     });
 }
 
-/// Connections of this process to `at` that are not closed by us.
+/// Connections of this process to `at` that are not closed by us. The table is that of the whole machine, where another program may still hold one
+/// to who listened at that port before.
 fn connections_to(at: SocketAddr) -> usize {
+    let own: BTreeSet<String> = open_links()
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux");
     let to = format!("0100007F:{:04X}", at.port());
     let open = |line: &&str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // proc_net_tcp(5): the remote address is the third, the state the fourth; 01 is established, 08 closed by the other side alone.
-        fields.get(2) == Some(&&*to) && matches!(fields.get(3), Some(&"01" | &"08"))
+        // proc_net_tcp(5): the remote address is the third, the state the fourth; 01 is established, 08 closed by the other side alone. The
+        // tenth is the socket's inode.
+        fields.get(2) == Some(&&*to)
+            && matches!(fields.get(3), Some(&"01" | &"08"))
+            && fields.get(9).is_some_and(|inode| own.contains(*inode))
     };
     table.lines().filter(open).count()
 }
 
+/// What the files of this process are.
+fn open_links() -> impl Iterator<Item = String> {
+    let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
+    open.flatten()
+        .filter_map(|f| std::fs::read_link(f.path()).ok())
+        .map(|link| link.to_string_lossy().into_owned())
+}
+
+/// The connections to `at` are those that `kept` shows.
+fn only_what_is_shown(house: &House, at: SocketAddr, kept: &str) {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (open, shown) = (connections_to(at), house.figure(kept));
+        if open as f64 == shown {
+            return;
+        }
+        assert!(Instant::now() < end, "{open} are open, {kept}: {shown}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Sockets and rings that this process has open. Not all files: glommio 0.9.0 keeps an eventfd of each executor that there ever was.
 fn sockets_and_rings() -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
-    let links = open
-        .flatten()
-        .filter_map(|f| std::fs::read_link(f.path()).ok());
-    let counts = |link: &std::path::PathBuf| {
-        let link = link.to_string_lossy();
-        link.starts_with("socket:") || link.contains("[io_uring]")
-    };
-    links.filter(counts).count()
+    let counts = |link: &String| link.starts_with("socket:") || link.contains("[io_uring]");
+    open_links().filter(counts).count()
 }
 
 /// What `count` says once it has said the same for a fifth of a second.
@@ -300,14 +322,11 @@ fn a_shard_that_panics_leaves_no_connection_and_no_ring_behind() {
                     house.figure("shard_restarts") == f64::from(restarts)
                 });
                 super::house::is_empty(house.operator);
-                until("only connections of shards that live are open", || {
-                    connections_to(far) as f64 == house.figure(kept)
-                });
+                // Only those of shards that live.
+                only_what_is_shown(&house, far, kept);
                 ask_many(house.at);
                 super::house::is_empty(house.operator);
-                until("what they keep is shown", || {
-                    connections_to(far) as f64 == house.figure(kept)
-                });
+                only_what_is_shown(&house, far, kept);
                 // Both ends of each are in this process. What is just being closed goes away by itself; what was left behind never does.
                 let beside = || sockets_and_rings().saturating_sub(2 * connections_to(far));
                 let first = *first.get_or_insert_with(|| settled(beside));
