@@ -275,11 +275,11 @@ impl Program {
         self.said.lock().expect("whole").clone()
     }
 
-    /// Resident memory in bytes.
+    /// Resident memory in bytes, without the pages of files: those of the spool's segments are the disk's cache, and go when they are wanted.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it runs");
-        let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+        let line = status.lines().find(|l| l.starts_with("RssAnon:"));
         let number = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok());
         number.expect("a number of kB") * 1024
     }
